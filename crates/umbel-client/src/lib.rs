@@ -1,0 +1,1 @@
+//! The client library: connect, submit, watch, results.

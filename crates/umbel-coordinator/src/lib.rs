@@ -1,0 +1,1 @@
+//! The coordinator: gRPC services, the engine thread, sessions and HTTP.

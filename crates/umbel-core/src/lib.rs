@@ -1,0 +1,1 @@
+//! Every decision of umbel: pure machines for coordinator and worker.

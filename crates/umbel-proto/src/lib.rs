@@ -1,0 +1,1 @@
+//! The wire and disk schema of umbel, and the conversions to and from core words.

@@ -1,0 +1,1 @@
+//! The worker: a session with the coordinator around a runtime.

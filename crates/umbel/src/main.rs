@@ -1,0 +1,2 @@
+//! The umbel binary.
+fn main() {}
