@@ -1,1 +1,20 @@
-//! Every decision of umbel: pure machines for coordinator and worker.
+//! Every decision of umbel, and nothing impure within reach: no clock, socket,
+//! disk, thread, randomness or log.
+//!
+//! Two pure machines live here. [`machine::Machine`] is the coordinator's: facts
+//! come in as [`event::Event`]s, effects go out as [`command::Command`]s, and the
+//! time is a number handed in. `worker` is the other end of the wire. Around each
+//! stands a shell that waits, so that a simulation can run whole clusters on one
+//! thread from one seed.
+//!
+//! Three storeys: `words` (plain data), `tables` (private fields, own invariants),
+//! `turn` (one family of events a file). A turn may touch many tables; a table
+//! never touches another; a turn never calls a turn.
+
+pub mod config;
+mod words;
+
+pub use words::{
+    change, command, event, history, id, index_set, job, limit, message, outcome, policy, ranges,
+    time, view,
+};

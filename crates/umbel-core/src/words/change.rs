@@ -1,0 +1,160 @@
+//! Durable facts. What a machine has told the store in changes is all that a
+//! restart knows; a restore feeds the same changes back.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::history::History;
+use super::id::{Index, JobId, LeaseId, WorkerId};
+use super::job::{BlockRef, Counts, JobFailure, JobSpec, JobState, Source, Usage};
+use super::outcome::Failure;
+use super::ranges::Ranges;
+
+/// One durable fact. All changes of a turn are one atomic batch.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// A job was accepted.
+    JobCreated(Arc<JobRecord>),
+    /// A block of inputs was accepted; it was staged earlier in the same order.
+    Appended {
+        /// The job.
+        job: JobId,
+        /// The block.
+        block: BlockRef,
+    },
+    /// A job's status is now this.
+    JobStatus {
+        /// The job.
+        job: JobId,
+        /// Its status.
+        status: JobStatus,
+    },
+    /// Something happened to invocations of a job.
+    Recorded(Box<Record>),
+    /// A lease was granted. Written with the turn, but nothing waits for it.
+    Granted(LeaseRecord),
+    /// A lease has ended.
+    LeaseEnded(LeaseId),
+    /// A function's name was announced for the first time.
+    FunctionSeen(String),
+    /// A job and all that belongs to it is forgotten.
+    JobDeleted(JobId),
+}
+
+/// A job as it was accepted. Never changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobRecord {
+    /// The job.
+    pub id: JobId,
+    /// What was asked for.
+    pub spec: JobSpec,
+    /// Where the inputs come from.
+    pub source: Source,
+    /// What made the request idempotent; empty: nothing did.
+    pub request_id: String,
+    /// A digest of spec and inline inputs, to tell a repeat from a reuse.
+    pub content_digest: [u8; 32],
+    /// When it was accepted, milliseconds since 1970.
+    pub created_ms: u64,
+}
+
+/// What changes about a job, apart from its invocations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobStatus {
+    /// Where it stands.
+    pub state: JobState,
+    /// The number of its inputs, once that is known.
+    pub sealed: Option<u32>,
+    /// Why it failed, if it did.
+    pub failure: Option<JobFailure>,
+    /// When its first invocation was granted, milliseconds since 1970.
+    pub started_ms: Option<u64>,
+    /// When it ended, milliseconds since 1970.
+    pub finished_ms: Option<u64>,
+    /// How often it was run again.
+    pub redrives: u32,
+    /// Its figures, once it has ended; a running job's follow from its records.
+    pub summary: Option<Summary>,
+}
+
+/// The figures of an ended job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Invocations by state.
+    pub counts: Counts,
+    /// What its attempts used.
+    pub usage: Usage,
+}
+
+/// What one report, loss, cancel or expiry did to invocations of one job. The
+/// records of a job in the order of their commits are its whole story.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Record {
+    /// The job.
+    pub job: JobId,
+    /// The redrive number under which it happened.
+    pub redrive: u32,
+    /// The worker whose report this is; empty if no worker's.
+    pub worker: Arc<str>,
+    /// What ran, as people see it.
+    pub function: Arc<str>,
+    /// Attempts that the succeeded ones have needed.
+    pub attempt: u32,
+    /// What `columns` covers, in its order: a superset of `succeeded`.
+    pub reported: Ranges,
+    /// What succeeded and counts.
+    pub succeeded: Ranges,
+    /// Outputs and figures, as the worker sent them.
+    pub columns: Bytes,
+    /// What failed for good.
+    pub failed: Vec<FailedRecord>,
+    /// What waits again, with its new history.
+    pub waiting: Vec<WaitingRecord>,
+    /// What was cancelled.
+    pub cancelled: Ranges,
+    /// What the attempts that ended here used.
+    pub usage: Usage,
+}
+
+/// An invocation that failed for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedRecord {
+    /// Which input.
+    pub index: Index,
+    /// Why.
+    pub failure: Failure,
+    /// Attempts that were made.
+    pub attempts: u32,
+    /// When the final attempt began, microseconds since 1970; 0: not known.
+    pub started_at_us: u64,
+    /// How long the final attempt ran.
+    pub duration_us: u64,
+    /// Its processor time, where it was measured.
+    pub cpu_us: Option<u64>,
+}
+
+/// Invocations that wait again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingRecord {
+    /// Which.
+    pub indices: Ranges,
+    /// What has happened to each of them so far.
+    pub history: History,
+    /// When they may run again, milliseconds since 1970; 0: at once.
+    pub due_ms: u64,
+}
+
+/// A lease as it was granted. After a restart what it covers is held back until
+/// its worker returned or a while has passed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseRecord {
+    /// The lease.
+    pub lease: LeaseId,
+    /// The worker process that holds it.
+    pub worker: WorkerId,
+    /// The job.
+    pub job: JobId,
+    /// The invocations.
+    pub indices: Ranges,
+}

@@ -1,0 +1,338 @@
+//! Effects that the coordinator's machine asks for. One variant, one effect.
+
+use bytes::Bytes;
+
+use super::change::Change;
+use super::id::{Appender, Index, InvokeId, JobId, LeaseId, ReplyId, SessionId};
+use super::job::JobState;
+use super::message::ToWorker;
+use super::outcome::Failure;
+use super::view::JobView;
+
+/// One effect.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Write this with the turn's batch.
+    Persist(Change),
+    /// Answer, once the turn's batch is durable.
+    Reply {
+        /// Who waits.
+        to: ReplyId,
+        /// The answer.
+        reply: Reply,
+    },
+    /// Say this to a worker at once.
+    Send {
+        /// Its session.
+        session: SessionId,
+        /// What to say.
+        message: ToWorker,
+    },
+    /// Say this to a worker once the turn's batch is durable.
+    SendDurable {
+        /// Its session.
+        session: SessionId,
+        /// What to say.
+        message: ToWorker,
+    },
+    /// End a session, with the reason for the worker.
+    Close {
+        /// Its session.
+        session: SessionId,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// A job's view has changed; tell its watchers once the turn's batch is durable.
+    JobChanged(JobId),
+    /// A message was stale, repeated or unknown, and had no effect. Count it.
+    Ignored(Ignored),
+    /// Something a person who operates the cluster wants to read in the log.
+    Note(Note),
+}
+
+/// An answer to a client.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// The job, new or known by its request id.
+    Created {
+        /// The job.
+        job: Box<JobView>,
+        /// Whether the request id was known.
+        existed: bool,
+        /// Things worth a person's notice.
+        warnings: Vec<String>,
+    },
+    /// The upload is open.
+    AppendOpened {
+        /// Its number.
+        appender: Appender,
+        /// The index that the next input will have.
+        next_index: Index,
+    },
+    /// The block is accepted.
+    Appended {
+        /// The index that the next input will have.
+        next_index: Index,
+    },
+    /// The job after the change that was asked for.
+    Job(Box<JobView>),
+    /// It is done, and there is nothing to show.
+    Done,
+    /// An invoke has ended.
+    Invoked {
+        /// The output, or why it failed.
+        outcome: Result<Bytes, Failure>,
+        /// The worker that ran it.
+        worker: String,
+        /// How long it ran.
+        duration_us: u64,
+        /// Its processor time, where it was measured.
+        cpu_us: Option<u64>,
+    },
+    /// It was refused.
+    Refused(Refusal),
+}
+
+/// Why a request was refused. The shell turns each into a status with a reason.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No such function.
+    #[error("no function is named {name:?}{}", nearest_words(nearest))]
+    UnknownFunction {
+        /// The name.
+        name: String,
+        /// Names like it.
+        nearest: Vec<String>,
+    },
+    /// No such job.
+    #[error("no job {job}")]
+    UnknownJob {
+        /// What was asked for.
+        job: String,
+    },
+    /// No such worker.
+    #[error("no worker is named {name:?}; `umbel worker list` shows those there are")]
+    UnknownWorker {
+        /// What was asked for.
+        name: String,
+    },
+    /// The request id belongs to a job with other content.
+    #[error("request id {request_id:?} was used for job {job} with other content; use another id")]
+    RequestIdReused {
+        /// The request id.
+        request_id: String,
+        /// The job that has it.
+        job: JobId,
+    },
+    /// Appended inputs leave a gap or straddle what is durable.
+    #[error(
+        "the next input of job {job} has index {next_index}, not {first_index}; go on from {next_index}"
+    )]
+    AppendGap {
+        /// The job.
+        job: JobId,
+        /// The index that the next input must have.
+        next_index: Index,
+        /// The index that was sent.
+        first_index: Index,
+    },
+    /// A newer upload of the job was opened.
+    #[error("a newer upload of job {job} took over; only one appends at a time")]
+    AppendSuperseded {
+        /// The job.
+        job: JobId,
+    },
+    /// The job has all its inputs, or another number of them.
+    #[error("job {job} is sealed with {total} inputs; it takes no others")]
+    JobSealed {
+        /// The job.
+        job: JobId,
+        /// Its number of inputs.
+        total: Index,
+    },
+    /// The total named is not the number of inputs that are there.
+    #[error("job {job} has {next_index} inputs, not {total}; append the rest before sealing")]
+    SealMismatch {
+        /// The job.
+        job: JobId,
+        /// The number of inputs that are there.
+        next_index: Index,
+        /// The total that was named.
+        total: u64,
+    },
+    /// The job has ended.
+    #[error("job {job} has ended: it is {}", state.as_str())]
+    JobFinished {
+        /// The job.
+        job: JobId,
+        /// How it ended.
+        state: JobState,
+    },
+    /// The job has not ended.
+    #[error("job {job} is running; cancel it before deleting it")]
+    JobRunning {
+        /// The job.
+        job: JobId,
+    },
+    /// The job would have more inputs than the limit.
+    #[error("a job has at most {limit} inputs, this one would have {count}; split it")]
+    TooManyInputs {
+        /// The number it would have.
+        count: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// Too many jobs are kept.
+    #[error("{limit} jobs are kept, the most there may be; delete ended ones")]
+    TooManyJobs {
+        /// The limit.
+        limit: u64,
+    },
+    /// No slot became free in time, or too many invokes wait.
+    #[error(
+        "no slot for {target} became free within {timeout_ms} ms; start more workers or wait longer"
+    )]
+    NoSlot {
+        /// What should have run.
+        target: String,
+        /// How long was waited.
+        timeout_ms: u64,
+    },
+    /// The worker that ran an invoke was lost.
+    #[error("worker {worker:?} was lost while it ran the invocation; it may have run in part")]
+    InvokeLost {
+        /// The worker.
+        worker: String,
+    },
+    /// A live worker bears the name.
+    #[error(
+        "a live worker bears the name {name:?}; choose another with --name, or stop that worker"
+    )]
+    WorkerNameTaken {
+        /// The name.
+        name: String,
+    },
+    /// Another process of the same worker id took over.
+    #[error("a newer session of worker {name:?} took over")]
+    SessionSuperseded {
+        /// The worker's name.
+        name: String,
+    },
+    /// The worker speaks another protocol.
+    #[error(
+        "the worker speaks protocol {theirs}, this coordinator {ours}; run the same version of umbel on both"
+    )]
+    ProtocolMismatch {
+        /// The worker's.
+        theirs: u32,
+        /// The coordinator's.
+        ours: u32,
+    },
+    /// The session said something it may not say.
+    #[error("the worker broke the protocol: {what}")]
+    ProtocolBroken {
+        /// What it did.
+        what: String,
+    },
+    /// The session gave no sign of life.
+    #[error("no sign of life for {silent_ms} ms")]
+    SessionSilent {
+        /// For how long.
+        silent_ms: u64,
+    },
+    /// Too many sessions.
+    #[error("{limit} workers are connected, the most there may be")]
+    TooManySessions {
+        /// The limit.
+        limit: u64,
+    },
+}
+
+fn nearest_words(nearest: &[String]) -> String {
+    if nearest.is_empty() {
+        return "; a worker announces its functions when it connects".to_owned();
+    }
+    format!("; did you mean {}?", nearest.join(", "))
+}
+
+/// Why a message had no effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ignored {
+    /// The session is not known, or has been superseded.
+    UnknownSession,
+    /// The lease has ended or was never granted to this worker.
+    StaleLease,
+    /// Some of a report's indices were not open under its lease.
+    MaskedIndices,
+    /// The report was handled before.
+    RepeatedReport,
+    /// The invoke is not waiting.
+    UnknownInvoke,
+    /// Nobody asked for what was taken back.
+    UnaskedTakenBack,
+}
+
+impl Ignored {
+    /// The label that metrics bear.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::UnknownSession => "unknown_session",
+            Self::StaleLease => "stale_lease",
+            Self::MaskedIndices => "masked_indices",
+            Self::RepeatedReport => "repeated_report",
+            Self::UnknownInvoke => "unknown_invoke",
+            Self::UnaskedTakenBack => "unasked_taken_back",
+        }
+    }
+}
+
+/// What an operator wants to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// A worker joined.
+    WorkerJoined {
+        /// Its name.
+        name: String,
+        /// Its slots.
+        slots: u32,
+        /// Leases it kept from before.
+        kept: usize,
+    },
+    /// A worker was lost with work.
+    WorkerLost {
+        /// Its name.
+        name: String,
+        /// Invocations that wait again.
+        invocations: u64,
+    },
+    /// A worker left in order.
+    WorkerLeft {
+        /// Its name.
+        name: String,
+    },
+    /// A job has ended.
+    JobEnded {
+        /// The job.
+        job: JobId,
+        /// How.
+        state: JobState,
+    },
+    /// An invocation met the crash limit.
+    CrashLimit {
+        /// Its job.
+        job: JobId,
+        /// Which input.
+        index: Index,
+    },
+    /// An invoke was placed.
+    InvokePlaced {
+        /// Its number.
+        id: InvokeId,
+    },
+    /// A lease expired.
+    LeaseExpired {
+        /// The lease.
+        lease: LeaseId,
+    },
+}

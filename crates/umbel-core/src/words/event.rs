@@ -1,0 +1,129 @@
+//! Facts that come into the coordinator's machine.
+
+use bytes::Bytes;
+
+use super::id::{Appender, InvokeId, JobId, ReplyId, SessionId};
+use super::job::{BlockRef, JobSpec, Source, Target};
+use super::message::{FromWorker, Hello};
+
+/// One fact.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A client asks for a job.
+    CreateJob {
+        /// Who waits.
+        reply: ReplyId,
+        /// What is asked for.
+        proposal: Box<Proposal>,
+    },
+    /// A client opens an upload; it supersedes an older one of the job.
+    OpenAppend {
+        /// Who waits.
+        reply: ReplyId,
+        /// The job.
+        job: JobId,
+    },
+    /// A block was staged.
+    Append {
+        /// Who waits.
+        reply: ReplyId,
+        /// The job.
+        job: JobId,
+        /// The block; its appender says which upload staged it.
+        block: BlockRef,
+    },
+    /// A client says how many inputs there are.
+    Seal {
+        /// Who waits.
+        reply: ReplyId,
+        /// The job.
+        job: JobId,
+        /// The number of inputs.
+        total: u64,
+    },
+    /// A client ends a job.
+    Cancel {
+        /// Who waits.
+        reply: ReplyId,
+        /// The job.
+        job: JobId,
+    },
+    /// A client forgets an ended job.
+    Delete {
+        /// Who waits.
+        reply: ReplyId,
+        /// The job.
+        job: JobId,
+    },
+    /// A client wants one invocation at once.
+    Invoke {
+        /// Who waits.
+        reply: ReplyId,
+        /// Its number, chosen by the shell.
+        id: InvokeId,
+        /// What runs.
+        target: Target,
+        /// The input.
+        input: Bytes,
+        /// How long it may wait and run.
+        timeout_ms: u64,
+    },
+    /// The client of an invoke went away.
+    InvokeAbandoned(InvokeId),
+    /// Somebody asks a worker to leave.
+    Drain {
+        /// Who waits.
+        reply: ReplyId,
+        /// The worker's name.
+        worker: String,
+    },
+    /// A worker introduces itself.
+    Hello {
+        /// Its session.
+        session: SessionId,
+        /// What it says.
+        hello: Box<Hello>,
+    },
+    /// A worker says something.
+    Worker {
+        /// Its session.
+        session: SessionId,
+        /// What it says.
+        message: FromWorker,
+    },
+    /// Bytes were heard of a session since the last such event.
+    Heard(SessionId),
+    /// A session's stream has ended.
+    SessionEnded(SessionId),
+    /// The inputs of a grant could not be loaded: the worker never got it.
+    GrantUnreadable {
+        /// Its session.
+        session: SessionId,
+        /// The lease.
+        lease: super::id::LeaseId,
+        /// Why, in words.
+        reason: String,
+    },
+}
+
+/// A job that is asked for, with what only the shell can make.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Proposal {
+    /// The id it will have, if it is new.
+    pub id: JobId,
+    /// What to run.
+    pub spec: JobSpec,
+    /// Where the inputs come from.
+    pub source: Source,
+    /// The inline inputs, already staged under `id` by appender 0.
+    pub blocks: Vec<BlockRef>,
+    /// Whether these are all the inputs.
+    pub seal: bool,
+    /// What makes the request idempotent; empty: nothing.
+    pub request_id: String,
+    /// A digest of spec and inputs.
+    pub content_digest: [u8; 32],
+}
+
+/// The upload that staged the inline inputs of `CreateJob`.
+pub const INLINE: Appender = Appender(0);

@@ -1,0 +1,45 @@
+//! What has already happened to invocations that wait. Invocations with an equal
+//! history stay together as a range, so a job whose every input failed once costs
+//! no more than one whose inputs are fresh.
+
+/// What has happened so far to each invocation of a range.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct History {
+    /// Attempts that failed and count toward `max_attempts`.
+    pub failed: u16,
+    /// Attempts lost with their worker. Shown, never counted toward `max_attempts`.
+    pub lost: u16,
+    /// Losses while it was alone on its worker; these count toward the crash limit.
+    pub lost_alone: u8,
+    /// For a suspect: the size of the chunk it may travel in, halved at each loss.
+    /// 0: not a suspect.
+    pub suspect_chunk: u32,
+}
+
+impl History {
+    /// Nothing has happened yet.
+    pub const FRESH: Self = Self {
+        failed: 0,
+        lost: 0,
+        lost_alone: 0,
+        suspect_chunk: 0,
+    };
+
+    /// Attempts that have ended.
+    #[must_use]
+    pub fn attempts(self) -> u32 {
+        u32::from(self.failed) + u32::from(self.lost)
+    }
+
+    /// The number of the attempt that comes next, from 1.
+    #[must_use]
+    pub fn next_attempt(self) -> u32 {
+        self.attempts() + 1
+    }
+
+    /// Whether it must travel alone.
+    #[must_use]
+    pub fn is_lone_suspect(self) -> bool {
+        self.suspect_chunk == 1
+    }
+}

@@ -1,0 +1,110 @@
+//! Every bound of the system, and the relations between them.
+
+/// The longest input, in bytes.
+pub const INPUT_BYTES_MAX: usize = 6 << 20;
+/// The longest output, in bytes.
+pub const OUTPUT_BYTES_MAX: usize = 6 << 20;
+/// The longest gRPC message either side takes, in bytes.
+pub const MESSAGE_BYTES_MAX: usize = 8 << 20;
+/// Inputs inside `CreateJob`, by count and by bytes.
+pub const INLINE_INPUTS_MAX: usize = 1_000;
+/// Bytes of the inputs inside `CreateJob`.
+pub const INLINE_BYTES_MAX: usize = 1 << 20;
+/// Invocations of one job.
+pub const JOB_INPUTS_MAX: u32 = 100_000_000;
+/// Labels of a job or a worker.
+pub const LABELS_MAX: usize = 32;
+/// Bytes of a label's key.
+pub const LABEL_KEY_BYTES_MAX: usize = 63;
+/// Bytes of a label's value.
+pub const LABEL_VALUE_BYTES_MAX: usize = 255;
+/// Bytes of a job's, worker's or function's name.
+pub const NAME_BYTES_MAX: usize = 255;
+/// Bytes of a request id.
+pub const REQUEST_ID_BYTES_MAX: usize = 128;
+/// Bytes of a program with its arguments.
+pub const PROGRAM_BYTES_MAX: usize = 64 << 10;
+/// Bytes of a failure's message.
+pub const FAILURE_MESSAGE_BYTES_MAX: usize = 64 << 10;
+/// Bytes of a failure's type.
+pub const FAILURE_TYPE_BYTES_MAX: usize = 255;
+/// Bytes of standard error that are kept of a failed attempt: the last ones.
+pub const STDERR_BYTES_MAX: usize = 16 << 10;
+/// Functions that one worker may announce.
+pub const WORKER_FUNCTIONS_MAX: usize = 1_024;
+/// Functions that the coordinator remembers the names of.
+pub const FUNCTIONS_MAX: usize = 65_536;
+/// Slots of one worker.
+pub const WORKER_SLOTS_MAX: u32 = 4_096;
+/// Live sessions.
+pub const SESSIONS_MAX: usize = 16_384;
+/// Jobs kept, ended ones too.
+pub const JOBS_MAX: usize = 1_000_000;
+/// Attempts a policy may ask for.
+pub const ATTEMPTS_MAX: u32 = 1_000;
+
+/// Inputs of one block.
+pub const BLOCK_INPUTS_MAX: u32 = 4_096;
+/// Bytes at which a client closes a block. One input over it travels alone.
+pub const BLOCK_BYTES_TARGET: usize = 56 << 10;
+/// Invocations of one chunk.
+pub const CHUNK_INVOCATIONS_MAX: u32 = 4_096;
+/// Input bytes of one chunk, unless a single input is longer.
+pub const CHUNK_BYTES_MAX: u64 = 1 << 20;
+/// Runs of consecutive indices in one chunk.
+pub const CHUNK_RUNS_MAX: usize = 256;
+/// The distance between the first and the last index of a chunk, and so of a
+/// result record: readers in input order look back this far.
+pub const RECORD_SPAN_MAX: u32 = 65_536;
+/// Invocations of one report.
+pub const REPORT_INVOCATIONS_MAX: u32 = 65_536;
+/// Output bytes at which a worker closes a report.
+pub const REPORT_BYTES_TARGET: usize = 1 << 20;
+/// Bytes of unacknowledged reports above which a worker begins nothing new.
+pub const UNACKNOWLEDGED_BYTES_MAX: usize = 64 << 20;
+/// Leases that one worker may hold.
+pub const WORKER_LEASES_MAX: usize = 1_024;
+
+/// Work that a worker should hold for each slot, in microseconds of run time.
+pub const HOLD_US: u64 = 40_000;
+/// Waiting invocations with a history of their own above which a job gets
+/// nothing new placed until they drain.
+pub const RETRIES_WAITING_MAX: u64 = 65_536;
+/// Due times of retries are rounded up to this, so that equal ones stay a range.
+pub const DUE_STEP_MS: u64 = 50;
+/// Losses while alone after which an invocation has crashed for good.
+pub const CRASH_LIMIT: u8 = 3;
+
+/// Events that the engine handles in one turn.
+pub const TURN_EVENTS_MAX: usize = 1_024;
+/// Grants made in one turn.
+pub const TURN_GRANTS_MAX: usize = 1_024;
+/// By how much engine time may advance in one turn for the purpose of leases, in
+/// milliseconds: a coordinator that was paused expires nobody.
+pub const TURN_GAP_MAX_MS: u64 = 1_000;
+/// Bytes submitted and not yet durable above which the engine takes no uploads
+/// and no reports.
+pub const UNDURABLE_BYTES_MAX: usize = 64 << 20;
+/// Invokes that wait or run at a time.
+pub const INVOKES_MAX: usize = 4_096;
+/// Entries of one page of a list.
+pub const PAGE_SIZE_MAX: usize = 1_000;
+/// Entries of a page when the request names no size.
+pub const PAGE_SIZE_DEFAULT: usize = 100;
+
+/// The version of what workers and coordinator say to each other.
+pub const PROTOCOL: u32 = 1;
+
+const _: () = {
+    // A message holds an input or output of full length and its envelope.
+    assert!(MESSAGE_BYTES_MAX > INPUT_BYTES_MAX + (1 << 20));
+    assert!(MESSAGE_BYTES_MAX > OUTPUT_BYTES_MAX + (1 << 20));
+    // A chunk fits into one record, a block into one chunk.
+    assert!(CHUNK_INVOCATIONS_MAX <= RECORD_SPAN_MAX);
+    assert!(BLOCK_INPUTS_MAX <= CHUNK_INVOCATIONS_MAX);
+    assert!(BLOCK_BYTES_TARGET as u64 <= CHUNK_BYTES_MAX);
+    // A report holds at least one chunk.
+    assert!(CHUNK_INVOCATIONS_MAX <= REPORT_INVOCATIONS_MAX);
+    assert!(INLINE_BYTES_MAX < MESSAGE_BYTES_MAX);
+    assert!(TURN_GRANTS_MAX <= TURN_EVENTS_MAX);
+};

@@ -1,0 +1,16 @@
+//! The nouns that both machines speak in. Plain data, no behaviour that decides.
+
+pub mod change;
+pub mod command;
+pub mod event;
+pub mod history;
+pub mod id;
+pub mod index_set;
+pub mod job;
+pub mod limit;
+pub mod message;
+pub mod outcome;
+pub mod policy;
+pub mod ranges;
+pub mod time;
+pub mod view;

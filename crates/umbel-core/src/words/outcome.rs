@@ -1,0 +1,72 @@
+//! How an attempt ended.
+
+use super::id::Index;
+
+/// Who or what ended an attempt without success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FailureKind {
+    /// The user's code said so.
+    Function,
+    /// The attempt outran its timeout.
+    Timeout,
+    /// The process or instance ended without an answer, or the crash limit was met.
+    Crashed,
+    /// The worker was lost first.
+    Lost,
+    /// Never run.
+    Rejected,
+}
+
+impl FailureKind {
+    /// The word that people see.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Function => "function",
+            Self::Timeout => "timeout",
+            Self::Crashed => "crashed",
+            Self::Lost => "lost",
+            Self::Rejected => "rejected",
+        }
+    }
+
+    /// Whether another attempt may help. What was never run for want of a
+    /// program will not run the next time either.
+    #[must_use]
+    pub fn is_retried(self) -> bool {
+        match self {
+            Self::Function | Self::Timeout | Self::Crashed | Self::Lost => true,
+            Self::Rejected => false,
+        }
+    }
+}
+
+/// Why an attempt failed, bounded by the door it came through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Who is to blame.
+    pub kind: FailureKind,
+    /// A short name of the error.
+    pub error_type: String,
+    /// The error in words.
+    pub message: String,
+    /// The last lines on standard error.
+    pub stderr: String,
+}
+
+/// A failed attempt as a worker reports it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedAttempt {
+    /// Which input.
+    pub index: Index,
+    /// Why.
+    pub failure: Failure,
+    /// When it began, in microseconds since 1970; 0 means not known.
+    pub started_at_us: u64,
+    /// How long it ran.
+    pub duration_us: u64,
+    /// Processor time, where it was measured.
+    pub cpu_us: Option<u64>,
+    /// Whether another attempt cannot help.
+    pub no_retry: bool,
+}

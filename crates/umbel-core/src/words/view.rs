@@ -1,0 +1,112 @@
+//! What the coordinator's machine shows of itself.
+
+use std::sync::Arc;
+
+use super::change::{JobRecord, JobStatus};
+use super::history::History;
+use super::job::{Counts, Usage};
+use super::policy::Labels;
+
+/// A job as it is shown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobView {
+    /// As it was accepted.
+    pub record: Arc<JobRecord>,
+    /// What has changed since.
+    pub status: JobStatus,
+    /// Its invocations by state.
+    pub counts: Counts,
+    /// What its attempts used.
+    pub usage: Usage,
+}
+
+/// Where an invocation that is not final stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InvocationView {
+    /// It waits.
+    Waiting {
+        /// What has happened to it.
+        history: History,
+        /// When it may run, milliseconds since 1970; 0: at once.
+        due_ms: u64,
+    },
+    /// A worker has it.
+    Leased {
+        /// What has happened to it.
+        history: History,
+    },
+    /// It succeeded; the store has its result.
+    Succeeded,
+    /// It failed; the store has its result.
+    Failed,
+    /// It was cancelled.
+    Cancelled,
+}
+
+/// Where a worker stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkerState {
+    /// It takes work.
+    Ready,
+    /// It finishes and leaves.
+    Draining,
+    /// Its session ended; it may come back.
+    Away,
+}
+
+/// A worker as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerView {
+    /// Its name.
+    pub name: String,
+    /// Where it stands.
+    pub state: WorkerState,
+    /// Its slots.
+    pub slots: u32,
+    /// Leases it holds.
+    pub leases: u32,
+    /// Invocations it holds and has not reported.
+    pub invocations: u64,
+    /// Its labels.
+    pub labels: Labels,
+    /// The functions it has.
+    pub functions: Vec<String>,
+    /// Its version of umbel.
+    pub version: String,
+    /// When its session began, milliseconds since 1970.
+    pub connected_ms: u64,
+}
+
+/// The whole, in figures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClusterView {
+    /// Workers with a live session.
+    pub workers: u32,
+    /// Their slots.
+    pub slots: u32,
+    /// Slots' worth of work that is leased.
+    pub slots_used: u32,
+    /// Live leases.
+    pub leases: u64,
+    /// Jobs that run.
+    pub jobs_running: u64,
+    /// Jobs that are kept.
+    pub jobs_kept: u64,
+    /// Invocations that wait.
+    pub invocations_waiting: u64,
+    /// Invocations that are leased.
+    pub invocations_leased: u64,
+}
+
+/// Why some invocations of a job wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitReason {
+    /// A stable name, as listed beside `ExplainJob` in the proto.
+    pub reason: &'static str,
+    /// The reason in words, with what would help.
+    pub message: String,
+    /// How many invocations wait for it.
+    pub invocations: u64,
+    /// When it ends by itself, milliseconds since 1970, if that is known.
+    pub until_ms: Option<u64>,
+}
