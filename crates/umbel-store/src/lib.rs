@@ -1,0 +1,36 @@
+//! What umbel remembers: an ordered key-value engine behind a small trait, and the one engine that
+//! there is today, on sled.
+//!
+//! [`Engine`] takes atomic [`WriteBatch`]es in order and tells a [`Listener`] how far they are
+//! durable; reads come in bounded [`Page`]s. Nothing of sled leaks out of [`SledEngine`], so that
+//! another engine can join it. [`MemoryEngine`] forgets everything at its end: it serves tests and
+//! the simulation, which decides itself what a crash keeps.
+
+mod commit;
+mod directory;
+mod engine;
+mod error;
+mod format;
+mod lock;
+mod memory;
+mod open;
+mod recover;
+mod sled_engine;
+mod sync;
+#[cfg(test)]
+mod testing;
+
+pub use engine::{
+    Commit, Direction, Engine, Entry, Listener, Page, Refused, Scan, Stats, Write, WriteBatch,
+};
+pub use error::Error;
+pub use memory::MemoryEngine;
+pub use open::Settings;
+pub use sled_engine::SledEngine;
+
+/// The largest value in bytes; what is larger is cut into parts under consecutive keys.
+///
+/// Sled splits its leaves by count (at most 16 entries stay together), not by size: seventeen such
+/// values stay under a quarter of a segment, above which sled would write the leaf to a file of its
+/// own that it never syncs.
+pub const VALUE_BYTES_MAX: usize = 64 << 10;

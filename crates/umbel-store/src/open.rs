@@ -1,0 +1,68 @@
+//! How a data directory is opened: made, locked, known to be ours, recovered.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use crate::lock::Lock;
+use crate::sync::{Disk, Syncer};
+use crate::{Error, directory, format, recover};
+
+/// How the engine is to be opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The data directory; it is made, with mode 0700, where there is none.
+    pub dir: PathBuf,
+    /// What the engine may keep in memory of what it has on disk, in bytes.
+    pub cache_bytes: u64,
+    /// How many bytes may be submitted and not durable before
+    /// [`Engine::try_submit`](crate::Engine::try_submit) refuses.
+    pub undurable_bytes_max: usize,
+}
+
+impl Settings {
+    /// The defaults: 64 MiB of cache, 64 MiB undurable.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            cache_bytes: 64 << 20,
+            undurable_bytes_max: 64 << 20,
+        }
+    }
+}
+
+/// A directory that is open and this process's own.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    // Dropped in this order: the lock is held until sled has let go of its files.
+    pub(crate) db: sled::Db,
+    pub(crate) lock: Lock,
+}
+
+/// Opens the directory, and what syncs it through `disk`.
+pub(crate) fn open(settings: &Settings, disk: Box<dyn Disk>) -> Result<(Opened, Syncer), Error> {
+    let dir = settings.dir.as_path();
+    directory::create(dir)?;
+    directory::refuse_foreign(dir)?;
+    let lock = Lock::take(dir)?;
+    format::check(dir)?;
+    let sled_dir = dir.join(directory::SLED_DIR);
+    directory::create(&sled_dir)?;
+    let db = recover::open(dir, &sled_dir, settings.cache_bytes)?;
+    sync_new(dir, &sled_dir)?;
+    let mut syncer = Syncer::open(disk, dir, &sled_dir)?;
+    // What recovery wrote is made durable before anything is built on it.
+    syncer.sync()?;
+    Ok((Opened { db, lock }, syncer))
+}
+
+/// Makes the files durable that sled creates and never syncs.
+fn sync_new(dir: &Path, sled_dir: &Path) -> Result<(), Error> {
+    let conf = sled_dir.join("conf");
+    File::open(&conf)
+        .and_then(|file| file.sync_all())
+        .map_err(|error| Error::io("sync", dir, &conf, error))?;
+    directory::sync_dir(dir, &sled_dir.join("blobs"))?;
+    directory::sync_dir(dir, sled_dir)?;
+    directory::sync_dir(dir, dir)
+}
