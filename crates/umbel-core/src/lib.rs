@@ -12,6 +12,7 @@
 //! never touches another; a turn never calls a turn.
 
 pub mod config;
+pub mod machine;
 mod words;
 
 pub use words::{
