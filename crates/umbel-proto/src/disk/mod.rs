@@ -1,0 +1,80 @@
+//! The records on disk, and core words: the one place that knows both.
+//!
+//! What is decoded is valid: a record that does not make sense is an [`Error`] that names its kind,
+//! so that a damaged store is told apart from a wrong decision.
+
+mod job;
+mod record;
+mod runs;
+
+use bytes::Bytes;
+use prost::Message;
+
+use crate::generated::disk as wire;
+
+pub use job::{
+    decode_appended, decode_job, decode_status, encode_appended, encode_job, encode_status,
+};
+pub use record::{Columns, Stored, decode_lease, decode_record, encode_lease, encode_record};
+
+/// The version of the keys and records that this program writes and reads.
+pub const VERSION: u32 = 1;
+
+/// A record that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a record of kind {kind} cannot be read: {problem}")]
+pub struct Error {
+    /// The kind of record.
+    pub kind: &'static str,
+    /// What was wrong with it.
+    pub problem: String,
+}
+
+impl Error {
+    pub(crate) fn new(kind: &'static str, problem: impl Into<String>) -> Self {
+        Self {
+            kind,
+            problem: problem.into(),
+        }
+    }
+}
+
+/// The data as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Format {
+    /// The version of keys and records.
+    pub version: u32,
+    /// How often the data were opened.
+    pub epoch: u32,
+}
+
+/// Encodes the record of the data as a whole.
+#[must_use]
+pub fn encode_format(format: Format) -> Bytes {
+    wire::Format {
+        version: format.version,
+        epoch: format.epoch,
+    }
+    .encode_to_vec()
+    .into()
+}
+
+/// Decodes the record of the data as a whole; its version is the caller's to judge.
+///
+/// # Errors
+///
+/// When the bytes are no such record.
+pub fn decode_format(bytes: Bytes) -> Result<Format, Error> {
+    let format: wire::Format = parse("Format", bytes)?;
+    Ok(Format {
+        version: format.version,
+        epoch: format.epoch,
+    })
+}
+
+fn parse<M: Message + Default>(kind: &'static str, bytes: Bytes) -> Result<M, Error> {
+    M::decode(bytes).map_err(|error| Error::new(kind, error.to_string()))
+}
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,273 @@
+//! Core words of every shape, for the round trips.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use proptest::collection::{btree_map, vec};
+use proptest::option;
+use proptest::prelude::*;
+use umbel_core::change::{
+    FailedRecord, JobRecord, JobStatus, LeaseRecord, Record, Summary, WaitingRecord,
+};
+use umbel_core::history::History;
+use umbel_core::id::{JobId, LeaseId, WorkerId};
+use umbel_core::job::{
+    Counts, JobFailure, JobFailureKind, JobSpec, JobState, Source, StartMode, Target, Usage,
+};
+use umbel_core::outcome::{Failure, FailureKind};
+use umbel_core::policy::{Labels, Policy, Tolerance};
+use umbel_core::ranges::Ranges;
+
+pub(super) fn ranges() -> impl Strategy<Value = Ranges> {
+    vec((1_u32..1_000_000, 1_u32..1_000_000), 0..8).prop_map(|pairs| {
+        let mut ranges = Ranges::new();
+        let mut end = 0;
+        for (distance, length) in pairs {
+            ranges.push(end + distance..end + distance + length);
+            end += distance + length;
+        }
+        ranges
+    })
+}
+
+fn labels() -> impl Strategy<Value = Labels> {
+    btree_map("[a-z]{1,8}", "[a-z]{0,8}", 0..4)
+}
+
+fn policy() -> impl Strategy<Value = Policy> {
+    let tolerate = prop_oneof![
+        any::<u64>().prop_map(Tolerance::Count),
+        any::<u32>().prop_map(Tolerance::BasisPoints)
+    ];
+    let times = (
+        any::<u64>(),
+        any::<u64>(),
+        any::<Option<u64>>(),
+        any::<Option<u64>>(),
+    );
+    let rest = (
+        any::<Option<u32>>(),
+        option::of(tolerate),
+        any::<Option<u64>>(),
+        labels(),
+    );
+    (1..u32::MAX, times, rest, any::<i32>()).prop_map(|(max_attempts, times, rest, priority)| {
+        Policy {
+            max_attempts,
+            backoff_initial_ms: times.0,
+            backoff_max_ms: times.1,
+            timeout_ms: times.2,
+            deadline_ms: times.3,
+            max_concurrency: rest.0,
+            tolerate: rest.1,
+            place_timeout_ms: rest.2,
+            require: rest.3,
+            priority,
+        }
+    })
+}
+
+pub(super) fn job() -> impl Strategy<Value = JobRecord> {
+    let target = prop_oneof![
+        "[a-z]{1,8}".prop_map(Target::Function),
+        vec("[a-z]{0,8}", 1..4).prop_map(Target::Program)
+    ];
+    let source = prop_oneof![
+        Just(Source::Blocks),
+        any::<(u64, u32)>().prop_map(|(begin, count)| Source::Range { begin, count })
+    ];
+    let start = prop_oneof![Just(StartMode::AsSealed), Just(StartMode::AsAppended)];
+    let spec = ("[a-z]{0,8}", target, policy(), labels(), start);
+    (
+        any::<[u8; 16]>(),
+        spec,
+        source,
+        "[a-z]{0,8}",
+        any::<[u8; 32]>(),
+        any::<u64>(),
+    )
+        .prop_map(
+            |(
+                id,
+                (name, target, policy, labels, start),
+                source,
+                request_id,
+                digest,
+                created_ms,
+            )| {
+                JobRecord {
+                    id: JobId(id),
+                    spec: JobSpec {
+                        name,
+                        target,
+                        policy,
+                        labels,
+                        start,
+                    },
+                    source,
+                    request_id,
+                    content_digest: digest,
+                    created_ms,
+                }
+            },
+        )
+}
+
+fn usage() -> impl Strategy<Value = Usage> {
+    any::<(u64, u64, u64)>().prop_map(|(duration_us, cpu_us, attempts)| Usage {
+        duration_us,
+        cpu_us,
+        attempts,
+    })
+}
+
+pub(super) fn status() -> impl Strategy<Value = JobStatus> {
+    let state = prop_oneof![
+        Just(JobState::Running),
+        Just(JobState::Succeeded),
+        Just(JobState::Failed),
+        Just(JobState::Cancelled)
+    ];
+    let kind = prop_oneof![
+        Just(JobFailureKind::Tolerance),
+        Just(JobFailureKind::Deadline),
+        Just(JobFailureKind::Invocations)
+    ];
+    let failure = (kind, ".{0,8}").prop_map(|(kind, message)| JobFailure { kind, message });
+    let counts =
+        any::<(u64, u64, u64, u64)>().prop_map(|(total, succeeded, failed, cancelled)| Counts {
+            total,
+            waiting: 0,
+            leased: 0,
+            succeeded,
+            failed,
+            cancelled,
+        });
+    let summary = (counts, usage()).prop_map(|(counts, usage)| Summary { counts, usage });
+    let times = (any::<Option<u64>>(), any::<Option<u64>>());
+    (
+        state,
+        any::<Option<u32>>(),
+        option::of(failure),
+        times,
+        any::<u32>(),
+        option::of(summary),
+    )
+        .prop_map(
+            |(state, sealed, failure, (started_ms, finished_ms), redrives, summary)| JobStatus {
+                state,
+                sealed,
+                failure,
+                started_ms,
+                finished_ms,
+                redrives,
+                summary,
+            },
+        )
+}
+
+fn failed() -> impl Strategy<Value = FailedRecord> {
+    let kind = prop_oneof![
+        Just(FailureKind::Function),
+        Just(FailureKind::Timeout),
+        Just(FailureKind::Crashed),
+        Just(FailureKind::Lost),
+        Just(FailureKind::Rejected)
+    ];
+    let failure =
+        (kind, ".{0,8}", ".{0,8}", ".{0,8}").prop_map(|(kind, error_type, message, stderr)| {
+            Failure {
+                kind,
+                error_type,
+                message,
+                stderr,
+            }
+        });
+    (
+        0..u32::MAX,
+        failure,
+        any::<u32>(),
+        any::<u64>(),
+        any::<u64>(),
+        any::<Option<u64>>(),
+    )
+        .prop_map(
+            |(index, failure, attempts, started_at_us, duration_us, cpu_us)| FailedRecord {
+                index,
+                failure,
+                attempts,
+                started_at_us,
+                duration_us,
+                cpu_us,
+            },
+        )
+}
+
+fn waiting() -> impl Strategy<Value = WaitingRecord> {
+    let history =
+        any::<(u16, u16, u8, u32)>().prop_map(|(failed, lost, lost_alone, suspect_chunk)| {
+            History {
+                failed,
+                lost,
+                lost_alone,
+                suspect_chunk,
+            }
+        });
+    (ranges(), history, any::<u64>()).prop_map(|(indices, history, due_ms)| WaitingRecord {
+        indices,
+        history,
+        due_ms,
+    })
+}
+
+pub(super) fn record() -> impl Strategy<Value = Record> {
+    let what = (ranges(), ranges(), any::<bool>(), vec(any::<u8>(), 0..64));
+    let rest = (vec(failed(), 0..3), vec(waiting(), 0..3), ranges(), usage());
+    (
+        any::<[u8; 16]>(),
+        any::<u32>(),
+        "[a-z]{0,8}",
+        any::<u32>(),
+        what,
+        rest,
+    )
+        .prop_map(
+            |(job, redrive, worker, attempt, (reported, other, masked, columns), rest)| {
+                let succeeded = if masked {
+                    reported.minus(&other)
+                } else {
+                    reported.clone()
+                };
+                Record {
+                    job: JobId(job),
+                    redrive,
+                    worker: worker.into(),
+                    function: Arc::from("f"),
+                    attempt,
+                    reported,
+                    succeeded,
+                    columns: Bytes::from(columns),
+                    failed: rest.0,
+                    waiting: rest.1,
+                    cancelled: rest.2,
+                    usage: rest.3,
+                }
+            },
+        )
+}
+
+pub(super) fn lease() -> impl Strategy<Value = LeaseRecord> {
+    (
+        any::<u32>(),
+        any::<u64>(),
+        any::<[u8; 16]>(),
+        any::<[u8; 16]>(),
+        ranges(),
+    )
+        .prop_map(|(epoch, number, worker, job, indices)| LeaseRecord {
+            lease: LeaseId { epoch, number },
+            worker: WorkerId(worker),
+            job: JobId(job),
+            indices,
+        })
+}
