@@ -1,0 +1,178 @@
+//! What is wrong is refused with words, and nothing is lost.
+
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::process::Command;
+
+use crate::cluster::{Cluster, Process, UMBEL, eventually, quiet_environment, told};
+
+/// Runs a command that is expected to fail; gives the exit code and what it said.
+fn fails(cluster: &Cluster, arguments: &[&str]) -> (i32, String) {
+    let output = cluster.umbel(arguments).output().expect("the binary runs");
+    assert!(!output.status.success(), "umbel {arguments:?}: {}", told(&output));
+    let said = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(!said.contains("panicked"), "{said}");
+    (output.status.code().expect("an exit code"), said)
+}
+
+fn says(said: &str, words: &[&str]) {
+    for word in words {
+        assert!(said.contains(word), "{word:?} is missing in: {said}");
+    }
+}
+
+#[test]
+fn an_unknown_function_is_refused_with_names_like_it() {
+    let cluster = Cluster::start();
+    let (code, said) = fails(&cluster, &["map", "umbel.incremet", "--input", "1"]);
+    assert_eq!(code, 4);
+    says(&said, &["umbel.incremet", "umbel.increment"]);
+}
+
+#[test]
+fn an_input_over_the_limit_is_named_by_index() {
+    let cluster = Cluster::with_workers(1, 1);
+    let long = "x".repeat((6 << 20) + 1);
+    let inputs = cluster.inputs(["small".to_owned(), long].into_iter());
+    let path = inputs.to_str().expect("UTF-8");
+    let (code, said) = fails(&cluster, &["map", "umbel.echo", "--inputs", path]);
+    assert_eq!(code, 2, "{said}");
+    says(&said, &["1", "6291456"]);
+}
+
+#[test]
+fn a_malformed_row_is_named_by_line_and_its_job_cancelled() {
+    let cluster = Cluster::with_workers(1, 1);
+    let inputs = cluster.inputs(["a,b", "1,2", "3"].map(str::to_owned).into_iter());
+    let path = inputs.to_str().expect("UTF-8");
+    let (code, said) = fails(&cluster, &["map", "umbel.echo", "--inputs", path, "--format", "csv"]);
+    assert_eq!(code, 2, "{said}");
+    says(&said, &["line 3"]);
+    let jobs = cluster.json(&["job", "list"]);
+    for job in jobs["jobs"].as_array().expect("a list") {
+        assert_eq!(job["state"], "cancelled", "{job}");
+    }
+}
+
+#[test]
+fn a_worker_whose_name_is_taken_waits_and_says_so() {
+    let mut cluster = Cluster::with_workers(1, 1);
+    let second = cluster.spawn_worker("w0", 1, &[]);
+    eventually("it says that the name is taken", || {
+        second.stderr_text().contains("the name \"w0\"").then_some(())
+    });
+    cluster.workers[0].kill();
+    let mut second = second;
+    assert_eq!(second.line(), "umbel worker w0 ready, 1 slot");
+}
+
+#[test]
+fn a_port_in_use_and_a_directory_in_use_are_named() {
+    let cluster = Cluster::start();
+    let elsewhere = cluster.dir.path().join("elsewhere");
+    let elsewhere = elsewhere.to_str().expect("UTF-8");
+    let arguments = ["coordinator", "start", "--listen", cluster.address(), "--data", elsewhere];
+    let (_, said) = fails(&cluster, &arguments);
+    says(&said, &[cluster.address(), "in use"]);
+    let data = cluster.dir.path().join("data");
+    let data = data.to_str().expect("UTF-8");
+    let (_, said) = fails(&cluster, &["coordinator", "start", "--listen", "127.0.0.1:0", "--data", data]);
+    says(&said, &[data]);
+}
+
+#[test]
+fn another_address_than_loopback_must_be_meant() {
+    let cluster = Cluster::start();
+    let data = cluster.dir.path().join("open");
+    let data = data.to_str().expect("UTF-8");
+    let (code, said) =
+        fails(&cluster, &["coordinator", "start", "--listen", "0.0.0.0:0", "--data", data]);
+    assert_eq!(code, 2, "{said}");
+    says(&said, &["--insecure"]);
+}
+
+#[test]
+fn a_config_with_an_unknown_key_names_file_and_key() {
+    let cluster = Cluster::start();
+    let path = cluster.dir.path().join("coordinator.toml");
+    std::fs::write(&path, "listn = \"127.0.0.1:0\"\n").expect("a file");
+    let path = path.to_str().expect("UTF-8");
+    let (code, said) = fails(&cluster, &["coordinator", "start", "--config", path]);
+    assert_eq!(code, 2, "{said}");
+    says(&said, &[path, "listn", "listen"]);
+}
+
+#[test]
+fn a_program_that_prints_without_end_fails_and_its_worker_lives() {
+    let cluster = Cluster::with_workers(1, 1);
+    let (code, said) = fails(&cluster, &["map", "--input", "x", "--", "yes"]);
+    assert_eq!(code, 1, "{said}");
+    says(&said, &["OutputTooLarge"]);
+    assert_eq!(cluster.run(&["map", "umbel.increment", "--input", "41"]), "42\n");
+}
+
+#[test]
+fn a_program_that_does_not_exist_is_rejected_with_worker_and_path() {
+    let cluster = Cluster::with_workers(1, 1);
+    let (code, said) = fails(&cluster, &["map", "--input", "x", "--", "/no/such/program"]);
+    assert_eq!(code, 1, "{said}");
+    says(&said, &["rejected", "w0", "/no/such/program"]);
+}
+
+#[test]
+fn garbage_on_the_port_harms_nobody() {
+    let cluster = Cluster::with_workers(1, 1);
+    for garbage in [&b"GET /nothing HTTP/1.1\r\n\r\n"[..], &[0xff; 4096], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nxxxx"] {
+        let mut stream = TcpStream::connect(cluster.address()).expect("it listens");
+        stream.write_all(garbage).expect("it takes bytes");
+    }
+    assert_eq!(cluster.run(&["map", "umbel.increment", "--input", "41"]), "42\n");
+}
+
+#[test]
+fn nobody_there_is_exit_code_3_with_the_url() {
+    let mut command = Command::new(UMBEL);
+    quiet_environment(&mut command);
+    command.args(["job", "list", "--coordinator", "http://127.0.0.1:9"]);
+    let output = command.output().expect("the binary runs");
+    assert_eq!(output.status.code(), Some(3), "{}", told(&output));
+    says(&String::from_utf8_lossy(&output.stderr), &["http://127.0.0.1:9"]);
+}
+
+/// A disk that is full: the coordinator's files may not grow beyond a size. It
+/// stops with words, and everything acknowledged is there once there is room.
+#[test]
+fn a_full_disk_ends_with_words_and_loses_nothing_acknowledged() {
+    let mut cluster = Cluster::with_workers(1, 1);
+    let kept = cluster.run(&["job", "submit", "umbel.echo", "--wait", "--input", "kept"]);
+    let kept = kept.trim().to_owned();
+    cluster.coordinator.kill();
+
+    let data = cluster.dir.path().join("data");
+    let size = std::fs::metadata(data.join("db")).map_or(0, |file| file.len());
+    // `ulimit -f` counts blocks of 512 bytes in a POSIX shell, 1,024 in bash's.
+    let script = format!(
+        "ulimit -f {}; exec {UMBEL} coordinator start --listen {} --data {}",
+        size / 1024 + 1024,
+        cluster.address(),
+        data.display()
+    );
+    let mut command = Command::new("/bin/sh");
+    quiet_environment(&mut command);
+    command.args(["-c", &script]);
+    let mut full = Process::start(&mut command, cluster.dir.path().join("full.log"));
+    full.line();
+    let big = cluster.inputs((0..60).map(|_| "x".repeat(1 << 20)));
+    let submit = ["job", "submit", "umbel.echo", "--inputs", big.to_str().expect("UTF-8")];
+    let mut upload = cluster.umbel(&submit).spawn().expect("the binary starts");
+    full.wait();
+    let said = full.stderr_text();
+    upload.kill().expect("it waits for the coordinator to come back");
+    upload.wait().expect("it ends");
+    assert!(!said.contains("panicked"), "{said}");
+    says(&said, &["disk"]);
+
+    cluster.resume_coordinator();
+    let results = cluster.results(&kept);
+    assert_eq!(results[0]["output"], "kept");
+}

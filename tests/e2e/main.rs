@@ -1,0 +1,16 @@
+//! End to end: real coordinators, real workers, real kills, the real command line.
+//!
+//! Each module tells one story. All of them run processes of the binary that this
+//! build made, on free ports and in directories of their own, so they run side by
+//! side. Waiting is always for a fact, with a bound.
+
+mod bad_input;
+mod cli;
+mod cluster;
+mod crash;
+mod drain;
+mod elastic;
+mod long_run;
+mod restart;
+mod storm;
+mod upload;
