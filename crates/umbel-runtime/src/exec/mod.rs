@@ -1,0 +1,177 @@
+//! Programs: one is started for each invocation, and attended to until nothing of it is left.
+
+mod pipes;
+mod process;
+mod program;
+mod tail;
+mod words;
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::Instant;
+
+use rustix::io::Errno;
+
+pub use program::{Program, ProgramError};
+
+use self::pipes::Pipes;
+use self::process::Process;
+use self::tail::last_lines;
+use crate::context::Context;
+use crate::executable::Execution;
+use crate::failure::{Failure, FailureKind};
+
+/// So much of stderr is repeated in the message of a failure.
+const MESSAGE_LINES_MAX: usize = 5;
+const MESSAGE_LOG_BYTES_MAX: usize = 2 * 1024;
+
+/// Why a program is attended to no longer.
+enum End {
+    Exited,
+    Cancelled,
+    TimedOut,
+    TooLarge,
+    Broken(Errno),
+}
+
+/// Runs one input through the program, on this thread, to the end of the program.
+///
+/// The program leads a process group. The whole group is killed when the attempt is cancelled,
+/// outruns its deadline or prints too much, and also when the program has ended: what it left in
+/// the background does not outlive its invocation, and cannot hold its answer back.
+pub(crate) fn run(
+    program: &Program,
+    input: &[u8],
+    outputs: &mut Vec<u8>,
+    context: &Context<'_>,
+) -> Execution {
+    run_measured(program, input, outputs, context).unwrap_or_else(|failure| Execution {
+        outcome: Err(failure),
+        cpu_us: None,
+    })
+}
+
+fn run_measured(
+    program: &Program,
+    input: &[u8],
+    outputs: &mut Vec<u8>,
+    context: &Context<'_>,
+) -> Result<Execution, Failure> {
+    context.check()?;
+    let started = Instant::now();
+    let command = program.command(input, context)?;
+    let stdin: &[u8] = if program.input_in_arguments() {
+        &[]
+    } else {
+        input
+    };
+    let mut process = Process::spawn(command, !stdin.is_empty())?;
+    let mut pipes = Pipes::new(process.child(), stdin, outputs, context.limits)
+        .map_err(|error| broken(error.into()))?;
+
+    let end = attend(&process, &mut pipes, context);
+    process.kill_group();
+    if matches!(end, End::Exited) {
+        pipes.drain();
+    }
+    let (status, cpu_us) = match process.reap() {
+        Ok(reaped) => reaped,
+        Err(error) => {
+            let log = pipes.drop_output();
+            return Err(broken(error).with_log(log));
+        }
+    };
+
+    let failure = match end {
+        End::Exited if pipes.is_too_large() => Some(too_large(context)),
+        End::Exited if status.success() => None,
+        End::Exited => Some(ended_badly(status)),
+        End::Cancelled => Some(Failure::cancelled()),
+        End::TimedOut => Some(timed_out(started, context)),
+        End::TooLarge => Some(too_large(context)),
+        End::Broken(error) => Some(broken(error.into())),
+    };
+    let outcome = match failure {
+        None => {
+            pipes.keep_output();
+            Ok(())
+        }
+        Some(failure) => Err(with_log(failure, pipes.drop_output())),
+    };
+    Ok(Execution { outcome, cpu_us })
+}
+
+/// Moves bytes until the program ends or must end.
+fn attend(process: &Process, pipes: &mut Pipes<'_>, context: &Context<'_>) -> End {
+    loop {
+        match pipes.attend(process.pidfd(), context.pause()) {
+            Ok(true) => return End::Exited,
+            Ok(false) => {}
+            Err(error) => return End::Broken(error),
+        }
+        if pipes.is_too_large() {
+            return End::TooLarge;
+        }
+        if context.cancel.is_set() {
+            return End::Cancelled;
+        }
+        if context.deadline.is_some_and(|at| Instant::now() >= at) {
+            return End::TimedOut;
+        }
+    }
+}
+
+fn ended_badly(status: ExitStatus) -> Failure {
+    match status.signal() {
+        Some(signal) => Failure::new(
+            FailureKind::Crashed,
+            "Signal",
+            // std's words name the signal and say whether it left a core file.
+            match signal {
+                9 => format!("{status}; the system sends this signal when memory runs out"),
+                _ => status.to_string(),
+            },
+        ),
+        None => Failure::function("ExitCode", status.to_string()),
+    }
+}
+
+fn timed_out(started: Instant, context: &Context<'_>) -> Failure {
+    let timeout = context.deadline.map_or_else(
+        || started.elapsed(),
+        |at| at.saturating_duration_since(started),
+    );
+    // The deadline was set a moment before the start: in whole milliseconds this is the timeout.
+    let timeout_ms = timeout.as_micros().div_ceil(1_000);
+    Failure::new(
+        FailureKind::Timeout,
+        "Timeout",
+        format!("the program outran its timeout and was killed after {timeout_ms} ms"),
+    )
+}
+
+fn too_large(context: &Context<'_>) -> Failure {
+    Failure::output_too_large(context.limits.output_bytes_max)
+}
+
+/// The worker lost its hold on a program that may have been healthy.
+fn broken(error: std::io::Error) -> Failure {
+    Failure::new(
+        FailureKind::Crashed,
+        "Unattended",
+        format!("the worker could not attend to the program, and killed it: {error}"),
+    )
+}
+
+/// Repeats the end of stderr in the message: it mostly says why.
+fn with_log(mut failure: Failure, log: String) -> Failure {
+    let lines = last_lines(&log, MESSAGE_LINES_MAX, MESSAGE_LOG_BYTES_MAX);
+    if !lines.is_empty() {
+        failure.message.push('\n');
+        failure.message.push_str(lines);
+    }
+    failure.with_log(log)
+}
+
+#[cfg(test)]
+mod tests;

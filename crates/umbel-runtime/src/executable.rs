@@ -1,0 +1,56 @@
+//! What a slot's thread invokes, whatever runs it.
+
+use std::sync::Arc;
+
+use crate::context::Context;
+use crate::exec::{self, Program};
+use crate::failure::Failure;
+use crate::native::{self, NativeFunction};
+use crate::output::Output;
+
+/// One function, ready to be invoked. A clone shares the function.
+#[derive(Clone)]
+pub enum Executable {
+    /// A Rust function in this process.
+    Native(Arc<dyn NativeFunction>),
+    /// A program that is started for each invocation.
+    Exec(Arc<Program>),
+}
+
+/// What came of one attempt.
+#[derive(Debug)]
+pub struct Execution {
+    /// Success says that the output stands at the buffer's end; a failure left no bytes there.
+    pub outcome: Result<(), Failure>,
+    /// CPU time (user and system) of the program and the children that it waited for, where it
+    /// could be measured. Always absent for a native function: the thread's CPU clock, read once
+    /// for a chunk, is cheaper and no less true.
+    pub cpu_us: Option<u64>,
+}
+
+impl Executable {
+    /// Runs one input to its end on this thread, appending its output to `outputs`.
+    #[inline]
+    pub fn invoke(&self, input: &[u8], outputs: &mut Vec<u8>, context: &Context<'_>) -> Execution {
+        match self {
+            Self::Native(function) => {
+                let mut output = Output::new(outputs, context.limits.output_bytes_max);
+                let outcome = native::guarded(function.as_ref(), input, &mut output, context);
+                Execution {
+                    outcome: output.close(outcome),
+                    cpu_us: None,
+                }
+            }
+            Self::Exec(program) => exec::run(program, input, outputs, context),
+        }
+    }
+}
+
+impl std::fmt::Debug for Executable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Native(_) => f.write_str("Native"),
+            Self::Exec(program) => f.debug_tuple("Exec").field(program).finish(),
+        }
+    }
+}

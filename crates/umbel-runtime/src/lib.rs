@@ -1,0 +1,47 @@
+//! Runs one input through one function: native Rust functions and programs.
+//!
+//! The crate knows no network and no job. A worker looks a target up in its [`Catalog`] once for
+//! a whole chunk, then invokes the [`Executable`] that it found for each input, on the thread of
+//! a slot. All of it is synchronous: a native function is a plain call (no task, timer, span or
+//! allocation), and a program is attended to by one `poll` loop.
+//!
+//! ```
+//! use umbel_runtime::{CancelFlag, Catalog, Context, Limits};
+//!
+//! let mut catalog = Catalog::with_builtins(false);
+//! catalog.register("upper", |input: &[u8]| {
+//!     std::str::from_utf8(input).map(|text| text.to_uppercase())
+//! })?;
+//!
+//! let cancel = CancelFlag::new();
+//! let context = Context {
+//!     job_id: "0192f0c1-0000-7000-8000-000000000000",
+//!     index: 0,
+//!     attempt: 1,
+//!     cancel: &cancel,
+//!     deadline: None,
+//!     limits: Limits::default(),
+//! };
+//! let mut outputs = Vec::new();
+//! let upper = catalog.find("upper").ok_or("registered above")?;
+//! let execution = upper.invoke(b"umbel", &mut outputs, &context);
+//! assert!(execution.outcome.is_ok());
+//! assert_eq!(outputs, b"UMBEL");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod catalog;
+mod context;
+mod exec;
+mod executable;
+mod failure;
+mod native;
+mod output;
+
+pub use catalog::{Catalog, Error};
+pub use context::{CancelFlag, Context, Limits};
+pub use exec::{Program, ProgramError};
+pub use executable::{Executable, Execution};
+pub use failure::{Failure, FailureKind};
+pub use native::NativeFunction;
+pub use output::Output;
