@@ -12,7 +12,7 @@ use crate::native::{NativeFunction, plain};
 /// Names that begin so are umbel's own.
 const RESERVED_PREFIX: &str = "umbel.";
 /// The longest name of a function.
-const NAME_BYTES_MAX: usize = 128;
+const NAME_BYTES_MAX: usize = 255;
 
 /// Why a function was not taken into a catalog.
 #[derive(Debug, thiserror::Error)]
@@ -232,7 +232,7 @@ mod tests {
             catalog.declare("umbel.mine=cat"),
             Err(Error::ReservedName { .. })
         ));
-        for name in ["", "7", "a@b", "exec:cat", "a b", &"a".repeat(129)] {
+        for name in ["", "7", "a@b", "exec:cat", "a b", &"a".repeat(256)] {
             let refused = catalog.declare(&format!("{name}=cat"));
             assert!(matches!(refused, Err(Error::BadName { .. })), "{name}");
         }
