@@ -1,0 +1,109 @@
+//! How a command ends when it does not end well: the exit code and the sentence.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+/// A command that did not end well. The codes are a promise to scripts.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Exit {
+    /// 1: the job failed or was cancelled, or the demo's check found a wrong output.
+    #[error("{0}")]
+    Failed(String),
+    /// 2: bad usage, or a malformed input or config file.
+    #[error("{0}")]
+    Usage(String),
+    /// 3: the coordinator cannot be reached.
+    #[error("{0}")]
+    Unreachable(String),
+    /// 4: refused, or the thing does not exist.
+    #[error("{0}")]
+    Refused(String),
+    /// 130: a signal ended it. The text is a remark, not an error.
+    #[error("{0}")]
+    Interrupted(String),
+    /// 4: something of this machine failed under it: a thread, a file, a socket.
+    #[error("{0}")]
+    Internal(String),
+    /// 0: whoever read stdout has left, so nothing more is worth printing.
+    #[error("stdout was closed")]
+    StdoutClosed,
+}
+
+impl Exit {
+    /// 1.
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self::Failed(message.into())
+    }
+
+    /// 2.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::Usage(message.into())
+    }
+
+    /// 3.
+    pub(crate) fn unreachable(message: impl Into<String>) -> Self {
+        Self::Unreachable(message.into())
+    }
+
+    /// 4.
+    pub(crate) fn refused(message: impl Into<String>) -> Self {
+        Self::Refused(message.into())
+    }
+
+    /// 130.
+    pub(crate) fn interrupted(message: impl Into<String>) -> Self {
+        Self::Interrupted(message.into())
+    }
+
+    /// 4, for what this machine could not do.
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        Self::Internal(message.into())
+    }
+
+    /// The number that the process ends with.
+    pub(crate) const fn code(&self) -> u8 {
+        match self {
+            Self::StdoutClosed => 0,
+            Self::Failed(_) => 1,
+            Self::Usage(_) => 2,
+            Self::Unreachable(_) => 3,
+            Self::Refused(_) | Self::Internal(_) => 4,
+            Self::Interrupted(_) => 130,
+        }
+    }
+
+    /// Says on stderr what was wrong, and gives the exit code.
+    pub(crate) fn report(self) -> ExitCode {
+        let code = ExitCode::from(self.code());
+        let mut stderr = io::stderr().lock();
+        // Nobody is left to tell when stderr is closed.
+        let _ = match &self {
+            Self::StdoutClosed => Ok(()),
+            Self::Interrupted(remark) if remark.is_empty() => Ok(()),
+            Self::Interrupted(remark) => writeln!(stderr, "{remark}"),
+            error => writeln!(stderr, "error: {error}"),
+        };
+        code
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_codes_are_those_that_scripts_were_promised() {
+        let codes = [
+            (Exit::StdoutClosed, 0),
+            (Exit::failed(""), 1),
+            (Exit::usage(""), 2),
+            (Exit::unreachable(""), 3),
+            (Exit::refused(""), 4),
+            (Exit::internal(""), 4),
+            (Exit::interrupted(""), 130),
+        ];
+        for (exit, code) in codes {
+            assert_eq!(exit.code(), code, "{exit:?}");
+        }
+    }
+}
