@@ -1,2 +1,32 @@
-//! The umbel binary.
-fn main() {}
+//! The umbel binary: commands, output and wiring.
+
+mod cli;
+mod command;
+mod config;
+mod exit;
+mod input;
+mod local;
+mod log;
+mod output;
+mod process;
+mod signal;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    // Bad usage ends here, with 2.
+    let cli = cli::Cli::parse();
+    log::mute_backtraces();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return exit::Exit::internal(format!("cannot start threads: {error}")).report();
+        }
+    };
+    let ended = runtime.block_on(Box::pin(cli.run()));
+    // A thread that still reads a terminal's stdin would hold up the exit for ever.
+    runtime.shutdown_background();
+    ended.map_or_else(exit::Exit::report, |()| ExitCode::SUCCESS)
+}

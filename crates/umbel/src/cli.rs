@@ -1,0 +1,230 @@
+//! The command line: noun, then verb.
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+use crate::command;
+use crate::exit::Exit;
+use crate::log;
+
+/// Where a coordinator is looked for when nothing says otherwise.
+pub(crate) const COORDINATOR_DEFAULT: &str = "http://127.0.0.1:7600";
+
+const LIMITS: &str = "\
+Limits: an input or output 6 MiB; 100,000,000 invocations a job; inline inputs 1,000 or 1 MiB;
+32 labels of 63+255 bytes; a failure message 64 KiB, with the last 16 KiB of stderr.
+
+Exit codes: 0 done; 1 the job failed or was cancelled; 2 bad usage or a malformed input file;
+3 the coordinator cannot be reached; 4 refused, or the thing does not exist; 130 interrupted.
+
+Example:
+  umbel demo                                         watch a job survive a killed worker
+  umbel up --workers 2                               a coordinator and two workers, here
+  seq 1000 | umbel map umbel.increment --inputs -    fan out over them";
+
+/// Fans a function or a program out over many inputs and many worker processes.
+///
+/// Execution is at least once, recording exactly once: a job survives killed workers and a
+/// killed coordinator, and each of its inputs has one result.
+#[derive(Debug, Parser)]
+#[command(name = "umbel", version, after_help = LIMITS, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Everywhere")]
+struct GlobalArgs {
+    /// The coordinator [default: http://127.0.0.1:7600]
+    #[arg(long, global = true, env = "UMBEL_COORDINATOR", value_name = "URL", hide_env = true)]
+    coordinator: Option<String>,
+    /// The form of what is printed on stdout
+    #[arg(long, global = true, value_name = "FORM", value_enum, default_value_t)]
+    output: OutputForm,
+    /// What is logged on stderr, such as `info` or `warn,umbel_worker=debug`
+    #[arg(long, global = true, env = "UMBEL_LOG", value_name = "FILTER", hide_env = true)]
+    log: Option<String>,
+    /// The form of the log
+    #[arg(long, global = true, env = "UMBEL_LOG_FORMAT", value_enum, hide_env = true)]
+    log_format: Option<log::Format>,
+}
+
+/// The form of what is printed. `Json` prints one document, or one object a line for streams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputForm {
+    /// For people.
+    #[default]
+    Table,
+    /// For scripts.
+    Json,
+}
+
+/// What every command is told besides its own arguments.
+#[derive(Clone, Debug)]
+pub(crate) struct Global {
+    /// The coordinator's URL: the flag, the environment, or the default.
+    pub(crate) coordinator: String,
+    /// The URL only if a flag or the environment gave it, for commands with a config file.
+    pub(crate) coordinator_given: Option<String>,
+    /// The form of what is printed on stdout.
+    pub(crate) output: OutputForm,
+    /// The log's filter and form only if a flag or the environment gave them.
+    pub(crate) log: Option<String>,
+    pub(crate) log_format: Option<log::Format>,
+}
+
+impl From<GlobalArgs> for Global {
+    fn from(args: GlobalArgs) -> Self {
+        let url = args.coordinator.clone();
+        Self {
+            coordinator: url.unwrap_or_else(|| COORDINATOR_DEFAULT.to_owned()),
+            coordinator_given: args.coordinator,
+            output: args.output,
+            log: args.log,
+            log_format: args.log_format,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the main job, start to finish, on this machine
+    Demo(command::demo::Args),
+    /// Start a coordinator and workers for a laptop; Ctrl-C drains
+    Up(command::up::Args),
+    /// The process that accepts, decides and remembers
+    #[command(subcommand)]
+    Coordinator(Coordinator),
+    /// The processes that run functions
+    #[command(subcommand)]
+    Worker(Worker),
+    /// Submit, follow, and print outputs in input order
+    Map(command::map::Args),
+    /// Run one invocation and print its output
+    Invoke(command::invoke::Args),
+    /// Submitted work: one target, many inputs
+    Job(command::job::Args),
+    /// The functions that are known
+    Function(command::function_list::Args),
+    /// The coordinator and its workers as a whole
+    Cluster(command::cluster::Args),
+    /// Measure umbel on this machine, with real processes
+    #[command(subcommand)]
+    Bench(command::bench::Command),
+    /// Print a script that completes commands in a shell
+    Completions(command::completions::Args),
+    /// A worker with the demo's own function
+    #[command(hide = true)]
+    DemoWorker(command::demo::WorkerArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum Coordinator {
+    /// Start a coordinator
+    Start(command::coordinator::Args),
+}
+
+#[derive(Debug, Subcommand)]
+enum Worker {
+    /// Start a worker
+    Start(command::worker_start::Args),
+    /// List the workers
+    List(command::worker_list::Args),
+    /// Ask a worker to take nothing new, finish and leave
+    Drain(command::worker_list::DrainArgs),
+}
+
+impl Cli {
+    /// Carries the command out.
+    pub(crate) async fn run(self) -> Result<(), Exit> {
+        let global = Global::from(self.global);
+        // What has a config file of its own starts its log once that is read.
+        if !matches!(
+            self.command,
+            Command::Up(_)
+                | Command::Coordinator(_)
+                | Command::Worker(Worker::Start(_))
+                | Command::DemoWorker(_)
+        ) {
+            log::start(global.log.as_deref().unwrap_or("warn"), global.log_format)?;
+        }
+        self.command.run(&global).await
+    }
+}
+
+impl Command {
+    async fn run(self, global: &Global) -> Result<(), Exit> {
+        // Boxed: each command's future is as large as all that it keeps across awaits.
+        match self {
+            Self::Demo(args) => Box::pin(command::demo::run(args, global)).await,
+            Self::Up(args) => Box::pin(command::up::run(args, global)).await,
+            Self::Coordinator(Coordinator::Start(args)) => {
+                Box::pin(command::coordinator::run(args, global)).await
+            }
+            Self::Worker(Worker::Start(args)) => {
+                Box::pin(command::worker_start::run(args, global)).await
+            }
+            Self::Worker(Worker::List(args)) => {
+                Box::pin(command::worker_list::run(args, global)).await
+            }
+            Self::Worker(Worker::Drain(args)) => {
+                Box::pin(command::worker_list::drain(args, global)).await
+            }
+            Self::Map(args) => Box::pin(command::map::run(args, global)).await,
+            Self::Invoke(args) => Box::pin(command::invoke::run(args, global)).await,
+            Self::Job(args) => Box::pin(command::job::run(args, global)).await,
+            Self::Function(args) => Box::pin(command::function_list::run(args, global)).await,
+            Self::Cluster(args) => Box::pin(command::cluster::run(args, global)).await,
+            Self::Bench(command) => Box::pin(command::bench::run(command, global)).await,
+            Self::Completions(args) => command::completions::run(&args),
+            Self::DemoWorker(args) => Box::pin(command::demo::run_worker(args, global)).await,
+        }
+    }
+}
+
+/// The command line as data, for completions.
+pub(crate) fn definition() -> clap::Command {
+    Cli::command()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leaves(command: &clap::Command, path: &str, visit: &mut impl FnMut(&str, &clap::Command)) {
+        let path = format!("{path} {}", command.get_name());
+        if command.get_subcommands().next().is_none() {
+            visit(path.trim(), command);
+        }
+        for inner in command.get_subcommands() {
+            leaves(inner, &path, visit);
+        }
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        definition().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_an_example() {
+        let mut without = Vec::new();
+        leaves(&definition(), "", &mut |path, command| {
+            let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            if !command.is_hide_set() && !text.contains(path) {
+                without.push(path.to_owned());
+            }
+        });
+        assert!(without.is_empty(), "no example of itself in the help of {without:?}");
+    }
+
+    #[test]
+    fn the_coordinator_is_the_flag_or_the_default() {
+        let cli = Cli::parse_from(["umbel", "demo", "--coordinator", "http://there:1"]);
+        let global = Global::from(cli.global);
+        assert_eq!(global.coordinator, "http://there:1");
+    }
+}

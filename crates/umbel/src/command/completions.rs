@@ -1,0 +1,24 @@
+//! `umbel completions`.
+
+use std::io;
+
+use clap_complete::Shell;
+
+use crate::cli;
+use crate::exit::Exit;
+
+/// What the command takes.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  umbel completions bash > ~/.local/share/bash-completion/completions/umbel")]
+pub(crate) struct Args {
+    /// The shell
+    shell: Shell,
+}
+
+/// Prints the script.
+pub(crate) fn run(args: &Args) -> Result<(), Exit> {
+    clap_complete::generate(args.shell, &mut cli::definition(), "umbel", &mut io::stdout());
+    Ok(())
+}

@@ -1,0 +1,14 @@
+//! The commands, one module each: its arguments and what it does.
+
+pub(crate) mod bench;
+pub(crate) mod cluster;
+pub(crate) mod completions;
+pub(crate) mod coordinator;
+pub(crate) mod demo;
+pub(crate) mod function_list;
+pub(crate) mod invoke;
+pub(crate) mod job;
+pub(crate) mod map;
+pub(crate) mod up;
+pub(crate) mod worker_list;
+pub(crate) mod worker_start;

@@ -1,0 +1,203 @@
+//! The coordinator's options.
+
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Error, data, file, overrule};
+use crate::cli::Global;
+use crate::log;
+
+/// What an operator can set about a coordinator. `config/coordinator.toml` explains each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Coordinator {
+    pub(crate) listen: String,
+    pub(crate) insecure: bool,
+    pub(crate) data: PathBuf,
+    pub(crate) cache_bytes: u64,
+    pub(crate) lease_timeout_ms: u64,
+    pub(crate) reconnect_grace_ms: u64,
+    pub(crate) reclaim_ms: u64,
+    pub(crate) heartbeat_ms: u64,
+    pub(crate) upload_idle_timeout_ms: u64,
+    pub(crate) log: String,
+    pub(crate) log_format: log::Format,
+}
+
+impl Default for Coordinator {
+    fn default() -> Self {
+        let machine = umbel_core::Config::default();
+        Self {
+            listen: "127.0.0.1:7600".to_owned(),
+            insecure: false,
+            data: PathBuf::new(),
+            cache_bytes: 64 << 20,
+            lease_timeout_ms: machine.lease_timeout_ms,
+            reconnect_grace_ms: machine.reconnect_grace_ms,
+            reclaim_ms: machine.reclaim_ms,
+            heartbeat_ms: machine.heartbeat_ms,
+            upload_idle_timeout_ms: machine.upload_idle_timeout_ms,
+            log: "info".to_owned(),
+            log_format: log::Format::Human,
+        }
+    }
+}
+
+/// The options as flags and environment variables.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct CoordinatorFlags {
+    /// A file of options; config/coordinator.toml shows them all
+    #[arg(long, env = "UMBEL_COORDINATOR_CONFIG", value_name = "FILE", hide_env = true)]
+    config: Option<PathBuf>,
+    /// Where to keep jobs and results [default: $XDG_DATA_HOME/umbel or ~/.local/share/umbel]
+    #[arg(long, env = "UMBEL_DATA", value_name = "DIR", hide_env = true)]
+    data: Option<PathBuf>,
+    /// The address to serve on; port 0 takes a free one [default: 127.0.0.1:7600]
+    #[arg(long, env = "UMBEL_LISTEN", value_name = "ADDR", hide_env = true)]
+    listen: Option<String>,
+    /// Serve on an address that others can reach, who may then run code on the workers
+    #[arg(
+        long, env = "UMBEL_INSECURE", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        value_name = "BOOL", hide_env = true, hide_possible_values = true
+    )]
+    insecure: Option<bool>,
+    #[command(flatten)]
+    tuning: Tuning,
+}
+
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Tuning")]
+struct Tuning {
+    /// Memory for what was read from disk lately [default: 67108864]
+    #[arg(long, env = "UMBEL_CACHE_BYTES", value_name = "BYTES", hide_env = true)]
+    cache_bytes: Option<u64>,
+    /// Silence after which a worker is lost [default: 10000]
+    #[arg(long, env = "UMBEL_LEASE_TIMEOUT_MS", value_name = "MS", hide_env = true)]
+    lease_timeout_ms: Option<u64>,
+    /// How long a worker whose stream ended may take to return [default: 1000]
+    #[arg(long, env = "UMBEL_RECONNECT_GRACE_MS", value_name = "MS", hide_env = true)]
+    reconnect_grace_ms: Option<u64>,
+    /// How long leased work waits for its worker after a restart [default: 5000]
+    #[arg(long, env = "UMBEL_RECLAIM_MS", value_name = "MS", hide_env = true)]
+    reclaim_ms: Option<u64>,
+    /// How often a worker gives a sign of life [default: 1000]
+    #[arg(long, env = "UMBEL_HEARTBEAT_MS", value_name = "MS", hide_env = true)]
+    heartbeat_ms: Option<u64>,
+    /// How long an unsealed job may go without new inputs [default: 3600000]
+    #[arg(long, env = "UMBEL_UPLOAD_IDLE_TIMEOUT_MS", value_name = "MS", hide_env = true)]
+    upload_idle_timeout_ms: Option<u64>,
+}
+
+impl Coordinator {
+    /// The file, overruled by the environment, overruled by the flags; checked.
+    pub(crate) fn read(flags: CoordinatorFlags, global: &Global) -> Result<Self, Error> {
+        let mut config: Self = file::read(flags.config.as_deref())?;
+        overrule(&mut config.data, flags.data);
+        overrule(&mut config.listen, flags.listen);
+        overrule(&mut config.insecure, flags.insecure);
+        overrule(&mut config.log, global.log.clone());
+        overrule(&mut config.log_format, global.log_format);
+        let tuning = flags.tuning;
+        overrule(&mut config.cache_bytes, tuning.cache_bytes);
+        overrule(&mut config.lease_timeout_ms, tuning.lease_timeout_ms);
+        overrule(&mut config.reconnect_grace_ms, tuning.reconnect_grace_ms);
+        overrule(&mut config.reclaim_ms, tuning.reclaim_ms);
+        overrule(&mut config.heartbeat_ms, tuning.heartbeat_ms);
+        overrule(&mut config.upload_idle_timeout_ms, tuning.upload_idle_timeout_ms);
+        if config.data == Path::new("") {
+            config.data = data::default_directory()?;
+        }
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let address = self.address()?;
+        if !address.ip().is_loopback() && !self.insecure {
+            return Err(Error::option(
+                "listen",
+                format!(
+                    "{address} can be reached from other machines, and whoever reaches it runs code \
+                     on the workers; listen on 127.0.0.1, or say with --insecure that it is meant"
+                ),
+            ));
+        }
+        if self.heartbeat_ms == 0 {
+            return Err(Error::option("heartbeat_ms", "must be at least 1"));
+        }
+        // A single sign of life that comes late must not cost a worker its leases.
+        if self.lease_timeout_ms < self.heartbeat_ms.saturating_mul(3) {
+            return Err(Error::option(
+                "lease_timeout_ms",
+                format!(
+                    "{} is less than three times heartbeat_ms ({}), so that workers in good health \
+                     would be taken for lost; raise it or lower heartbeat_ms",
+                    self.lease_timeout_ms, self.heartbeat_ms
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The address to listen on.
+    pub(crate) fn address(&self) -> Result<SocketAddr, Error> {
+        let found = self.listen.to_socket_addrs().ok().and_then(|mut found| found.next());
+        found.ok_or_else(|| {
+            let listen = &self.listen;
+            Error::option(
+                "listen",
+                format!("{listen:?} is no address; write HOST:PORT, such as 127.0.0.1:7600"),
+            )
+        })
+    }
+
+    /// The times of the machine.
+    pub(crate) fn machine(&self) -> umbel_core::Config {
+        umbel_core::Config {
+            lease_timeout_ms: self.lease_timeout_ms,
+            reconnect_grace_ms: self.reconnect_grace_ms,
+            reclaim_ms: self.reclaim_ms,
+            heartbeat_ms: self.heartbeat_ms,
+            upload_idle_timeout_ms: self.upload_idle_timeout_ms,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = include_str!("../../../../config/coordinator.toml");
+
+    #[test]
+    fn the_file_in_the_repository_shows_every_option_at_its_default() {
+        file::assert_shows_defaults::<Coordinator>(FILE);
+    }
+
+    fn listening_on(listen: &str, insecure: bool) -> Result<(), Error> {
+        Coordinator { listen: listen.to_owned(), insecure, ..Coordinator::default() }.check()
+    }
+
+    #[test]
+    fn an_address_that_others_reach_must_be_meant() {
+        let error = listening_on("0.0.0.0:7600", false).expect_err("it is open to all");
+        assert!(error.to_string().contains("--insecure"), "{error}");
+        assert!(listening_on("0.0.0.0:7600", true).is_ok());
+        assert!(listening_on("[::1]:0", false).is_ok());
+    }
+
+    #[test]
+    fn an_address_without_a_port_is_named() {
+        let error = listening_on("127.0.0.1", false).expect_err("there is no port");
+        assert!(error.to_string().contains("\"127.0.0.1\""), "{error}");
+    }
+
+    #[test]
+    fn leases_outlast_a_late_sign_of_life() {
+        let hasty = Coordinator { lease_timeout_ms: 1_000, ..Coordinator::default() };
+        let error = hasty.check().expect_err("one late heartbeat would lose a worker");
+        assert!(error.to_string().starts_with("option `lease_timeout_ms`: 1000 is"), "{error}");
+    }
+}

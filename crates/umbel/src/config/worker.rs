@@ -1,0 +1,176 @@
+//! The worker's options.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use umbel_core::limit;
+
+use super::{Error, file, overrule};
+use crate::cli::{COORDINATOR_DEFAULT, Global};
+use crate::log;
+
+/// What an operator can set about a worker. `config/worker.toml` explains each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Worker {
+    pub(crate) coordinator: String,
+    pub(crate) name: String,
+    pub(crate) slots: u32,
+    pub(crate) allow_crash: bool,
+    pub(crate) output_bytes_max: usize,
+    pub(crate) stderr_bytes_max: usize,
+    pub(crate) drain_timeout_ms: u64,
+    pub(crate) log: String,
+    pub(crate) log_format: log::Format,
+    // Tables stand last, as they must in a file.
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) function: Vec<Function>,
+}
+
+/// A program that the worker offers as a function.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Function {
+    /// The name that jobs call it by.
+    pub(crate) name: String,
+    /// The program and its arguments.
+    pub(crate) command: Vec<String>,
+}
+
+impl Default for Worker {
+    fn default() -> Self {
+        Self {
+            coordinator: COORDINATOR_DEFAULT.to_owned(),
+            name: String::new(),
+            slots: 0,
+            allow_crash: false,
+            output_bytes_max: limit::OUTPUT_BYTES_MAX,
+            stderr_bytes_max: limit::STDERR_BYTES_MAX,
+            drain_timeout_ms: 0,
+            log: "info".to_owned(),
+            log_format: log::Format::Human,
+            labels: BTreeMap::new(),
+            function: Vec::new(),
+        }
+    }
+}
+
+/// The options as flags and environment variables.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct WorkerFlags {
+    /// A file of options; config/worker.toml shows them all
+    #[arg(long, env = "UMBEL_WORKER_CONFIG", value_name = "FILE", hide_env = true)]
+    config: Option<PathBuf>,
+    /// Invocations to run at a time [default: as many as there are cores]
+    #[arg(long, env = "UMBEL_SLOTS", value_name = "N", hide_env = true)]
+    slots: Option<u32>,
+    /// The worker's name, one of its own in the cluster [default: HOST-xxxx]
+    #[arg(long, env = "UMBEL_NAME", hide_env = true)]
+    name: Option<String>,
+    /// A label that jobs can require; may be repeated
+    #[arg(
+        long = "label", env = "UMBEL_LABELS", value_name = "K=V", value_delimiter = ',', value_parser = label,
+        hide_env = true
+    )]
+    labels: Vec<(String, String)>,
+    /// A program offered as a function, such as 'upper=tr a-z A-Z'; may be repeated
+    #[arg(long = "exec", value_name = "NAME=COMMAND")]
+    pub(crate) programs: Vec<String>,
+    /// Let `umbel.crash` end this process
+    #[arg(
+        long, env = "UMBEL_ALLOW_CRASH", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        value_name = "BOOL", hide_env = true, hide_possible_values = true
+    )]
+    allow_crash: Option<bool>,
+    /// An output of more bytes is a failure [default: 6291456]
+    #[arg(long, env = "UMBEL_OUTPUT_BYTES_MAX", value_name = "BYTES", hide_env = true)]
+    output_bytes_max: Option<usize>,
+    /// So many of the last bytes of a failed program's stderr are kept [default: 16384]
+    #[arg(long, env = "UMBEL_STDERR_BYTES_MAX", value_name = "BYTES", hide_env = true)]
+    stderr_bytes_max: Option<usize>,
+    /// How long a drain may take; 0: as long as what runs [default: 0]
+    #[arg(long, env = "UMBEL_DRAIN_TIMEOUT_MS", value_name = "MS", hide_env = true)]
+    drain_timeout_ms: Option<u64>,
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write KEY=VALUE, such as zone=a".to_owned()),
+    }
+}
+
+impl Worker {
+    /// The file, overruled by the environment, overruled by the flags; checked. Labels of the
+    /// flags join those of the file.
+    pub(crate) fn read(flags: WorkerFlags, global: &Global) -> Result<Self, Error> {
+        let mut config: Self = file::read(flags.config.as_deref())?;
+        overrule(&mut config.coordinator, global.coordinator_given.clone());
+        overrule(&mut config.log, global.log.clone());
+        overrule(&mut config.log_format, global.log_format);
+        overrule(&mut config.slots, flags.slots);
+        overrule(&mut config.name, flags.name);
+        overrule(&mut config.allow_crash, flags.allow_crash);
+        overrule(&mut config.output_bytes_max, flags.output_bytes_max);
+        overrule(&mut config.stderr_bytes_max, flags.stderr_bytes_max);
+        overrule(&mut config.drain_timeout_ms, flags.drain_timeout_ms);
+        config.labels.extend(flags.labels);
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        at_most("slots", self.slots as usize, limit::WORKER_SLOTS_MAX as usize)?;
+        at_most("name", self.name.len(), limit::NAME_BYTES_MAX)?;
+        at_most("output_bytes_max", self.output_bytes_max, limit::OUTPUT_BYTES_MAX)?;
+        at_most("stderr_bytes_max", self.stderr_bytes_max, limit::STDERR_BYTES_MAX)?;
+        at_most("labels", self.labels.len(), limit::LABELS_MAX)?;
+        for (key, value) in &self.labels {
+            at_most("labels", key.len(), limit::LABEL_KEY_BYTES_MAX)?;
+            at_most("labels", value.len(), limit::LABEL_VALUE_BYTES_MAX)?;
+        }
+        Ok(())
+    }
+}
+
+fn at_most(option: &'static str, given: usize, max: usize) -> Result<(), Error> {
+    if given > max {
+        return Err(Error::option(option, format!("{given} is over the limit of {max}")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = include_str!("../../../../config/worker.toml");
+
+    #[test]
+    fn the_file_in_the_repository_shows_every_option_at_its_default() {
+        file::assert_shows_defaults::<Worker>(FILE);
+    }
+
+    #[test]
+    fn a_program_in_the_file_is_a_function() {
+        let text = "[[function]]\nname = \"upper\"\ncommand = [\"tr\", \"a-z\", \"A-Z\"]\n";
+        let config: Worker = toml::from_str(text).expect("well-formed");
+        assert_eq!(config.function[0].name, "upper");
+        assert_eq!(config.function[0].command, ["tr", "a-z", "A-Z"]);
+    }
+
+    #[test]
+    fn a_value_over_its_limit_is_named_with_the_limit() {
+        let config = Worker { slots: 5_000, ..Worker::default() };
+        let error = config.check().expect_err("too many slots");
+        assert_eq!(error.to_string(), "option `slots`: 5000 is over the limit of 4096");
+    }
+
+    #[test]
+    fn a_label_is_a_key_and_a_value() {
+        assert_eq!(label("zone=a=b"), Ok(("zone".to_owned(), "a=b".to_owned())));
+        assert!(label("zone").is_err());
+        assert!(label("=a").is_err());
+    }
+}
