@@ -38,7 +38,10 @@ pub(crate) struct Committer {
 #[derive(Debug)]
 struct Shared {
     line: Mutex<Line>,
+    /// There is something to commit, or nothing will be any more.
     changed: Condvar,
+    /// Something was committed, or nothing will be any more.
+    settled: Condvar,
     undurable_bytes_max: usize,
     durable: AtomicU64,
     sums: Sums,
@@ -49,6 +52,10 @@ struct Line {
     batches: VecDeque<WriteBatch>,
     /// The bytes in `batches` and in the commit under way.
     undurable_bytes: usize,
+    /// How many batches were taken into line, ever.
+    submitted: u64,
+    /// How many of them are durable.
+    committed: u64,
     phase: Phase,
 }
 
@@ -79,11 +86,14 @@ impl Committer {
         let line = Line {
             batches: VecDeque::new(),
             undurable_bytes: 0,
+            submitted: 0,
+            committed: 0,
             phase: Phase::Open,
         };
         let shared = Arc::new(Shared {
             line: Mutex::new(line),
             changed: Condvar::new(),
+            settled: Condvar::new(),
             undurable_bytes_max,
             durable: AtomicU64::new(0),
             sums: Sums::default(),
@@ -130,6 +140,23 @@ impl Committer {
 
     pub(crate) fn durable(&self) -> u64 {
         self.shared.durable.load(Ordering::Acquire)
+    }
+
+    /// Waits until all that lies in line now is durable.
+    pub(crate) fn settle(&self) -> Result<(), Error> {
+        let mut line = self.shared.lock();
+        let submitted = line.submitted;
+        while line.committed < submitted {
+            if let Phase::Failed(error) = &line.phase {
+                return Err(error.clone());
+            }
+            line = self
+                .shared
+                .settled
+                .wait(line)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        Ok(())
     }
 
     /// The sums of all commits; what only the engine knows is left at its default.
@@ -183,6 +210,7 @@ impl Shared {
     fn push(&self, mut line: MutexGuard<'_, Line>, batch: WriteBatch) {
         if matches!(line.phase, Phase::Open) {
             line.undurable_bytes += batch.bytes();
+            line.submitted += 1;
             line.batches.push_back(batch);
             drop(line);
             self.changed.notify_one();
@@ -217,7 +245,12 @@ impl Shared {
         if let Some(number) = commit.number {
             self.durable.store(number, Ordering::Release);
         }
-        self.lock().undurable_bytes -= commit.bytes;
+        {
+            let mut line = self.lock();
+            line.undurable_bytes -= commit.bytes;
+            line.committed += commit.batches as u64;
+        }
+        self.settled.notify_all();
         let us = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         self.sums.commits.fetch_add(1, Ordering::Relaxed);
         self.sums
@@ -240,6 +273,8 @@ impl Shared {
         line.phase = Phase::Failed(error.clone());
         line.undurable_bytes = 0;
         line.batches = VecDeque::new();
+        drop(line);
+        self.settled.notify_all();
     }
 }
 

@@ -52,6 +52,13 @@ pub trait Engine: Send + Sync + fmt::Debug {
     /// When the engine cannot be read, or is closed.
     fn scan(&self, scan: &Scan) -> Result<Page, Error>;
 
+    /// Returns when everything that was submitted before is durable.
+    ///
+    /// # Errors
+    ///
+    /// When it never will be, since the engine failed.
+    fn settle(&self) -> Result<(), Error>;
+
     /// Counts and sizes since the engine was opened.
     fn stats(&self) -> Stats;
 

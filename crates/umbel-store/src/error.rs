@@ -103,6 +103,29 @@ pub enum Error {
         /// What the engine said.
         what: String,
     },
+    /// The keys and records are of a version that this program does not know.
+    #[error(
+        "the data have version {found} of the records, and this version of umbel reads {known}; \
+         start it with the version that wrote them, or give another directory with --data"
+    )]
+    Version {
+        /// The version of the data.
+        found: u32,
+        /// The version that this program reads.
+        known: u32,
+    },
+    /// A key or a record that does not make sense.
+    #[error("the store holds what this version of umbel cannot read: {what}")]
+    Damaged {
+        /// What and why.
+        what: String,
+    },
+    /// Something that should be in the store is not.
+    #[error("the store does not hold {what}; its job may have been deleted")]
+    Missing {
+        /// What.
+        what: String,
+    },
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
@@ -145,6 +168,22 @@ impl Error {
             .cloned()
             .or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
             .unwrap_or_else(|| "it panicked without words".to_owned())
+    }
+}
+
+impl From<crate::key::Error> for Error {
+    fn from(error: crate::key::Error) -> Self {
+        Self::Damaged {
+            what: error.to_string(),
+        }
+    }
+}
+
+impl From<umbel_proto::disk::Error> for Error {
+    fn from(error: umbel_proto::disk::Error) -> Self {
+        Self::Damaged {
+            what: error.to_string(),
+        }
     }
 }
 

@@ -1,5 +1,8 @@
-//! What umbel remembers: an ordered key-value engine behind a small trait, and the one engine that
-//! there is today, on sled.
+//! What umbel remembers.
+//!
+//! [`Store`] is what the coordinator uses: the changes of a turn go in as one batch, a restart gets
+//! them back, and results are read straight from it. Below it lies an ordered key-value engine
+//! behind a small trait, and the one engine that there is today, on sled.
 //!
 //! [`Engine`] takes atomic [`WriteBatch`]es in order and tells a [`Listener`] how far they are
 //! durable; reads come in bounded [`Page`]s. Nothing of sled leaks out of [`SledEngine`], so that
@@ -11,11 +14,14 @@ mod directory;
 mod engine;
 mod error;
 mod format;
+mod key;
 mod lock;
 mod memory;
 mod open;
 mod recover;
+mod results;
 mod sled_engine;
+mod store;
 mod sync;
 #[cfg(test)]
 mod testing;
@@ -26,7 +32,12 @@ pub use engine::{
 pub use error::Error;
 pub use memory::MemoryEngine;
 pub use open::Settings;
+pub use results::{
+    AsCompleted, CompletedPage, Cursor, Gaps, InOrder, OrderedPage, Outcome, Reached, ResultRow,
+    Timing, Wanted,
+};
 pub use sled_engine::SledEngine;
+pub use store::{Changes, Opened, Store};
 
 /// The largest value in bytes; what is larger is cut into parts under consecutive keys.
 ///

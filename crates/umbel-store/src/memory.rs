@@ -212,6 +212,11 @@ impl Engine for MemoryEngine {
         }
     }
 
+    fn settle(&self) -> Result<(), Error> {
+        self.commit(usize::MAX);
+        self.lock().ended.clone().map_or(Ok(()), Err)
+    }
+
     fn stats(&self) -> Stats {
         self.lock().stats
     }

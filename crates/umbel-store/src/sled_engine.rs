@@ -130,6 +130,10 @@ impl Engine for SledEngine {
         }
     }
 
+    fn settle(&self) -> Result<(), Error> {
+        self.committer.settle()
+    }
+
     fn stats(&self) -> Stats {
         Stats {
             blobs_synced: self.blobs_synced.load(Ordering::Relaxed),

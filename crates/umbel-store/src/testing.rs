@@ -3,7 +3,16 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use crate::{Commit, Error, Listener};
+use bytes::Bytes;
+use prost::Message;
+use umbel_core::change::{Change, JobRecord, JobStatus, Record};
+use umbel_core::id::{Appender, Index, JobId};
+use umbel_core::job::{BlockRef, JobSpec, JobState, Source, StartMode, Target};
+use umbel_core::policy::{Labels, Policy};
+use umbel_core::ranges::Ranges;
+use umbel_proto::v1::ResultColumns;
+
+use crate::{Commit, Engine, Error, Listener, MemoryEngine, Opened, Store};
 
 /// What a listener was told.
 #[derive(Debug)]
@@ -56,4 +65,124 @@ impl Listener for Told {
     fn fenced(&self, error: &Error) {
         self.tell(Event::Fenced(error.clone()));
     }
+}
+
+/// A store in memory that has just been opened, and its engine.
+pub(crate) fn open() -> (Opened, Arc<MemoryEngine>) {
+    reopen(Arc::new(MemoryEngine::new(usize::MAX, Told::new().0)))
+}
+
+/// A store over what an engine holds.
+pub(crate) fn reopen(engine: Arc<MemoryEngine>) -> (Opened, Arc<MemoryEngine>) {
+    let shared: Arc<dyn Engine> = Arc::clone(&engine) as Arc<dyn Engine>;
+    (Store::with_engine(shared).unwrap(), engine)
+}
+
+/// The job with this number.
+pub(crate) fn job(number: u8) -> JobId {
+    JobId([number; 16])
+}
+
+/// The acceptance of a job over blocks.
+pub(crate) fn created(number: u8) -> Change {
+    Change::JobCreated(Arc::new(JobRecord {
+        id: job(number),
+        spec: JobSpec {
+            name: format!("job {number}"),
+            target: Target::Function("umbel.echo".to_owned()),
+            policy: Policy::default(),
+            labels: Labels::new(),
+            start: StartMode::AsSealed,
+        },
+        source: Source::Blocks,
+        request_id: String::new(),
+        content_digest: [number; 32],
+        created_ms: 1,
+    }))
+}
+
+/// A job's status, with nothing but its state.
+pub(crate) fn status(number: u8, state: JobState) -> Change {
+    let status = JobStatus {
+        state,
+        sealed: None,
+        failure: None,
+        started_ms: None,
+        finished_ms: None,
+        redrives: 0,
+        summary: None,
+    };
+    Change::JobStatus {
+        job: job(number),
+        status,
+    }
+}
+
+/// A block of the first upload.
+pub(crate) fn block(first: Index, count: u32, bytes: &Bytes) -> BlockRef {
+    BlockRef {
+        first,
+        count,
+        bytes: bytes.len() as u32,
+        appender: Appender(1),
+    }
+}
+
+/// The record of a worker that succeeded with `reported`; the output of each is its index in words,
+/// padded to `bytes`.
+pub(crate) fn record(number: u8, reported: Ranges, bytes: usize) -> Record {
+    let outputs: Vec<_> = reported
+        .indices()
+        .map(|index| {
+            let words = output(index);
+            let padding = bytes.saturating_sub(words.len());
+            words + &" ".repeat(padding)
+        })
+        .collect();
+    let mut durations = Vec::new();
+    for index in reported.indices() {
+        prost::encoding::encode_varint(duration_us(index), &mut durations);
+    }
+    let columns = ResultColumns {
+        outputs: outputs_block(&outputs),
+        duration_us: durations.into(),
+        started_at_us: 1_000,
+        ..ResultColumns::default()
+    };
+    Record {
+        job: job(number),
+        worker: "worker".into(),
+        function: "umbel.echo".into(),
+        attempt: 1,
+        succeeded: reported.clone(),
+        reported,
+        columns: columns.encode_to_vec().into(),
+        ..Record::default()
+    }
+}
+
+/// The output that [`record`] gives an index.
+pub(crate) fn output(index: Index) -> String {
+    format!("output {index}")
+}
+
+/// The run time that [`record`] gives an index.
+pub(crate) fn duration_us(index: Index) -> u64 {
+    u64::from(index) * 3
+}
+
+fn outputs_block(outputs: &[String]) -> Bytes {
+    let mut lengths = Vec::new();
+    for output in outputs {
+        prost::encoding::encode_varint(output.len() as u64, &mut lengths);
+    }
+    let body = outputs.concat();
+    let mut block = vec![1, 0, 0, 0];
+    for word in [outputs.len(), lengths.len(), body.len()] {
+        block.extend_from_slice(&(word as u32).to_le_bytes());
+    }
+    block.extend_from_slice(&lengths);
+    block.extend_from_slice(body.as_bytes());
+    block.extend_from_slice(&[0; 4]);
+    block.into()
 }

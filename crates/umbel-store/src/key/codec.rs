@@ -1,0 +1,287 @@
+//! Keys as bytes, and the ranges of keys that belong together.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use umbel_core::id::{Appender, JobId, LeaseId};
+
+use super::{At, Block, Key, Kind, Whole};
+
+/// A key that this version cannot read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a key of {bytes} bytes and kind {kind} is not known")]
+pub(crate) struct Error {
+    kind: u8,
+    bytes: usize,
+}
+
+impl Key {
+    /// The key as bytes.
+    pub(crate) fn encode(&self) -> Bytes {
+        let mut key = Vec::with_capacity(32);
+        key.push(self.kind() as u8);
+        match self {
+            Self::Format => {}
+            Self::Function(name) => key.extend_from_slice(name.as_bytes()),
+            Self::Part(whole, part) => {
+                whole.extend(&mut key);
+                key.extend_from_slice(&part.to_be_bytes());
+            }
+            Self::Status(job) | Self::Deleting(job) => key.extend_from_slice(&job.0),
+            Self::Appended(job, block) | Self::Staged(job, block) => {
+                key.extend_from_slice(&job.0);
+                block.extend(&mut key);
+            }
+            Self::Lease(lease) => {
+                key.extend_from_slice(&lease.epoch.to_be_bytes());
+                key.extend_from_slice(&lease.number.to_be_bytes());
+            }
+            Self::ByIndex(job, first, at) => {
+                key.extend_from_slice(&job.0);
+                key.extend_from_slice(&first.to_be_bytes());
+                at.extend(&mut key);
+            }
+        }
+        key.into()
+    }
+
+    /// Reads a key.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        let kind = bytes.first().copied().unwrap_or(0);
+        let unknown = || Error {
+            kind,
+            bytes: bytes.len(),
+        };
+        let mut rest = Reader(bytes.get(1..).unwrap_or_default());
+        let key = rest.key(kind).ok_or_else(unknown)?;
+        if rest.0.is_empty() {
+            Ok(key)
+        } else {
+            Err(unknown())
+        }
+    }
+}
+
+impl Whole {
+    fn extend(self, key: &mut Vec<u8>) {
+        match self {
+            Self::Job(job) => key.extend_from_slice(&job.0),
+            Self::Record(job, at) | Self::Columns(job, at) => {
+                key.extend_from_slice(&job.0);
+                at.extend(key);
+            }
+            Self::Input(job, block) => {
+                key.extend_from_slice(&job.0);
+                block.extend(key);
+            }
+        }
+    }
+}
+
+impl At {
+    fn extend(self, key: &mut Vec<u8>) {
+        key.extend_from_slice(&self.commit.to_be_bytes());
+        key.extend_from_slice(&self.n.to_be_bytes());
+    }
+}
+
+impl Block {
+    fn extend(self, key: &mut Vec<u8>) {
+        key.extend_from_slice(&self.first.to_be_bytes());
+        key.extend_from_slice(&self.appender.0.to_be_bytes());
+    }
+}
+
+/// What is left of a key that is read.
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn key(&mut self, kind: u8) -> Option<Key> {
+        const FORMAT: u8 = Kind::Format as u8;
+        const FUNCTION: u8 = Kind::Function as u8;
+        const JOB: u8 = Kind::Job as u8;
+        const STATUS: u8 = Kind::Status as u8;
+        const APPENDED: u8 = Kind::Appended as u8;
+        const RECORD: u8 = Kind::Record as u8;
+        const LEASE: u8 = Kind::Lease as u8;
+        const INPUT: u8 = Kind::Input as u8;
+        const COLUMNS: u8 = Kind::Columns as u8;
+        const BY_INDEX: u8 = Kind::ByIndex as u8;
+        const STAGED: u8 = Kind::Staged as u8;
+        const DELETING: u8 = Kind::Deleting as u8;
+        Some(match kind {
+            FORMAT => Key::Format,
+            FUNCTION => {
+                let name = std::str::from_utf8(std::mem::take(&mut self.0)).ok()?;
+                Key::Function(name.to_owned())
+            }
+            JOB => Key::Part(Whole::Job(self.job()?), self.part()?),
+            STATUS => Key::Status(self.job()?),
+            APPENDED => Key::Appended(self.job()?, self.block()?),
+            RECORD => Key::Part(Whole::Record(self.job()?, self.at()?), self.part()?),
+            LEASE => Key::Lease(LeaseId {
+                epoch: self.u32()?,
+                number: self.u64()?,
+            }),
+            INPUT => Key::Part(Whole::Input(self.job()?, self.block()?), self.part()?),
+            COLUMNS => Key::Part(Whole::Columns(self.job()?, self.at()?), self.part()?),
+            BY_INDEX => Key::ByIndex(self.job()?, self.u32()?, self.at()?),
+            STAGED => Key::Staged(self.job()?, self.block()?),
+            DELETING => Key::Deleting(self.job()?),
+            _ => return None,
+        })
+    }
+
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (head, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*head)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.take().map(u32::from_be_bytes)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.take().map(u64::from_be_bytes)
+    }
+
+    fn job(&mut self) -> Option<JobId> {
+        self.take().map(JobId)
+    }
+
+    fn part(&mut self) -> Option<u16> {
+        self.take().map(u16::from_be_bytes)
+    }
+
+    fn at(&mut self) -> Option<At> {
+        Some(At {
+            commit: self.u64()?,
+            n: self.u32()?,
+        })
+    }
+
+    fn block(&mut self) -> Option<Block> {
+        Some(Block {
+            first: self.u32()?,
+            appender: Appender(self.u32()?),
+        })
+    }
+}
+
+/// All keys of a kind.
+pub(crate) fn all(kind: Kind) -> Range<Bytes> {
+    let kind = kind as u8;
+    Bytes::copy_from_slice(&[kind])..Bytes::copy_from_slice(&[kind + 1])
+}
+
+/// All keys of a kind that begin with a job's id.
+pub(crate) fn under(kind: Kind, job: JobId) -> Range<Bytes> {
+    let mut start = Vec::with_capacity(1 + job.0.len());
+    start.push(kind as u8);
+    start.extend_from_slice(&job.0);
+    let end = behind(&start);
+    start.into()..end
+}
+
+/// The smallest key above all that begin with `prefix`.
+pub(crate) fn behind(prefix: &[u8]) -> Bytes {
+    let mut end = prefix.to_vec();
+    // A kind byte is never 255, so that this ends before the key is empty.
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            break;
+        }
+    }
+    end.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at() -> impl Strategy<Value = At> {
+        any::<(u64, u32)>().prop_map(|(commit, n)| At { commit, n })
+    }
+
+    fn block() -> impl Strategy<Value = Block> {
+        any::<(u32, u32)>().prop_map(|(first, appender)| Block {
+            first,
+            appender: Appender(appender),
+        })
+    }
+
+    fn job() -> impl Strategy<Value = JobId> {
+        any::<[u8; 16]>().prop_map(JobId)
+    }
+
+    fn key() -> impl Strategy<Value = Key> {
+        let whole = prop_oneof![
+            job().prop_map(Whole::Job),
+            (job(), at()).prop_map(|(job, at)| Whole::Record(job, at)),
+            (job(), at()).prop_map(|(job, at)| Whole::Columns(job, at)),
+            (job(), block()).prop_map(|(job, block)| Whole::Input(job, block)),
+        ];
+        let lease = any::<(u32, u64)>().prop_map(|(epoch, number)| LeaseId { epoch, number });
+        prop_oneof![
+            Just(Key::Format),
+            ".{0,12}".prop_map(Key::Function),
+            (whole, any::<u16>()).prop_map(|(whole, part)| Key::Part(whole, part)),
+            job().prop_map(Key::Status),
+            (job(), block()).prop_map(|(job, block)| Key::Appended(job, block)),
+            lease.prop_map(Key::Lease),
+            (job(), any::<u32>(), at()).prop_map(|(job, first, at)| Key::ByIndex(job, first, at)),
+            (job(), block()).prop_map(|(job, block)| Key::Staged(job, block)),
+            job().prop_map(Key::Deleting),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn keys_come_back_and_lie_with_their_kind(key in key()) {
+            let bytes = key.encode();
+            prop_assert_eq!(&Key::decode(&bytes).unwrap(), &key);
+            prop_assert!(all(key.kind()).contains(&bytes));
+        }
+
+        #[test]
+        fn keys_of_a_job_lie_under_it(job in job(), other in job(), first: u32, at in at()) {
+            let key = Key::ByIndex(job, first, at).encode();
+            prop_assert!(under(Kind::ByIndex, job).contains(&key));
+            prop_assert_eq!(under(Kind::ByIndex, other).contains(&key), job == other);
+        }
+
+        #[test]
+        fn records_lie_in_the_order_of_their_commits(job in job(), one in at(), two in at()) {
+            let key = |at| Key::Part(Whole::Record(job, at), 0).encode();
+            prop_assert_eq!(one.cmp(&two), key(one).cmp(&key(two)));
+        }
+
+        #[test]
+        fn garbage_is_an_error_and_no_panic(bytes: Vec<u8>) {
+            let _ = Key::decode(&bytes);
+        }
+    }
+
+    #[test]
+    fn the_numbers_on_disk_stay() {
+        let job = JobId([0xab; 16]);
+        let key = Key::ByIndex(job, 7, At { commit: 3, n: 1 }).encode();
+        let expected = [
+            &[10][..],
+            &[0xab; 16],
+            &[0, 0, 0, 7],
+            &[0, 0, 0, 0, 0, 0, 0, 3],
+            &[0, 0, 0, 1],
+        ];
+        assert_eq!(key, expected.concat());
+        let cut = Key::decode(&key[..key.len() - 1]).unwrap_err();
+        assert_eq!(
+            cut.to_string(),
+            "a key of 32 bytes and kind 10 is not known"
+        );
+    }
+}

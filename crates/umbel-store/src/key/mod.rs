@@ -1,0 +1,128 @@
+//! The keys: one page that shows how everything lies on disk.
+//!
+//! A key is a byte for its kind, then ids as big-endian numbers, so that the order of the keys is
+//! the order in which they are read:
+//!
+//! | kind | key behind the kind byte | value |
+//! |---|---|---|
+//! | 1 `Format` | | `Format` |
+//! | 2 `Function` | name | |
+//! | 3 `Job` | job 16, part 2 | part of a `JobRecord` |
+//! | 4 `Status` | job 16 | `JobStatus` |
+//! | 5 `Appended` | job 16, first 4, appender 4 | `AppendedRecord` |
+//! | 6 `Record` | job 16, commit 8, n 4, part 2 | part of an `IndexRecord` |
+//! | 7 `Lease` | epoch 4, number 8 | `LeaseRecord` |
+//! | 8 `Input` | job 16, first 4, appender 4, part 2 | part of a block of inputs |
+//! | 9 `Columns` | job 16, commit 8, n 4, part 2 | part of a `ResultColumns` |
+//! | 10 `ByIndex` | job 16, first 4, commit 8, n 4 | last index, 4 |
+//! | 11 `Staged` | job 16, first 4, appender 4 | |
+//! | 12 `Deleting` | job 16 | |
+//!
+//! A restart reads the kinds up to `Lease`, and the marks `Staged` and `Deleting`; inputs, outputs
+//! and `ByIndex` are most of the bytes and lie apart. The numbers are on disk: they are never
+//! changed and never used again.
+
+mod codec;
+
+use umbel_core::id::{Appender, Index, JobId, LeaseId};
+
+pub(crate) use codec::{Error, all, behind, under};
+
+/// Which kind of key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    Format = 1,
+    Function = 2,
+    Job = 3,
+    Status = 4,
+    Appended = 5,
+    Record = 6,
+    Lease = 7,
+    Input = 8,
+    Columns = 9,
+    ByIndex = 10,
+    Staged = 11,
+    Deleting = 12,
+}
+
+/// The kinds that begin with a job's id and go with the job, in the order of their removal: what is
+/// small and found by others first.
+pub(crate) const OF_JOB: [Kind; 8] = [
+    Kind::Job,
+    Kind::Status,
+    Kind::Appended,
+    Kind::Staged,
+    Kind::ByIndex,
+    Kind::Record,
+    Kind::Columns,
+    Kind::Input,
+];
+
+/// A value that is cut into parts; the keys of the parts follow each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whole {
+    Job(JobId),
+    Record(JobId, At),
+    Input(JobId, Block),
+    Columns(JobId, At),
+}
+
+/// Where a record lies in the story of its job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct At {
+    /// The number of the turn that wrote it.
+    pub(crate) commit: u64,
+    /// Its position among the records of the turn.
+    pub(crate) n: u32,
+}
+
+/// A block of inputs and the upload that staged it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Block {
+    pub(crate) first: Index,
+    pub(crate) appender: Appender,
+}
+
+/// One key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Key {
+    /// The data as a whole: version and epoch.
+    Format,
+    /// A function was announced once.
+    Function(String),
+    /// One part of a value that may be long.
+    Part(Whole, u16),
+    /// Where a job stands.
+    Status(JobId),
+    /// A block was accepted.
+    Appended(JobId, Block),
+    /// A lease was granted.
+    Lease(LeaseId),
+    /// A record has something to say about indices from this one on.
+    ByIndex(JobId, Index, At),
+    /// A block was staged; the mark goes when the block is accepted.
+    Staged(JobId, Block),
+    /// The job is forgotten, and what it left is being removed.
+    Deleting(JobId),
+}
+
+impl Key {
+    /// The kind of key.
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::Format => Kind::Format,
+            Self::Function(_) => Kind::Function,
+            Self::Part(Whole::Job(_), _) => Kind::Job,
+            Self::Part(Whole::Record(..), _) => Kind::Record,
+            Self::Part(Whole::Input(..), _) => Kind::Input,
+            Self::Part(Whole::Columns(..), _) => Kind::Columns,
+            Self::Status(_) => Kind::Status,
+            Self::Appended(..) => Kind::Appended,
+            Self::Lease(_) => Kind::Lease,
+            Self::ByIndex(..) => Kind::ByIndex,
+            Self::Staged(..) => Kind::Staged,
+            Self::Deleting(_) => Kind::Deleting,
+        }
+    }
+}

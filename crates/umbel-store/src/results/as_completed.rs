@@ -1,0 +1,194 @@
+//! Results in the order in which they were recorded.
+
+use std::ops::Range;
+
+use umbel_core::change::Record;
+use umbel_core::id::{Index, JobId};
+
+use super::records::Open;
+use super::row::{Cursor, ResultRow, Wanted};
+use super::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
+use crate::key::{At, Key, Whole};
+use crate::store::scan::{Item, Items};
+use crate::{Error, Store};
+
+/// How many records a page looks at, so that it ends though nothing in them is wanted.
+const PAGE_RECORDS_MAX: usize = 4096;
+
+/// Reads results in the order in which they were recorded. An invocation that a redrive ran again
+/// is given again, with its higher redrive number.
+#[derive(Debug)]
+pub struct AsCompleted {
+    store: Store,
+    job: JobId,
+    cursor: Cursor,
+    wanted: Wanted,
+}
+
+/// Some results in the order in which they were recorded.
+#[derive(Debug)]
+pub struct CompletedPage {
+    /// The results, each with the place behind it; there may be none though there are more behind.
+    pub rows: Vec<(ResultRow, Cursor)>,
+    /// Behind the last of them, and what else was looked at.
+    pub cursor: Cursor,
+    /// Whether the next page can be read at once; else all that is durable was.
+    pub more: bool,
+}
+
+impl AsCompleted {
+    pub(super) fn new(store: Store, job: JobId, after: Cursor, wanted: Wanted) -> Self {
+        Self {
+            store,
+            job,
+            cursor: after,
+            wanted,
+        }
+    }
+
+    /// The next results, of what is durable up to the commit number `durable`.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    pub fn page(&mut self, durable: u64) -> Result<CompletedPage, Error> {
+        // Whatever the caller thinks: what is not durable is not shown.
+        let durable = durable.min(self.store.durable());
+        let key = |at| Key::Part(Whole::Record(self.job, at), 0).encode();
+        let begin = key(At {
+            commit: self.cursor.commit,
+            n: self.cursor.n,
+        });
+        let end = key(At {
+            commit: durable.saturating_add(1),
+            n: 0,
+        });
+        let mut rows = Rows::default();
+        let mut looked = 0;
+        for item in Items::new(self.store.engine(), begin..end) {
+            let Item::Whole(Whole::Record(job, at), value) = item? else {
+                continue;
+            };
+            if looked == PAGE_RECORDS_MAX {
+                return Ok(self.page_of(rows.rows, true));
+            }
+            looked += 1;
+            let open = Open::decode(job, at, value)?;
+            let resumed = (at.commit, at.n) == (self.cursor.commit, self.cursor.n);
+            if !resumed {
+                self.cursor = Cursor {
+                    commit: at.commit,
+                    n: at.n,
+                    rows: 0,
+                };
+            }
+            if !self.take(&open, &mut rows)? {
+                return Ok(self.page_of(rows.rows, true));
+            }
+        }
+        Ok(self.page_of(rows.rows, false))
+    }
+
+    fn page_of(&self, rows: Vec<(ResultRow, Cursor)>, more: bool) -> CompletedPage {
+        CompletedPage {
+            rows,
+            cursor: self.cursor,
+            more,
+        }
+    }
+
+    /// Takes the wanted rows of a record from where the cursor stands in it. False when the page is
+    /// full before the record ends.
+    fn take(&mut self, open: &Open, rows: &mut Rows) -> Result<bool, Error> {
+        for (number, place) in places(&open.record, self.cursor.rows, self.wanted) {
+            if rows.is_full() {
+                return Ok(false);
+            }
+            let row = match place {
+                Place::Succeeded { index, position } => {
+                    Some(open.succeeded(&**self.store.engine(), index, position)?)
+                }
+                Place::Failed { position } => open.failed(position),
+                Place::Cancelled { index } => Some(open.cancelled(index)),
+            };
+            self.cursor.rows = number + 1;
+            if let Some(row) = row {
+                rows.push(row, self.cursor);
+            }
+        }
+        self.cursor.rows = u32::MAX;
+        Ok(true)
+    }
+}
+
+/// The rows of a page as it fills.
+#[derive(Default)]
+struct Rows {
+    rows: Vec<(ResultRow, Cursor)>,
+    bytes: usize,
+}
+
+impl Rows {
+    fn is_full(&self) -> bool {
+        self.rows.len() >= PAGE_ROWS_MAX || self.bytes >= PAGE_BYTES_MAX
+    }
+
+    fn push(&mut self, row: ResultRow, cursor: Cursor) {
+        self.bytes += row.bytes();
+        self.rows.push((row, cursor));
+    }
+}
+
+/// Where in its record a row lies.
+enum Place {
+    Succeeded { index: Index, position: u32 },
+    Failed { position: u32 },
+    Cancelled { index: Index },
+}
+
+/// The wanted rows of a record behind the first `skip`, each with its number among all rows of the
+/// record: successes, then failures, then what was cancelled.
+fn places(record: &Record, skip: u32, wanted: Wanted) -> impl Iterator<Item = (u32, Place)> {
+    let succeeded_count = record.succeeded.len() as u32;
+    let failed_count = record.failed.len() as u32;
+    let limit = |wanted: bool| if wanted { usize::MAX } else { 0 };
+
+    let succeeded = behind(record.succeeded.runs(), skip)
+        .flat_map(|run| {
+            let position = record.reported.rank(run.start) as u32;
+            (position..).zip(run)
+        })
+        .map(|(position, index)| Place::Succeeded { index, position });
+    let succeeded = (skip.min(succeeded_count)..)
+        .zip(succeeded)
+        .take(limit(wanted.succeeded));
+
+    let skip = skip.saturating_sub(succeeded_count);
+    let failed = (skip.min(failed_count)..failed_count)
+        .map(move |position| (succeeded_count + position, Place::Failed { position }))
+        .take(limit(wanted.failed));
+
+    let skip = skip
+        .saturating_sub(failed_count)
+        .min(record.cancelled.len() as u32);
+    let cancelled = behind(record.cancelled.runs(), skip)
+        .flatten()
+        .map(|index| Place::Cancelled { index });
+    let number = succeeded_count + failed_count + skip;
+    let cancelled = (number..).zip(cancelled).take(limit(wanted.cancelled));
+    succeeded.chain(failed).chain(cancelled)
+}
+
+/// The runs without their first `skip` indices.
+fn behind(
+    runs: impl Iterator<Item = Range<Index>>,
+    skip: u32,
+) -> impl Iterator<Item = Range<Index>> {
+    let mut skip = skip;
+    runs.filter_map(move |run| {
+        let length = run.end - run.start;
+        let cut = skip.min(length);
+        skip -= cut;
+        (cut < length).then_some(run.start + cut..run.end)
+    })
+}

@@ -1,0 +1,158 @@
+//! Records that a reader has open, so that a record is read and decoded once though many pages
+//! look at it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use umbel_core::change::Record;
+use umbel_core::id::JobId;
+use umbel_proto::disk;
+
+use super::columns::Columns;
+use super::row::{Outcome, ResultRow, Timing};
+use crate::key::{At, Whole};
+use crate::store::scan;
+use crate::{Engine, Error};
+
+/// How many bytes of opened columns a reader keeps.
+const COLUMNS_BYTES_MAX: usize = 16 << 20;
+
+/// A record as it was read, and its columns once somebody wanted an output.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) at: At,
+    pub(super) record: Record,
+    /// What it takes in memory without columns, roughly.
+    pub(super) bytes: usize,
+    place: disk::Columns,
+    columns: OnceLock<Columns>,
+}
+
+impl Open {
+    /// Decodes a record of `job`; the reader knows the function from the job.
+    pub(super) fn decode(job: JobId, at: At, value: Bytes) -> Result<Self, Error> {
+        let bytes = value.len();
+        let stored = disk::decode_record(job, Arc::default(), value)?;
+        Ok(Self {
+            at,
+            record: stored.record,
+            bytes,
+            place: stored.columns,
+            columns: OnceLock::new(),
+        })
+    }
+
+    /// The row of the success at `position` of what was reported.
+    pub(super) fn succeeded(
+        &self,
+        engine: &dyn Engine,
+        index: u32,
+        position: u32,
+    ) -> Result<ResultRow, Error> {
+        let columns = self.columns(engine)?;
+        Ok(ResultRow {
+            index,
+            outcome: Outcome::Succeeded(columns.output(position)?),
+            attempts: self.record.attempt,
+            worker: Arc::clone(&self.record.worker),
+            redrive: self.record.redrive,
+            timing: columns.timing(position),
+        })
+    }
+
+    /// The row of the failure at `position` of the record's failures.
+    pub(super) fn failed(&self, position: u32) -> Option<ResultRow> {
+        let failed = self.record.failed.get(position as usize)?;
+        Some(ResultRow {
+            index: failed.index,
+            outcome: Outcome::Failed(failed.failure.clone()),
+            attempts: failed.attempts,
+            worker: Arc::clone(&self.record.worker),
+            redrive: self.record.redrive,
+            timing: Timing {
+                started_at_us: Some(failed.started_at_us).filter(|us| *us > 0),
+                duration_us: Some(failed.duration_us).filter(|_| failed.started_at_us > 0),
+                cpu_us: failed.cpu_us,
+            },
+        })
+    }
+
+    /// The row of an invocation that ended with its job.
+    pub(super) fn cancelled(&self, index: u32) -> ResultRow {
+        ResultRow {
+            index,
+            outcome: Outcome::Cancelled,
+            attempts: 0,
+            worker: Arc::default(),
+            redrive: self.record.redrive,
+            timing: Timing::default(),
+        }
+    }
+
+    /// The columns, read when they are first wanted.
+    fn columns(&self, engine: &dyn Engine) -> Result<&Columns, Error> {
+        if let Some(columns) = self.columns.get() {
+            return Ok(columns);
+        }
+        let job = self.record.job;
+        let bytes = match self.place {
+            disk::Columns::Inline => self.record.columns.clone(),
+            disk::Columns::Parts(parts) => {
+                let bytes = scan::load(engine, Whole::Columns(job, self.at))?;
+                let bytes = bytes.unwrap_or_default();
+                if scan::count(bytes.len()) != parts {
+                    let what = format!("the outputs of a record of job {job}");
+                    return Err(Error::Missing { what });
+                }
+                bytes
+            }
+        };
+        let columns = Columns::open(bytes, self.record.reported.len())?;
+        Ok(self.columns.get_or_init(|| columns))
+    }
+
+    /// What the opened columns take in memory, roughly.
+    fn columns_bytes(&self) -> usize {
+        self.columns.get().map_or(0, Columns::bytes)
+    }
+}
+
+/// The open records of one reader.
+#[derive(Debug)]
+pub(super) struct Records {
+    job: JobId,
+    open: BTreeMap<At, Arc<Open>>,
+}
+
+impl Records {
+    pub(super) fn new(job: JobId) -> Self {
+        Self {
+            job,
+            open: BTreeMap::new(),
+        }
+    }
+
+    /// The record at a place, read if it is not open.
+    pub(super) fn load(&mut self, engine: &dyn Engine, at: At) -> Result<Arc<Open>, Error> {
+        if let Some(open) = self.open.get(&at) {
+            return Ok(Arc::clone(open));
+        }
+        let job = self.job;
+        let value = scan::load(engine, Whole::Record(job, at))?.ok_or_else(|| Error::Missing {
+            what: format!("a record of job {job}"),
+        })?;
+        let open = Arc::new(Open::decode(job, at, value)?);
+        self.open.insert(at, Arc::clone(&open));
+        Ok(open)
+    }
+
+    /// Closes what is not `wanted` any more, and everything once it holds too many bytes.
+    pub(super) fn retain(&mut self, wanted: impl Fn(&Record) -> bool) {
+        self.open.retain(|_, open| wanted(&open.record));
+        let columns: usize = self.open.values().map(|open| open.columns_bytes()).sum();
+        if columns > COLUMNS_BYTES_MAX {
+            self.open.clear();
+        }
+    }
+}

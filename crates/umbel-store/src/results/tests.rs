@@ -1,0 +1,285 @@
+use umbel_core::change::{Change, FailedRecord, Record, WaitingRecord};
+use umbel_core::history::History;
+use umbel_core::id::Index;
+use umbel_core::limit::RECORD_SPAN_MAX;
+use umbel_core::outcome::{Failure, FailureKind};
+use umbel_core::ranges::Ranges;
+
+use super::*;
+use crate::testing::{duration_us, job, open, output, record};
+
+fn commit(store: &Store, number: u64, record: Record) {
+    store
+        .commit(number, &[Change::Recorded(Box::new(record))])
+        .unwrap();
+    store.settle().unwrap();
+}
+
+fn failed(index: Index) -> FailedRecord {
+    let failure = Failure {
+        kind: FailureKind::Function,
+        error_type: "ExitCode".to_owned(),
+        message: "it failed".to_owned(),
+        stderr: String::new(),
+    };
+    FailedRecord {
+        index,
+        failure,
+        attempts: 3,
+        started_at_us: 5,
+        duration_us: 7,
+        cpu_us: None,
+    }
+}
+
+/// What a row says in short: `+` succeeded with the right output, `-` failed, `x` cancelled.
+fn short(row: &ResultRow) -> String {
+    let sign = match &row.outcome {
+        Outcome::Succeeded(bytes) => {
+            let text = std::str::from_utf8(bytes).unwrap();
+            assert_eq!(text.trim_end(), output(row.index));
+            assert_eq!(row.timing.duration_us, Some(duration_us(row.index)));
+            '+'
+        }
+        Outcome::Failed(_) => '-',
+        Outcome::Cancelled => 'x',
+    };
+    format!("{sign}{}", row.index)
+}
+
+fn in_order(store: &Store, range: Range<Index>, gaps: Gaps) -> (Vec<String>, Reached) {
+    let mut reader = store.in_order(job(1), range, Wanted::ALL, gaps);
+    let mut rows = Vec::new();
+    loop {
+        let page = reader.page(u64::MAX).unwrap();
+        rows.extend(page.rows.iter().map(short));
+        if page.reached != Reached::Limit {
+            return (rows, page.reached);
+        }
+    }
+}
+
+fn as_completed(store: &Store, wanted: Wanted) -> Vec<String> {
+    let mut reader = store.as_completed(job(1), Cursor::default(), wanted);
+    let mut rows = Vec::new();
+    loop {
+        let page = reader.page(u64::MAX).unwrap();
+        rows.extend(page.rows.iter().map(|(row, _)| short(row)));
+        if !page.more {
+            return rows;
+        }
+    }
+}
+
+#[test]
+fn interleaved_records_are_read_in_either_order() {
+    let (opened, _engine) = open();
+    let (store, number) = (opened.store, opened.next_number);
+    let mut odd = Ranges::new();
+    let mut even = Ranges::new();
+    for index in 0..4 {
+        even.push(2 * index..2 * index + 1);
+        odd.push(2 * index + 1..2 * index + 2);
+    }
+    commit(&store, number, record(1, odd, 100));
+    let mut retried = record(1, even, 0);
+    retried.failed.push(failed(9));
+    retried.cancelled = Ranges::one(10..12);
+    commit(&store, number + 1, retried);
+
+    let expected = [
+        "+0", "+1", "+2", "+3", "+4", "+5", "+6", "+7", "-9", "x10", "x11",
+    ];
+    assert_eq!(
+        in_order(&store, 0..100, Gaps::Skip),
+        (expected.map(str::to_owned).into(), Reached::End)
+    );
+    let (rows, reached) = in_order(&store, 0..100, Gaps::StopAt);
+    assert_eq!((rows.len(), reached), (8, Reached::Gap));
+    let expected = [
+        "+1", "+3", "+5", "+7", "+0", "+2", "+4", "+6", "-9", "x10", "x11",
+    ];
+    assert_eq!(as_completed(&store, Wanted::ALL), expected);
+    let only = Wanted {
+        succeeded: false,
+        failed: true,
+        cancelled: true,
+    };
+    assert_eq!(as_completed(&store, only), ["-9", "x10", "x11"]);
+}
+
+#[test]
+fn what_a_report_says_of_others_invocations_is_masked() {
+    let (opened, _engine) = open();
+    let (store, number) = (opened.store, opened.next_number);
+    let mut masked = record(1, Ranges::one(0..6), 200);
+    masked.succeeded = Ranges::one(1..3);
+    masked.succeeded.push(5..6);
+    commit(&store, number, masked);
+    let expected = ["+1", "+2", "+5"].map(str::to_owned);
+    assert_eq!(in_order(&store, 0..6, Gaps::Skip).0, expected);
+    assert_eq!(as_completed(&store, Wanted::ALL), expected);
+}
+
+#[test]
+fn nothing_is_read_before_it_is_durable() {
+    let (opened, engine) = open();
+    let (store, number) = (opened.store, opened.next_number);
+    let turn = [Change::Recorded(Box::new(record(1, Ranges::one(0..3), 0)))];
+    store.commit(number, &turn).unwrap();
+    assert_eq!(store.result(job(1), 0).unwrap(), None);
+    assert!(in_order(&store, 0..3, Gaps::Skip).0.is_empty());
+    assert!(as_completed(&store, Wanted::ALL).is_empty());
+    engine.commit(1);
+    assert_eq!(short(&store.result(job(1), 0).unwrap().unwrap()), "+0");
+    assert_eq!(as_completed(&store, Wanted::ALL).len(), 3);
+
+    let mut reader = store.in_order(job(1), 0..3, Wanted::ALL, Gaps::Skip);
+    assert!(
+        reader.page(number - 1).unwrap().rows.is_empty(),
+        "the caller's number counts too"
+    );
+}
+
+#[test]
+fn a_redrive_replaces_what_it_ran_again() {
+    let (opened, _engine) = open();
+    let (store, number) = (opened.store, opened.next_number);
+    let failures = Record {
+        failed: vec![failed(0), failed(1)],
+        ..record(1, Ranges::new(), 0)
+    };
+    commit(&store, number, failures);
+    let again = WaitingRecord {
+        indices: Ranges::one(0..2),
+        history: History::FRESH,
+        due_ms: 0,
+    };
+    let redriven = Record {
+        redrive: 1,
+        waiting: vec![again],
+        ..record(1, Ranges::new(), 0)
+    };
+    commit(&store, number + 1, redriven);
+    assert_eq!(store.result(job(1), 0).unwrap(), None, "it waits again");
+    let second = Record {
+        redrive: 1,
+        ..record(1, Ranges::one(1..2), 0)
+    };
+    commit(&store, number + 2, second);
+    assert_eq!(in_order(&store, 0..2, Gaps::Skip).0, ["+1"]);
+    assert_eq!(store.result(job(1), 1).unwrap().unwrap().redrive, 1);
+}
+
+#[test]
+fn a_wide_cancel_is_found_from_every_index() {
+    let (opened, _engine) = open();
+    let (store, number) = (opened.store, opened.next_number);
+    let wide = 3 * RECORD_SPAN_MAX;
+    let cancelled = Record {
+        cancelled: Ranges::one(1..wide),
+        ..record(1, Ranges::new(), 0)
+    };
+    commit(&store, number, cancelled);
+    for index in [1, RECORD_SPAN_MAX, RECORD_SPAN_MAX + 1, wide - 1] {
+        assert_eq!(
+            short(&store.result(job(1), index).unwrap().unwrap()),
+            format!("x{index}")
+        );
+    }
+    assert_eq!(
+        in_order(&store, 0..wide, Gaps::Skip).0.len(),
+        (wide - 1) as usize
+    );
+    assert_eq!(as_completed(&store, Wanted::ALL).len(), (wide - 1) as usize);
+}
+
+#[test]
+fn far_apart_results_are_found_without_walking_the_gap() {
+    let (opened, _engine) = open();
+    let (store, number) = (opened.store, opened.next_number);
+    for (turn, index) in [0, 50_000_000, 99_999_999].into_iter().enumerate() {
+        commit(
+            &store,
+            number + turn as u64,
+            record(1, Ranges::one(index..index + 1), 0),
+        );
+    }
+    let mut reader = store.in_order(job(1), 0..100_000_000, Wanted::ALL, Gaps::Skip);
+    let mut pages = 0;
+    let mut rows = Vec::new();
+    loop {
+        let page = reader.page(u64::MAX).unwrap();
+        rows.extend(page.rows.iter().map(short));
+        pages += 1;
+        if page.reached == Reached::End {
+            break;
+        }
+    }
+    assert_eq!(rows, ["+0", "+50000000", "+99999999"]);
+    assert!(pages < 10, "{pages} pages");
+}
+
+#[test]
+fn a_page_is_bounded_in_bytes_and_goes_on() {
+    let (opened, _engine) = open();
+    let (store, number) = (opened.store, opened.next_number);
+    let each = PAGE_BYTES_MAX / 2 + 1;
+    for turn in 0..5 {
+        commit(
+            &store,
+            number + u64::from(turn),
+            record(1, Ranges::one(turn..turn + 1), each),
+        );
+    }
+    let mut reader = store.in_order(job(1), 0..5, Wanted::ALL, Gaps::StopAt);
+    let page = reader.page(u64::MAX).unwrap();
+    assert_eq!(
+        (page.rows.len(), page.next, page.reached),
+        (2, 2, Reached::Limit)
+    );
+    assert_eq!(in_order(&store, 0..5, Gaps::StopAt).0.len(), 5);
+    let mut reader = store.as_completed(job(1), Cursor::default(), Wanted::ALL);
+    let page = reader.page(u64::MAX).unwrap();
+    assert_eq!((page.rows.len(), page.more), (2, true));
+    assert_eq!(as_completed(&store, Wanted::ALL).len(), 5);
+}
+
+#[test]
+fn a_reader_goes_on_behind_any_row() {
+    let (opened, _engine) = open();
+    let (store, number) = (opened.store, opened.next_number);
+    let mut first = record(1, Ranges::one(0..3), 300);
+    first.failed.push(failed(3));
+    first.cancelled = Ranges::one(4..6);
+    commit(&store, number, first);
+    commit(&store, number + 1, record(1, Ranges::one(6..8), 0));
+    let all = store
+        .as_completed(job(1), Cursor::default(), Wanted::ALL)
+        .page(u64::MAX)
+        .unwrap();
+    assert_eq!(all.rows.len(), 8);
+    for (seen, (_, cursor)) in all.rows.iter().enumerate() {
+        let rest = store
+            .as_completed(job(1), *cursor, Wanted::ALL)
+            .page(u64::MAX)
+            .unwrap();
+        assert_eq!(rest.rows, all.rows[seen + 1..]);
+    }
+    let mut follower = store.as_completed(job(1), all.cursor, Wanted::ALL);
+    assert!(follower.page(u64::MAX).unwrap().rows.is_empty());
+    commit(&store, number + 2, record(1, Ranges::one(8..9), 0));
+    assert_eq!(follower.page(u64::MAX).unwrap().rows.len(), 1);
+}
+
+#[test]
+fn columns_that_lie_are_an_error_and_no_panic() {
+    let (opened, _engine) = open();
+    let (store, number) = (opened.store, opened.next_number);
+    let mut short = record(1, Ranges::one(0..3), 0);
+    short.reported = Ranges::one(0..4);
+    short.succeeded = Ranges::one(0..4);
+    commit(&store, number, short);
+    let error = store.result(job(1), 0).unwrap_err().to_string();
+    assert!(error.contains("3 outputs for 4 results"), "{error}");
+}

@@ -1,0 +1,78 @@
+//! Blocks of inputs: staged before their acceptance, loaded when a chunk is sent.
+
+use bytes::Bytes;
+use umbel_core::id::JobId;
+use umbel_core::job::BlockRef;
+
+use super::{Store, scan};
+use crate::key::{Block, Key, Whole};
+use crate::{Error, Refused, WriteBatch};
+
+impl Store {
+    /// Puts a block in line, ahead of the turn that will accept it. A mark goes with it, which the
+    /// acceptance removes: what is still marked at the next open was never accepted.
+    ///
+    /// One upload stages each first index once: a second block under the same name would replace
+    /// the first, accepted or not.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::Full`] above the bound of undurable bytes; try again after the next commit.
+    pub fn stage(&self, job: JobId, block: &BlockRef, bytes: &Bytes) -> Result<(), Refused> {
+        let batch = staged(job, block, bytes).map_err(Refused::Failed)?;
+        self.engine.try_submit(batch)
+    }
+
+    /// Removes a block that was staged and will not be accepted. One that was accepted stays.
+    ///
+    /// # Errors
+    ///
+    /// When the engine cannot be read.
+    pub fn unstage(&self, job: JobId, block: &BlockRef) -> Result<(), Error> {
+        let name = name(block);
+        if self
+            .engine
+            .get(&Key::Appended(job, name).encode())?
+            .is_none()
+        {
+            let mut batch = WriteBatch::unnumbered();
+            batch.delete(Key::Staged(job, name).encode());
+            for part in 0..scan::count(block.bytes as usize) {
+                let Ok(part) = u16::try_from(part) else { break };
+                batch.delete(Key::Part(Whole::Input(job, name), part).encode());
+            }
+            self.engine.submit(batch);
+        }
+        Ok(())
+    }
+
+    /// The bytes of a block. A block of one part is not copied.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`] when it is not there, [`Error::Damaged`] when it has another length.
+    pub fn load_block(&self, job: JobId, block: &BlockRef) -> Result<Bytes, Error> {
+        let what = || format!("the block of inputs at {} of job {job}", block.first);
+        let bytes = scan::load(&*self.engine, Whole::Input(job, name(block)))?
+            .ok_or_else(|| Error::Missing { what: what() })?;
+        if bytes.len() != block.bytes as usize {
+            let what = format!("{} has {} bytes of {}", what(), bytes.len(), block.bytes);
+            return Err(Error::Damaged { what });
+        }
+        Ok(bytes)
+    }
+}
+
+fn staged(job: JobId, block: &BlockRef, bytes: &Bytes) -> Result<WriteBatch, Error> {
+    let mut batch = WriteBatch::unnumbered();
+    batch.put(Key::Staged(job, name(block)).encode(), Bytes::new())?;
+    scan::put(&mut batch, Whole::Input(job, name(block)), bytes)?;
+    Ok(batch)
+}
+
+fn name(block: &BlockRef) -> Block {
+    Block {
+        first: block.first,
+        appender: block.appender,
+    }
+}

@@ -1,0 +1,143 @@
+//! The changes of a turn as one batch of writes.
+
+use bytes::Bytes;
+use umbel_core::change::{Change, Record};
+use umbel_core::id::Index;
+use umbel_core::limit::{CHUNK_INVOCATIONS_MAX, RECORD_SPAN_MAX};
+use umbel_core::ranges::Ranges;
+use umbel_proto::disk;
+
+use super::scan;
+use crate::key::{At, Block, Key, Whole};
+use crate::{Error, VALUE_BYTES_MAX, WriteBatch};
+
+/// The longest columns that lie within their record, in bytes. A restart reads records and no
+/// columns: a job of single invocations should not make it read outputs, nor pay a key for each of
+/// a few bytes.
+const INLINE_COLUMNS_BYTES_MAX: usize = 512;
+
+// A lease is one value: at worst every other index, each a pair of varints.
+const _: () = assert!((CHUNK_INVOCATIONS_MAX as usize / 2) * 10 + 100 < VALUE_BYTES_MAX);
+
+pub(super) fn turn(number: u64, changes: &[Change]) -> Result<WriteBatch, Error> {
+    let mut batch = WriteBatch::numbered(number);
+    let mut n = 0;
+    for change in changes {
+        match change {
+            Change::JobCreated(job) => {
+                scan::put(&mut batch, Whole::Job(job.id), &disk::encode_job(job))?;
+            }
+            Change::Appended { job, block } => {
+                let key = Block {
+                    first: block.first,
+                    appender: block.appender,
+                };
+                let value = disk::encode_appended(*block);
+                batch.put(Key::Appended(*job, key).encode(), value)?;
+                batch.delete(Key::Staged(*job, key).encode());
+            }
+            Change::JobStatus { job, status } => {
+                batch.put(Key::Status(*job).encode(), disk::encode_status(status))?;
+            }
+            Change::Recorded(record) => {
+                put_record(&mut batch, At { commit: number, n }, record)?;
+                n += 1;
+            }
+            Change::Granted(lease) => {
+                batch.put(Key::Lease(lease.lease).encode(), disk::encode_lease(lease))?;
+            }
+            Change::LeaseEnded(lease) => batch.delete(Key::Lease(*lease).encode()),
+            Change::FunctionSeen(name) => {
+                batch.put(Key::Function(name.clone()).encode(), Bytes::new())?;
+            }
+            // The mark hides the job at once; what is left of it is removed step by step.
+            Change::JobDeleted(job) => {
+                batch.put(Key::Deleting(*job).encode(), Bytes::new())?;
+                batch.delete(Key::Part(Whole::Job(*job), 0).encode());
+                batch.delete(Key::Status(*job).encode());
+            }
+        }
+    }
+    Ok(batch)
+}
+
+fn put_record(batch: &mut WriteBatch, at: At, record: &Record) -> Result<(), Error> {
+    let columns = if record.columns.len() <= INLINE_COLUMNS_BYTES_MAX {
+        disk::Columns::Inline
+    } else {
+        scan::put(batch, Whole::Columns(record.job, at), &record.columns)?;
+        disk::Columns::Parts(scan::count(record.columns.len()))
+    };
+    scan::put(
+        batch,
+        Whole::Record(record.job, at),
+        &disk::encode_record(record, columns),
+    )?;
+    for (first, last) in extents(&shown(record)) {
+        let value = Bytes::copy_from_slice(&last.to_be_bytes());
+        batch.put(Key::ByIndex(record.job, first, at).encode(), value)?;
+    }
+    Ok(())
+}
+
+/// The indices for which a reader has to look at the record: its final outcomes, and what a redrive
+/// made wait again, since that hides an earlier outcome.
+fn shown(record: &Record) -> Ranges {
+    let mut shown = record.succeeded.clone();
+    if !record.failed.is_empty() {
+        let mut failed = Ranges::new();
+        for failure in &record.failed {
+            failed.insert(failure.index);
+        }
+        shown = shown.union(&failed);
+    }
+    if !record.cancelled.is_empty() {
+        shown = shown.union(&record.cancelled);
+    }
+    if record.redrive > 0 {
+        for waiting in &record.waiting {
+            shown = shown.union(&waiting.indices);
+        }
+    }
+    shown
+}
+
+/// First and last indices that cover `ranges`, no two of a pair [`RECORD_SPAN_MAX`] or more apart:
+/// so far back a reader looks for what concerns an index. Only a cancel needs more than one pair.
+fn extents(ranges: &Ranges) -> Vec<(Index, Index)> {
+    let mut extents: Vec<(Index, Index)> = Vec::new();
+    for run in ranges.runs() {
+        let mut begin = run.start;
+        while begin < run.end {
+            match extents.last_mut() {
+                Some((first, last)) if begin - *first < RECORD_SPAN_MAX => {
+                    *last = (run.end - 1).min(*first + (RECORD_SPAN_MAX - 1));
+                    begin = *last + 1;
+                }
+                _ => extents.push((begin, begin)),
+            }
+        }
+    }
+    extents
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extents_cover_what_they_should_and_are_never_too_long() {
+        let mut ranges = Ranges::one(5..10);
+        ranges.push(20..30);
+        assert_eq!(extents(&ranges), [(5, 29)]);
+        ranges.push(RECORD_SPAN_MAX + 4..RECORD_SPAN_MAX + 8);
+        let far = RECORD_SPAN_MAX + 5;
+        assert_eq!(extents(&ranges), [(5, far - 1), (far, far + 2)]);
+        let wide = Ranges::one(1..1 + 3 * RECORD_SPAN_MAX);
+        let expected: Vec<_> = (0..3)
+            .map(|i| (1 + i * RECORD_SPAN_MAX, (i + 1) * RECORD_SPAN_MAX))
+            .collect();
+        assert_eq!(extents(&wide), expected);
+        assert_eq!(extents(&Ranges::new()), []);
+    }
+}
