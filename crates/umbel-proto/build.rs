@@ -1,0 +1,34 @@
+//! Generates the wire and disk types from `proto/`, with no protoc on the machine.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::{env, fs};
+
+const ROOT: &str = "../../proto";
+const FILES: [&str; 6] = [
+    "umbel/v1/common.proto",
+    "umbel/v1/job.proto",
+    "umbel/v1/function.proto",
+    "umbel/v1/session.proto",
+    "umbel/v1/cluster.proto",
+    "umbel/disk/v1/record.proto",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed={ROOT}");
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let mut compiler = protox::Compiler::new([ROOT])?;
+    compiler
+        .include_source_info(true)
+        .include_imports(true)
+        .open_files(FILES)?;
+    fs::write(
+        out.join("umbel.descriptors.bin"),
+        compiler.encode_file_descriptor_set(),
+    )?;
+    tonic_prost_build::configure()
+        .bytes(".")
+        .btree_map(".")
+        .compile_fds(compiler.file_descriptor_set())?;
+    Ok(())
+}

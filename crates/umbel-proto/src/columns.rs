@@ -1,0 +1,339 @@
+//! Results as columns: a block of outputs and one column of numbers for each
+//! figure. A worker encodes them once; they are stored and read as they came.
+
+use bytes::Bytes;
+use prost::Message;
+
+use crate::block::{self, Block, BlockBuilder};
+use crate::v1::ResultColumns;
+use crate::varint;
+
+/// Why bytes are not columns of results.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// They are no `ResultColumns`.
+    #[error("the result columns cannot be decoded: {0}")]
+    Encoding(String),
+    /// The outputs are no block.
+    #[error("the outputs are broken: {0}")]
+    Outputs(#[from] block::Error),
+    /// There is not one output for each invocation.
+    #[error("there are {outputs} outputs for {count} invocations")]
+    Count {
+        /// The outputs.
+        outputs: u32,
+        /// The invocations that they should cover.
+        count: u64,
+    },
+    /// A column of figures has not one number for each output.
+    #[error("the column {column} does not hold {count} numbers")]
+    Column {
+        /// Its name.
+        column: &'static str,
+        /// How many it should hold.
+        count: u32,
+    },
+}
+
+/// Encodes results, one behind the other; allocates nothing for one of them.
+#[derive(Clone, Debug, Default)]
+pub struct ColumnsBuilder {
+    outputs: BlockBuilder,
+    duration_us: Vec<u8>,
+    cpu_us: Vec<u8>,
+    cpu_missing: bool,
+    started_at_us: Vec<u64>,
+}
+
+impl ColumnsBuilder {
+    /// No results.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a result. `started_at_us` counts from 1970; 0: not known.
+    ///
+    /// Processor times are kept when every result has one.
+    pub fn push(
+        &mut self,
+        output: &[u8],
+        duration_us: u64,
+        cpu_us: Option<u64>,
+        started_at_us: u64,
+    ) {
+        self.outputs.push(output);
+        varint::write(&mut self.duration_us, duration_us);
+        match cpu_us {
+            Some(cpu_us) => varint::write(&mut self.cpu_us, cpu_us),
+            None => self.cpu_missing = true,
+        }
+        self.started_at_us.push(started_at_us);
+    }
+
+    /// Adds the results of another, in their order.
+    pub fn append(&mut self, other: &Self) {
+        self.outputs.append(&other.outputs);
+        self.duration_us.extend_from_slice(&other.duration_us);
+        self.cpu_us.extend_from_slice(&other.cpu_us);
+        self.cpu_missing |= other.cpu_missing;
+        self.started_at_us.extend_from_slice(&other.started_at_us);
+    }
+
+    /// How many results.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.outputs.count()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.outputs.is_empty()
+    }
+
+    /// About how many bytes they will have, encoded.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.outputs.bytes() + self.duration_us.len() + self.cpu_us.len() + self.count() as usize
+    }
+
+    /// Encodes what was added and begins anew; no bytes when there are no results.
+    #[must_use]
+    pub fn finish(&mut self) -> Bytes {
+        if self.is_empty() {
+            return Bytes::new();
+        }
+        let begin = self.started_at_us.iter().copied().min().unwrap_or(0);
+        let mut offsets = Vec::new();
+        if self.started_at_us.iter().any(|&at| at != begin) {
+            offsets.reserve(self.started_at_us.len());
+            for at in &self.started_at_us {
+                varint::write(&mut offsets, at - begin);
+            }
+        }
+        let cpu_us = if self.cpu_missing {
+            Vec::new()
+        } else {
+            std::mem::take(&mut self.cpu_us)
+        };
+        let columns = ResultColumns {
+            outputs: self.outputs.finish(),
+            duration_us: std::mem::take(&mut self.duration_us).into(),
+            cpu_us: cpu_us.into(),
+            started_at_us: begin,
+            start_offset_us: offsets.into(),
+        };
+        self.cpu_us.clear();
+        self.cpu_missing = false;
+        self.started_at_us.clear();
+        columns.encode_to_vec().into()
+    }
+}
+
+/// Results as columns, known to fit each other.
+#[derive(Clone, Debug)]
+pub struct Columns {
+    outputs: Block,
+    duration_us: Bytes,
+    cpu_us: Bytes,
+    started_at_us: u64,
+    start_offset_us: Bytes,
+}
+
+/// One result out of its columns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The output; shares the columns' bytes.
+    pub output: Bytes,
+    /// How long the attempt ran, if that is known.
+    pub duration_us: Option<u64>,
+    /// Its processor time, if that was measured.
+    pub cpu_us: Option<u64>,
+    /// When it began, in microseconds since 1970; 0: not known.
+    pub started_at_us: u64,
+}
+
+impl Columns {
+    /// Takes in columns from outside that must cover `count` invocations; copies
+    /// nothing.
+    ///
+    /// # Errors
+    /// When a column has another length, an output is over `output_bytes_max` or
+    /// the block of outputs is broken.
+    pub fn parse(bytes: Bytes, count: u64, output_bytes_max: usize) -> Result<Self, Error> {
+        let columns = decode(bytes)?;
+        let outputs = Block::parse(columns.outputs.clone(), output_bytes_max)?;
+        if u64::from(outputs.count()) != count {
+            return Err(Error::Count {
+                outputs: outputs.count(),
+                count,
+            });
+        }
+        let count = outputs.count();
+        for (column, values) in [
+            ("duration_us", &columns.duration_us),
+            ("cpu_us", &columns.cpu_us),
+            ("start_offset_us", &columns.start_offset_us),
+        ] {
+            if !values.is_empty() && !varint::holds(values, count) {
+                return Err(Error::Column { column, count });
+            }
+        }
+        Ok(Self::of(outputs, columns))
+    }
+
+    /// Takes in columns that were parsed before they were stored: only what a
+    /// damaged store would break is looked at.
+    ///
+    /// # Errors
+    /// When they were damaged since.
+    pub fn parse_stored(bytes: Bytes) -> Result<Self, Error> {
+        let columns = decode(bytes)?;
+        let outputs = Block::parse_stored(columns.outputs.clone())?;
+        Ok(Self::of(outputs, columns))
+    }
+
+    fn of(outputs: Block, columns: ResultColumns) -> Self {
+        Self {
+            outputs,
+            duration_us: columns.duration_us,
+            cpu_us: columns.cpu_us,
+            started_at_us: columns.started_at_us,
+            start_offset_us: columns.start_offset_us,
+        }
+    }
+
+    /// How many results.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.outputs.count()
+    }
+
+    /// The results, in the order of the indices that the columns cover.
+    pub fn rows(&self) -> impl Iterator<Item = Row> + '_ {
+        let (mut duration_at, mut cpu_at, mut offset_at) = (0, 0, 0);
+        self.outputs.entries().shared().map(move |output| {
+            let offset = varint::read_u64(&self.start_offset_us, &mut offset_at).unwrap_or(0);
+            Row {
+                output,
+                duration_us: varint::read_u64(&self.duration_us, &mut duration_at),
+                cpu_us: varint::read_u64(&self.cpu_us, &mut cpu_at),
+                started_at_us: self.started_at_us.saturating_add(offset),
+            }
+        })
+    }
+}
+
+fn decode(bytes: Bytes) -> Result<ResultColumns, Error> {
+    ResultColumns::decode(bytes).map_err(|error| Error::Encoding(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn row() -> impl Strategy<Value = Row> {
+        let output = vec(any::<u8>(), 0..40).prop_map(Bytes::from);
+        (output, any::<u64>(), any::<u64>(), any::<u64>()).prop_map(
+            |(output, duration, cpu, at)| Row {
+                output,
+                duration_us: Some(duration),
+                cpu_us: Some(cpu),
+                started_at_us: at,
+            },
+        )
+    }
+
+    fn build(rows: &[Row]) -> ColumnsBuilder {
+        let mut builder = ColumnsBuilder::new();
+        for row in rows {
+            builder.push(
+                &row.output,
+                row.duration_us.unwrap_or_default(),
+                row.cpu_us,
+                row.started_at_us,
+            );
+        }
+        builder
+    }
+
+    proptest! {
+        #[test]
+        fn rows_come_back(rows in vec(row(), 1..40), cut in 0usize..40) {
+            let (head, tail) = rows.split_at(cut.min(rows.len()));
+            let mut builder = build(head);
+            builder.append(&build(tail));
+            let bytes = builder.finish();
+            prop_assert!(builder.is_empty());
+            let columns = Columns::parse(bytes.clone(), rows.len() as u64, 40).unwrap();
+            prop_assert_eq!(columns.rows().collect::<Vec<_>>(), rows.clone());
+            let stored = Columns::parse_stored(bytes).unwrap();
+            prop_assert_eq!(stored.rows().collect::<Vec<_>>(), rows);
+        }
+
+        #[test]
+        fn garbage_never_panics(rows in vec(row(), 1..9), at: usize, byte: u8, noise: Vec<u8>) {
+            let mut bytes = build(&rows).finish().to_vec();
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            for bytes in [bytes, noise] {
+                let bytes = Bytes::from(bytes);
+                if let Ok(columns) = Columns::parse(bytes.clone(), rows.len() as u64, 40) {
+                    prop_assert_eq!(columns.rows().count(), rows.len());
+                }
+                if let Ok(columns) = Columns::parse_stored(bytes) {
+                    let _ = columns.rows().count();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_figure_that_was_not_always_measured_is_left_out() {
+        let mut builder = ColumnsBuilder::new();
+        builder.push(b"a", 5, Some(3), 70);
+        builder.push(b"b", 6, None, 70);
+        let columns = Columns::parse(builder.finish(), 2, 9).unwrap();
+        let rows: Vec<Row> = columns.rows().collect();
+        assert_eq!([rows[0].cpu_us, rows[1].cpu_us], [None, None]);
+        assert_eq!([rows[0].started_at_us, rows[1].started_at_us], [70, 70]);
+        assert!(columns.start_offset_us.is_empty());
+    }
+
+    #[test]
+    fn columns_for_another_number_of_invocations_are_refused() {
+        let mut builder = ColumnsBuilder::new();
+        builder.push(b"a", 5, None, 0);
+        assert_eq!(
+            Columns::parse(builder.finish(), 2, 9).unwrap_err(),
+            Error::Count {
+                outputs: 1,
+                count: 2
+            }
+        );
+    }
+
+    #[test]
+    fn a_short_column_is_named() {
+        let mut outputs = BlockBuilder::new();
+        outputs.push(b"a");
+        outputs.push(b"b");
+        let bytes = ResultColumns {
+            outputs: outputs.finish(),
+            cpu_us: Bytes::from_static(&[1]),
+            ..ResultColumns::default()
+        };
+        let error = Columns::parse(bytes.encode_to_vec().into(), 2, 9).unwrap_err();
+        assert_eq!(
+            error,
+            Error::Column {
+                column: "cpu_us",
+                count: 2
+            }
+        );
+    }
+}

@@ -1,0 +1,1 @@
+//! Refusals on the wire.
