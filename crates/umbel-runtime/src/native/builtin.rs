@@ -103,8 +103,9 @@ pub(crate) fn flaky(
     Ok(())
 }
 
-/// Ends the worker's process at once, without a word to anyone. An input that says
-/// `{"crash":false}` is echoed instead, so that one job can mix both.
+/// Ends the worker's process at once, without a word to anyone. So that one poison
+/// input can hide among many good ones, a decimal number other than 0 and
+/// `{"crash":false}` are echoed instead.
 #[derive(Debug)]
 pub(crate) struct Crash {
     pub(crate) allowed: bool,
@@ -123,10 +124,7 @@ impl NativeFunction for Crash {
                 "umbel.crash ends the whole worker process; start the worker with --allow-crash if that is meant",
             ));
         }
-        if matches!(
-            serde_json::from_slice(input),
-            Ok(CrashInput { crash: false })
-        ) {
+        if spares(input) {
             output.append(input);
             return Ok(());
         }
@@ -142,6 +140,15 @@ impl NativeFunction for Crash {
             )),
         }
     }
+}
+
+fn spares(input: &[u8]) -> bool {
+    let number = input.iter().all(u8::is_ascii_digit) && input.iter().any(|&digit| digit != b'0');
+    number
+        || matches!(
+            serde_json::from_slice(input),
+            Ok(CrashInput { crash: false })
+        )
 }
 
 fn thread_cpu() -> Duration {
@@ -404,10 +411,15 @@ mod tests {
 
     #[test]
     fn crash_spares_an_input_that_says_so() {
-        let spared = r#"{"crash":false}"#;
-        assert_eq!(
-            invoke(Crash { allowed: true }, spared).as_deref(),
-            Ok(spared)
-        );
+        for spared in [r#"{"crash":false}"#, "1", "010"] {
+            assert!(spares(spared.as_bytes()), "{spared}");
+            assert_eq!(
+                invoke(Crash { allowed: true }, spared).as_deref(),
+                Ok(spared)
+            );
+        }
+        for deadly in ["", "0", "00", "-1", "poison", r#"{"crash":true}"#] {
+            assert!(!spares(deadly.as_bytes()), "{deadly}");
+        }
     }
 }
