@@ -42,6 +42,9 @@ pub const SESSIONS_MAX: usize = 16_384;
 pub const JOBS_MAX: usize = 1_000_000;
 /// Attempts a policy may ask for.
 pub const ATTEMPTS_MAX: u32 = 1_000;
+/// The longest time a policy may name: ten years of milliseconds, so that no sum
+/// of times can overflow.
+pub const DURATION_MS_MAX: u64 = 10 * 365 * 24 * 3_600_000;
 
 /// Inputs of one block.
 pub const BLOCK_INPUTS_MAX: u32 = 4_096;
@@ -62,6 +65,9 @@ pub const REPORT_INVOCATIONS_MAX: u32 = 65_536;
 pub const REPORT_BYTES_TARGET: usize = 1 << 20;
 /// Bytes of unacknowledged reports above which a worker begins nothing new.
 pub const UNACKNOWLEDGED_BYTES_MAX: usize = 64 << 20;
+/// Invocations that a worker may hold before it wants no more: some chunks of the
+/// fastest work, so that none of its time goes to waiting for the next.
+pub const WORKER_INVOCATIONS_MAX: u64 = 4 * CHUNK_INVOCATIONS_MAX as u64;
 /// Leases that one worker may hold.
 pub const WORKER_LEASES_MAX: usize = 1_024;
 
