@@ -1,1 +1,42 @@
-//! The client library: connect, submit, watch, results.
+//! The client library: what a Rust program embeds to submit work to a coordinator of umbel,
+//! follow it and read its results.
+//!
+//! ```no_run
+//! use futures::TryStreamExt as _;
+//! use umbel_client::{Client, JobSpec, ResultsOptions};
+//!
+//! # async fn embed() -> Result<(), umbel_client::Error> {
+//! let client = Client::connect("http://127.0.0.1:7600")?;
+//! let inputs = (0..1_000).map(|i| i.to_string());
+//! let job = client.submit(JobSpec::function("umbel.increment")).inputs(inputs).await?;
+//! let mut results = client.results(&job.id, ResultsOptions::default().follow());
+//! while let Some(result) = results.try_next().await? {
+//!     println!("{}: {}", result.index, String::from_utf8_lossy(&result.output));
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A job is accepted once the coordinator has it on disk. From then on a broken link is no
+//! error: uploads, [`Client::watch`] and [`Client::results`] connect again for
+//! [`PATIENCE_DEFAULT`] and go on from where they were.
+
+mod blocks;
+mod client;
+mod error;
+mod follow;
+mod patience;
+mod read;
+mod spec;
+mod submit;
+mod upload;
+mod window;
+
+pub use client::{Client, PATIENCE_DEFAULT};
+pub use error::{Error, Refusal, SourceError};
+pub use follow::ResultsOptions;
+pub use read::ListOptions;
+pub use spec::JobSpec;
+pub use submit::{Submission, Upload};
+/// The messages of the wire, which are also what this library answers with.
+pub use umbel_proto::v1;
