@@ -13,8 +13,9 @@ const WRITE_OVERHEAD_BYTES: usize = 64;
 
 /// An ordered key-value store with atomic batches.
 ///
-/// Batches become durable in the order of their submission. Reads may show a batch that is not
-/// durable yet: who shows what he read compares its number with [`Engine::durable`] first.
+/// Batches become durable in the order of their submission. Reads show a batch at some time between
+/// its submission and its being durable: who needs what he just submitted settles first, and who
+/// shows what he read compares its number with [`Engine::durable`].
 pub trait Engine: Send + Sync + fmt::Debug {
     /// Puts a batch last in line. It never waits, and after a failure or [`Engine::close`] the
     /// batch is dropped: nothing is acknowledged any more.

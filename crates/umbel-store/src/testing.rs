@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use bytes::Bytes;
-use prost::Message;
 use umbel_core::change::{Change, JobRecord, JobStatus, Record};
 use umbel_core::id::{Appender, Index, JobId};
 use umbel_core::job::{BlockRef, JobSpec, JobState, Source, StartMode, Target};
 use umbel_core::policy::{Labels, Policy};
 use umbel_core::ranges::Ranges;
-use umbel_proto::v1::ResultColumns;
+use umbel_proto::columns::ColumnsBuilder;
 
 use crate::{Commit, Engine, Error, Listener, MemoryEngine, Opened, Store};
 
@@ -131,24 +130,17 @@ pub(crate) fn block(first: Index, count: u32, bytes: &Bytes) -> BlockRef {
 /// The record of a worker that succeeded with `reported`; the output of each is its index in words,
 /// padded to `bytes`.
 pub(crate) fn record(number: u8, reported: Ranges, bytes: usize) -> Record {
-    let outputs: Vec<_> = reported
-        .indices()
-        .map(|index| {
-            let words = output(index);
-            let padding = bytes.saturating_sub(words.len());
-            words + &" ".repeat(padding)
-        })
-        .collect();
-    let mut durations = Vec::new();
+    let mut columns = ColumnsBuilder::new();
     for index in reported.indices() {
-        prost::encoding::encode_varint(duration_us(index), &mut durations);
+        let words = output(index);
+        let padding = bytes.saturating_sub(words.len());
+        columns.push(
+            (words + &" ".repeat(padding)).as_bytes(),
+            duration_us(index),
+            None,
+            1_000,
+        );
     }
-    let columns = ResultColumns {
-        outputs: outputs_block(&outputs),
-        duration_us: durations.into(),
-        started_at_us: 1_000,
-        ..ResultColumns::default()
-    };
     Record {
         job: job(number),
         worker: "worker".into(),
@@ -156,7 +148,7 @@ pub(crate) fn record(number: u8, reported: Ranges, bytes: usize) -> Record {
         attempt: 1,
         succeeded: reported.clone(),
         reported,
-        columns: columns.encode_to_vec().into(),
+        columns: columns.finish(),
         ..Record::default()
     }
 }
@@ -169,20 +161,4 @@ pub(crate) fn output(index: Index) -> String {
 /// The run time that [`record`] gives an index.
 pub(crate) fn duration_us(index: Index) -> u64 {
     u64::from(index) * 3
-}
-
-fn outputs_block(outputs: &[String]) -> Bytes {
-    let mut lengths = Vec::new();
-    for output in outputs {
-        prost::encoding::encode_varint(output.len() as u64, &mut lengths);
-    }
-    let body = outputs.concat();
-    let mut block = vec![1, 0, 0, 0];
-    for word in [outputs.len(), lengths.len(), body.len()] {
-        block.extend_from_slice(&(word as u32).to_le_bytes());
-    }
-    block.extend_from_slice(&lengths);
-    block.extend_from_slice(body.as_bytes());
-    block.extend_from_slice(&[0; 4]);
-    block.into()
 }

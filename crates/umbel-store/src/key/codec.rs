@@ -18,7 +18,7 @@ pub(crate) struct Error {
 impl Key {
     /// The key as bytes.
     pub(crate) fn encode(&self) -> Bytes {
-        let mut key = Vec::with_capacity(32);
+        let mut key = Vec::with_capacity(40);
         key.push(self.kind() as u8);
         match self {
             Self::Format => {}

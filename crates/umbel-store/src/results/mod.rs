@@ -3,7 +3,6 @@
 //! All of it waits for the disk: call it from threads that may.
 
 mod as_completed;
-mod columns;
 mod in_order;
 mod records;
 mod row;

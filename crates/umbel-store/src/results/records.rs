@@ -7,26 +7,26 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use umbel_core::change::Record;
 use umbel_core::id::JobId;
+use umbel_proto::columns::{Columns, Row};
 use umbel_proto::disk;
 
-use super::columns::Columns;
 use super::row::{Outcome, ResultRow, Timing};
 use crate::key::{At, Whole};
 use crate::store::scan;
 use crate::{Engine, Error};
 
-/// How many bytes of opened columns a reader keeps.
-const COLUMNS_BYTES_MAX: usize = 16 << 20;
+/// How many bytes of rows a reader keeps.
+const ROWS_BYTES_MAX: usize = 16 << 20;
 
-/// A record as it was read, and its columns once somebody wanted an output.
+/// A record as it was read, and its rows once somebody wanted an output.
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) at: At,
     pub(super) record: Record,
-    /// What it takes in memory without columns, roughly.
+    /// What it takes in memory without rows, roughly.
     pub(super) bytes: usize,
     place: disk::Columns,
-    columns: OnceLock<Columns>,
+    rows: OnceLock<Vec<Row>>,
 }
 
 impl Open {
@@ -39,7 +39,7 @@ impl Open {
             record: stored.record,
             bytes,
             place: stored.columns,
-            columns: OnceLock::new(),
+            rows: OnceLock::new(),
         })
     }
 
@@ -50,14 +50,24 @@ impl Open {
         index: u32,
         position: u32,
     ) -> Result<ResultRow, Error> {
-        let columns = self.columns(engine)?;
+        let rows = self.rows(engine)?;
+        let row = rows.get(position as usize).ok_or_else(|| Error::Damaged {
+            what: format!(
+                "a record of job {} without its output {position}",
+                self.record.job
+            ),
+        })?;
         Ok(ResultRow {
             index,
-            outcome: Outcome::Succeeded(columns.output(position)?),
+            outcome: Outcome::Succeeded(row.output.clone()),
             attempts: self.record.attempt,
             worker: Arc::clone(&self.record.worker),
             redrive: self.record.redrive,
-            timing: columns.timing(position),
+            timing: Timing {
+                started_at_us: Some(row.started_at_us).filter(|us| *us > 0),
+                duration_us: row.duration_us,
+                cpu_us: row.cpu_us,
+            },
         })
     }
 
@@ -90,17 +100,19 @@ impl Open {
         }
     }
 
-    /// The columns, read when they are first wanted.
-    fn columns(&self, engine: &dyn Engine) -> Result<&Columns, Error> {
-        if let Some(columns) = self.columns.get() {
-            return Ok(columns);
+    /// The rows of the columns, in the order of what was reported; read when they are first wanted.
+    fn rows(&self, engine: &dyn Engine) -> Result<&[Row], Error> {
+        if let Some(rows) = self.rows.get() {
+            return Ok(rows);
         }
         let job = self.record.job;
+        let damaged = |what: String| Error::Damaged {
+            what: format!("the outputs of a record of job {job}: {what}"),
+        };
         let bytes = match self.place {
             disk::Columns::Inline => self.record.columns.clone(),
             disk::Columns::Parts(parts) => {
-                let bytes = scan::load(engine, Whole::Columns(job, self.at))?;
-                let bytes = bytes.unwrap_or_default();
+                let bytes = scan::load(engine, Whole::Columns(job, self.at))?.unwrap_or_default();
                 if scan::count(bytes.len()) != parts {
                     let what = format!("the outputs of a record of job {job}");
                     return Err(Error::Missing { what });
@@ -108,13 +120,21 @@ impl Open {
                 bytes
             }
         };
-        let columns = Columns::open(bytes, self.record.reported.len())?;
-        Ok(self.columns.get_or_init(|| columns))
+        let columns = Columns::parse_stored(bytes).map_err(|error| damaged(error.to_string()))?;
+        let rows: Vec<Row> = columns.rows().collect();
+        let reported = self.record.reported.len();
+        if rows.len() as u64 != reported {
+            return Err(damaged(format!("{} for {reported} results", rows.len())));
+        }
+        Ok(self.rows.get_or_init(|| rows))
     }
 
-    /// What the opened columns take in memory, roughly.
-    fn columns_bytes(&self) -> usize {
-        self.columns.get().map_or(0, Columns::bytes)
+    /// What the rows take in memory, roughly.
+    fn rows_bytes(&self) -> usize {
+        let rows = self.rows.get().map_or(&[][..], Vec::as_slice);
+        rows.iter()
+            .map(|row| size_of::<Row>() + row.output.len())
+            .sum()
     }
 }
 
@@ -150,8 +170,8 @@ impl Records {
     /// Closes what is not `wanted` any more, and everything once it holds too many bytes.
     pub(super) fn retain(&mut self, wanted: impl Fn(&Record) -> bool) {
         self.open.retain(|_, open| wanted(&open.record));
-        let columns: usize = self.open.values().map(|open| open.columns_bytes()).sum();
-        if columns > COLUMNS_BYTES_MAX {
+        let rows: usize = self.open.values().map(|open| open.rows_bytes()).sum();
+        if rows > ROWS_BYTES_MAX {
             self.open.clear();
         }
     }

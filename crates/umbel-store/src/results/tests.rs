@@ -281,5 +281,5 @@ fn columns_that_lie_are_an_error_and_no_panic() {
     short.succeeded = Ranges::one(0..4);
     commit(&store, number, short);
     let error = store.result(job(1), 0).unwrap_err().to_string();
-    assert!(error.contains("3 outputs for 4 results"), "{error}");
+    assert!(error.contains("3 for 4 results"), "{error}");
 }

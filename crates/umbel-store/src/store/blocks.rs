@@ -23,13 +23,15 @@ impl Store {
         self.engine.try_submit(batch)
     }
 
-    /// Removes a block that was staged and will not be accepted. One that was accepted stays.
+    /// Removes a block that was staged and will not be accepted. One whose acceptance was committed
+    /// stays; this waits for what lies in line to know it.
     ///
     /// # Errors
     ///
     /// When the engine cannot be read.
     pub fn unstage(&self, job: JobId, block: &BlockRef) -> Result<(), Error> {
         let name = name(block);
+        self.engine.settle()?;
         if self
             .engine
             .get(&Key::Appended(job, name).encode())?
@@ -46,15 +48,23 @@ impl Store {
         Ok(())
     }
 
-    /// The bytes of a block. A block of one part is not copied.
+    /// The bytes of a block. A block of one part is not copied. One that was only just staged may
+    /// still lie in line: this waits for it.
     ///
     /// # Errors
     ///
     /// [`Error::Missing`] when it is not there, [`Error::Damaged`] when it has another length.
     pub fn load_block(&self, job: JobId, block: &BlockRef) -> Result<Bytes, Error> {
         let what = || format!("the block of inputs at {} of job {job}", block.first);
-        let bytes = scan::load(&*self.engine, Whole::Input(job, name(block)))?
-            .ok_or_else(|| Error::Missing { what: what() })?;
+        let whole = Whole::Input(job, name(block));
+        let bytes = match scan::load(&*self.engine, whole)? {
+            Some(bytes) => bytes,
+            None => {
+                self.engine.settle()?;
+                let bytes = scan::load(&*self.engine, whole)?;
+                bytes.ok_or_else(|| Error::Missing { what: what() })?
+            }
+        };
         if bytes.len() != block.bytes as usize {
             let what = format!("{} has {} bytes of {}", what(), bytes.len(), block.bytes);
             return Err(Error::Damaged { what });
