@@ -187,7 +187,9 @@ impl Storage for SledStorage {
         }
         self.db
             .apply_batch(batch)
-            .map_err(|error| Error::sled("write", &self.dir, error))
+            .map_err(|error| Error::sled("write", &self.dir, error))?;
+        collect(batches.iter().map(|batch| batch.writes().len()).sum());
+        Ok(())
     }
 
     fn sync(&mut self) -> Result<(), Error> {
@@ -197,6 +199,20 @@ impl Storage for SledStorage {
         self.syncer.sync()?;
         // Last, so that nothing is acknowledged that went to a file without a name.
         self.lock.holds()
+    }
+}
+
+/// Frees the pages that `writes` writes have replaced.
+///
+/// Sled leaves that to crossbeam's collector, which by itself frees some hundred objects at every
+/// 128th pin. A batch is one pin and replaces a page with each of its writes, so that garbage would
+/// grow for as long as anybody writes: 600 MB after 200,000 small writes, against 50 MB with this.
+fn collect(writes: usize) {
+    /// A flush of the collector frees up to eight bags of 64 objects.
+    const WRITES_PER_FLUSH: usize = 64;
+    // The epoch has to advance twice before the newest garbage may go.
+    for _ in 0..2 + writes / WRITES_PER_FLUSH {
+        crossbeam_epoch::pin().flush();
     }
 }
 

@@ -20,8 +20,10 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// When the engine cannot be read.
+    /// When the engine cannot be read, or failed.
     pub fn sweep_step(&self) -> Result<bool, Error> {
+        // What the step before removed would otherwise be found again.
+        self.engine.settle()?;
         let Some(job) = self.deleting()? else {
             return Ok(false);
         };
