@@ -39,16 +39,34 @@ pub(crate) struct Cli {
 #[command(next_help_heading = "Everywhere")]
 struct GlobalArgs {
     /// The coordinator [default: http://127.0.0.1:7600]
-    #[arg(long, global = true, env = "UMBEL_COORDINATOR", value_name = "URL", hide_env = true)]
+    #[arg(
+        long,
+        global = true,
+        env = "UMBEL_COORDINATOR",
+        value_name = "URL",
+        hide_env = true
+    )]
     coordinator: Option<String>,
     /// The form of what is printed on stdout
     #[arg(long, global = true, value_name = "FORM", value_enum, default_value_t)]
     output: OutputForm,
     /// What is logged on stderr, such as `info` or `warn,umbel_worker=debug`
-    #[arg(long, global = true, env = "UMBEL_LOG", value_name = "FILTER", hide_env = true)]
+    #[arg(
+        long,
+        global = true,
+        env = "UMBEL_LOG",
+        value_name = "FILTER",
+        hide_env = true
+    )]
     log: Option<String>,
     /// The form of the log
-    #[arg(long, global = true, env = "UMBEL_LOG_FORMAT", value_enum, hide_env = true)]
+    #[arg(
+        long,
+        global = true,
+        env = "UMBEL_LOG_FORMAT",
+        value_enum,
+        hide_env = true
+    )]
     log_format: Option<log::Format>,
 }
 
@@ -118,7 +136,7 @@ enum Command {
     Completions(command::completions::Args),
     /// A worker with the demo's own function
     #[command(hide = true)]
-    DemoWorker(command::demo::WorkerArgs),
+    DemoWorker(command::worker_start::Args),
 }
 
 #[derive(Debug, Subcommand)]
@@ -213,12 +231,18 @@ mod tests {
     fn every_command_shows_an_example() {
         let mut without = Vec::new();
         leaves(&definition(), "", &mut |path, command| {
-            let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let text = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
             if !command.is_hide_set() && !text.contains(path) {
                 without.push(path.to_owned());
             }
         });
-        assert!(without.is_empty(), "no example of itself in the help of {without:?}");
+        assert!(
+            without.is_empty(),
+            "no example of itself in the help of {without:?}"
+        );
     }
 
     #[test]

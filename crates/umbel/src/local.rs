@@ -26,23 +26,32 @@ impl LocalCluster {
         let directory = tempfile::Builder::new()
             .prefix("umbel-")
             .tempdir()
-            .map_err(|error| Exit::internal(format!("cannot make a temporary directory: {error}")))?;
+            .map_err(|error| {
+                Exit::internal(format!("cannot make a temporary directory: {error}"))
+            })?;
         let mut arguments: Vec<OsString> =
-            ["coordinator", "start", "--listen", "127.0.0.1:0", "--data"].map(OsString::from).into();
+            ["coordinator", "start", "--listen", "127.0.0.1:0", "--data"]
+                .map(OsString::from)
+                .into();
         arguments.push(data_in(directory.path()).into());
         let log = Log::File(directory.path().join("coordinator.log"));
         let mut coordinator = Process::start("coordinator", arguments, log)?;
         let line = coordinator.ready().await?;
         let url = line.rsplit(' ').next().unwrap_or_default().to_owned();
-        Ok(Self { url, coordinator, workers: Vec::new(), directory })
+        Ok(Self {
+            url,
+            coordinator,
+            workers: Vec::new(),
+            directory,
+        })
     }
 
     /// Starts a worker by a command such as `worker start`, and waits until it has joined.
-    pub(crate) async fn add_worker(&mut self, command: &[&str], more: &[&str]) -> Result<(), Exit> {
+    pub(crate) async fn add_worker(&mut self, command: &[&str]) -> Result<(), Exit> {
         let name = format!("worker-{}", self.workers.len() + 1);
-        let arguments = [command, &["--coordinator", &self.url, "--name", &name], more].concat();
+        let arguments = [command, &["--coordinator", &self.url, "--name", &name]].concat();
         let log = Log::File(self.directory.path().join(format!("{name}.log")));
-        let mut worker = Process::start(name, arguments, log)?;
+        let mut worker = Process::start(name.clone(), arguments, log)?;
         worker.ready().await?;
         self.workers.push(worker);
         Ok(())

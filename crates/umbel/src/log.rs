@@ -19,6 +19,16 @@ pub(crate) enum Format {
     Json,
 }
 
+impl Format {
+    /// The word for it on the command line and in config files.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Human => "human",
+            Self::Json => "json",
+        }
+    }
+}
+
 /// Starts the log. Called once, before anything is worth a line.
 pub(crate) fn start(filter: &str, format: Option<Format>) -> Result<(), Exit> {
     let filter = EnvFilter::try_new(filter).map_err(|error| {
@@ -27,7 +37,9 @@ pub(crate) fn start(filter: &str, format: Option<Format>) -> Result<(), Exit> {
              trace) or levels by module, such as `info,umbel_worker=debug`"
         ))
     })?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr);
     let started = match format.unwrap_or_default() {
         Format::Human => {
             let colour = io::IsTerminal::is_terminal(&io::stderr());

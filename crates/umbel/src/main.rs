@@ -4,12 +4,14 @@ mod cli;
 mod command;
 mod config;
 mod exit;
+mod fan_out;
 mod input;
 mod local;
 mod log;
 mod output;
 mod process;
 mod signal;
+mod tally;
 
 use std::process::ExitCode;
 
@@ -19,7 +21,10 @@ fn main() -> ExitCode {
     // Bad usage ends here, with 2.
     let cli = cli::Cli::parse();
     log::mute_backtraces();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             return exit::Exit::internal(format!("cannot start threads: {error}")).report();

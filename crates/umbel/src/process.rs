@@ -46,10 +46,16 @@ impl Process {
         let cannot = |error: io::Error| Exit::internal(format!("cannot start the {what}: {error}"));
         let mut command = Command::new(std::env::current_exe().map_err(cannot)?);
         command.args(arguments);
-        command.arg("--die-with").arg(std::process::id().to_string());
+        command
+            .arg("--die-with")
+            .arg(std::process::id().to_string());
         // A group of its own: Ctrl-C in a terminal is for the parent, which ends its children in
         // the right order.
-        command.process_group(0).kill_on_drop(true).stdin(Stdio::null()).stdout(Stdio::piped());
+        command
+            .process_group(0)
+            .kill_on_drop(true)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
         // What was meant for this process is not meant for its children.
         for (name, _) in std::env::vars_os() {
             if name.as_encoded_bytes().starts_with(b"UMBEL_") {
@@ -57,12 +63,23 @@ impl Process {
             }
         }
         if let Log::File(path) = &log {
-            let file = std::fs::File::options().create(true).append(true).open(path);
+            let file = std::fs::File::options()
+                .create(true)
+                .append(true)
+                .open(path);
             command.stderr(file.map_err(cannot)?);
         }
         let mut child = command.spawn().map_err(cannot)?;
-        let stdout = child.stdout.take().ok_or_else(|| cannot(io::ErrorKind::BrokenPipe.into()))?;
-        Ok(Self { what, child, stdout: BufReader::new(stdout).lines(), log })
+        let stdout = child
+            .stdout
+            .take()
+            .ok_or_else(|| cannot(io::ErrorKind::BrokenPipe.into()))?;
+        Ok(Self {
+            what,
+            child,
+            stdout: BufReader::new(stdout).lines(),
+            log,
+        })
     }
 
     /// Waits for the line on stdout that says that the child is ready.
@@ -73,7 +90,10 @@ impl Process {
                 let ended = self.child.wait().await;
                 let how = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
                 let said = self.last_words();
-                Err(Exit::internal(format!("the {} ended before it was ready ({how}){said}", self.what)))
+                Err(Exit::internal(format!(
+                    "the {} ended before it was ready ({how}){said}",
+                    self.what
+                )))
             }
             Err(_) => Err(Exit::internal(format!(
                 "the {} was not ready within {READY_TIMEOUT:?}{}",
@@ -85,11 +105,22 @@ impl Process {
 
     /// The end of the child's log, as the end of an error.
     fn last_words(&self) -> String {
-        let Log::File(path) = &self.log else { return String::new() };
+        let Log::File(path) = &self.log else {
+            return String::new();
+        };
         let text = std::fs::read_to_string(path).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         let shown = lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n  ");
-        if shown.is_empty() { shown } else { format!("; its log ends in\n  {shown}") }
+        if shown.is_empty() {
+            shown
+        } else {
+            format!("; its log ends in\n  {shown}")
+        }
+    }
+
+    /// What the child is, for people.
+    pub(crate) fn what(&self) -> &str {
+        &self.what
     }
 
     /// The process id, until the end of the process was seen.
@@ -106,7 +137,10 @@ impl Process {
 
     /// Asks the child to finish and leave.
     pub(crate) fn terminate(&self) {
-        let id = self.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        let id = self
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .and_then(Pid::from_raw);
         // Without an id it has ended already, and is not reaped, so the id is no other's.
         if let Some(id) = id
             && let Err(error) = kill_process(id, Signal::TERM)

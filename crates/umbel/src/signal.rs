@@ -34,7 +34,10 @@ impl Signals {
     }
 
     /// Runs a drain to its end, unless another signal says that there is no time for it.
-    pub(crate) async fn unless_again<T>(&mut self, drain: impl Future<Output = T>) -> Result<T, Exit> {
+    pub(crate) async fn unless_again<T>(
+        &mut self,
+        drain: impl Future<Output = T>,
+    ) -> Result<T, Exit> {
         tokio::select! {
             drained = drain => Ok(drained),
             () = self.next() => Err(Exit::interrupted("left at once, at the second signal")),

@@ -15,12 +15,19 @@ pub(crate) struct Tally {
 impl Tally {
     /// Nothing seen yet of `total` results.
     pub(crate) fn new(total: u32) -> Self {
-        Self { seen: vec![false; total as usize], right: 0, twice: 0, first_wrong: None }
+        Self {
+            seen: vec![false; total as usize],
+            right: 0,
+            twice: 0,
+            first_wrong: None,
+        }
     }
 
     /// Takes one result: `wrong` says what is wrong with it, if anything is.
     pub(crate) fn record(&mut self, index: u64, wrong: Option<String>) {
-        let place = usize::try_from(index).ok().and_then(|index| self.seen.get_mut(index));
+        let place = usize::try_from(index)
+            .ok()
+            .and_then(|index| self.seen.get_mut(index));
         match (place, wrong) {
             (Some(seen), _) if *seen => self.twice += 1,
             (None, _) => self.twice += 1,
@@ -30,7 +37,8 @@ impl Tally {
             }
             (Some(seen), Some(wrong)) => {
                 *seen = true;
-                self.first_wrong.get_or_insert(format!("index {index}: {wrong}"));
+                self.first_wrong
+                    .get_or_insert(format!("index {index}: {wrong}"));
             }
         }
     }
@@ -79,7 +87,10 @@ mod tests {
         tally.record(0, None);
         tally.record(2, Some("it is 7, not 8".to_owned()));
         tally.record(1, Some("it is missing".to_owned()));
-        assert_eq!(tally.first_wrong.as_deref(), Some("index 2: it is 7, not 8"));
+        assert_eq!(
+            tally.first_wrong.as_deref(),
+            Some("index 2: it is 7, not 8")
+        );
         assert_eq!(tally.right, 1);
     }
 

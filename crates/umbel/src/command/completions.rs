@@ -19,6 +19,11 @@ pub(crate) struct Args {
 
 /// Prints the script.
 pub(crate) fn run(args: &Args) -> Result<(), Exit> {
-    clap_complete::generate(args.shell, &mut cli::definition(), "umbel", &mut io::stdout());
+    clap_complete::generate(
+        args.shell,
+        &mut cli::definition(),
+        "umbel",
+        &mut io::stdout(),
+    );
     Ok(())
 }

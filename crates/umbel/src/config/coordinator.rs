@@ -28,7 +28,7 @@ pub(crate) struct Coordinator {
 
 impl Default for Coordinator {
     fn default() -> Self {
-        let machine = umbel_core::Config::default();
+        let machine = umbel_core::config::Config::default();
         Self {
             listen: "127.0.0.1:7600".to_owned(),
             insecure: false,
@@ -49,7 +49,12 @@ impl Default for Coordinator {
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct CoordinatorFlags {
     /// A file of options; config/coordinator.toml shows them all
-    #[arg(long, env = "UMBEL_COORDINATOR_CONFIG", value_name = "FILE", hide_env = true)]
+    #[arg(
+        long,
+        env = "UMBEL_COORDINATOR_CONFIG",
+        value_name = "FILE",
+        hide_env = true
+    )]
     config: Option<PathBuf>,
     /// Where to keep jobs and results [default: $XDG_DATA_HOME/umbel or ~/.local/share/umbel]
     #[arg(long, env = "UMBEL_DATA", value_name = "DIR", hide_env = true)]
@@ -74,10 +79,20 @@ struct Tuning {
     #[arg(long, env = "UMBEL_CACHE_BYTES", value_name = "BYTES", hide_env = true)]
     cache_bytes: Option<u64>,
     /// Silence after which a worker is lost [default: 10000]
-    #[arg(long, env = "UMBEL_LEASE_TIMEOUT_MS", value_name = "MS", hide_env = true)]
+    #[arg(
+        long,
+        env = "UMBEL_LEASE_TIMEOUT_MS",
+        value_name = "MS",
+        hide_env = true
+    )]
     lease_timeout_ms: Option<u64>,
     /// How long a worker whose stream ended may take to return [default: 1000]
-    #[arg(long, env = "UMBEL_RECONNECT_GRACE_MS", value_name = "MS", hide_env = true)]
+    #[arg(
+        long,
+        env = "UMBEL_RECONNECT_GRACE_MS",
+        value_name = "MS",
+        hide_env = true
+    )]
     reconnect_grace_ms: Option<u64>,
     /// How long leased work waits for its worker after a restart [default: 5000]
     #[arg(long, env = "UMBEL_RECLAIM_MS", value_name = "MS", hide_env = true)]
@@ -86,7 +101,12 @@ struct Tuning {
     #[arg(long, env = "UMBEL_HEARTBEAT_MS", value_name = "MS", hide_env = true)]
     heartbeat_ms: Option<u64>,
     /// How long an unsealed job may go without new inputs [default: 3600000]
-    #[arg(long, env = "UMBEL_UPLOAD_IDLE_TIMEOUT_MS", value_name = "MS", hide_env = true)]
+    #[arg(
+        long,
+        env = "UMBEL_UPLOAD_IDLE_TIMEOUT_MS",
+        value_name = "MS",
+        hide_env = true
+    )]
     upload_idle_timeout_ms: Option<u64>,
 }
 
@@ -105,7 +125,10 @@ impl Coordinator {
         overrule(&mut config.reconnect_grace_ms, tuning.reconnect_grace_ms);
         overrule(&mut config.reclaim_ms, tuning.reclaim_ms);
         overrule(&mut config.heartbeat_ms, tuning.heartbeat_ms);
-        overrule(&mut config.upload_idle_timeout_ms, tuning.upload_idle_timeout_ms);
+        overrule(
+            &mut config.upload_idle_timeout_ms,
+            tuning.upload_idle_timeout_ms,
+        );
         if config.data == Path::new("") {
             config.data = data::default_directory()?;
         }
@@ -114,16 +137,6 @@ impl Coordinator {
     }
 
     fn check(&self) -> Result<(), Error> {
-        let address = self.address()?;
-        if !address.ip().is_loopback() && !self.insecure {
-            return Err(Error::option(
-                "listen",
-                format!(
-                    "{address} can be reached from other machines, and whoever reaches it runs code \
-                     on the workers; listen on 127.0.0.1, or say with --insecure that it is meant"
-                ),
-            ));
-        }
         if self.heartbeat_ms == 0 {
             return Err(Error::option("heartbeat_ms", "must be at least 1"));
         }
@@ -142,8 +155,12 @@ impl Coordinator {
     }
 
     /// The address to listen on.
-    pub(crate) fn address(&self) -> Result<SocketAddr, Error> {
-        let found = self.listen.to_socket_addrs().ok().and_then(|mut found| found.next());
+    fn address(&self) -> Result<SocketAddr, Error> {
+        let found = self
+            .listen
+            .to_socket_addrs()
+            .ok()
+            .and_then(|mut found| found.next());
         found.ok_or_else(|| {
             let listen = &self.listen;
             Error::option(
@@ -153,15 +170,20 @@ impl Coordinator {
         })
     }
 
-    /// The times of the machine.
-    pub(crate) fn machine(&self) -> umbel_core::Config {
-        umbel_core::Config {
+    /// What the coordinator is started with.
+    pub(crate) fn settings(&self) -> Result<umbel_coordinator::Config, Error> {
+        let mut settings = umbel_coordinator::Config::new(&self.data);
+        settings.listen = self.address()?;
+        settings.insecure = self.insecure;
+        settings.cache_bytes = self.cache_bytes;
+        settings.machine = umbel_core::config::Config {
             lease_timeout_ms: self.lease_timeout_ms,
             reconnect_grace_ms: self.reconnect_grace_ms,
             reclaim_ms: self.reclaim_ms,
             heartbeat_ms: self.heartbeat_ms,
             upload_idle_timeout_ms: self.upload_idle_timeout_ms,
-        }
+        };
+        Ok(settings)
     }
 }
 
@@ -176,28 +198,30 @@ mod tests {
         file::assert_shows_defaults::<Coordinator>(FILE);
     }
 
-    fn listening_on(listen: &str, insecure: bool) -> Result<(), Error> {
-        Coordinator { listen: listen.to_owned(), insecure, ..Coordinator::default() }.check()
-    }
-
-    #[test]
-    fn an_address_that_others_reach_must_be_meant() {
-        let error = listening_on("0.0.0.0:7600", false).expect_err("it is open to all");
-        assert!(error.to_string().contains("--insecure"), "{error}");
-        assert!(listening_on("0.0.0.0:7600", true).is_ok());
-        assert!(listening_on("[::1]:0", false).is_ok());
-    }
-
     #[test]
     fn an_address_without_a_port_is_named() {
-        let error = listening_on("127.0.0.1", false).expect_err("there is no port");
+        let config = Coordinator {
+            listen: "127.0.0.1".to_owned(),
+            ..Coordinator::default()
+        };
+        let error = config.address().expect_err("there is no port");
         assert!(error.to_string().contains("\"127.0.0.1\""), "{error}");
     }
 
     #[test]
     fn leases_outlast_a_late_sign_of_life() {
-        let hasty = Coordinator { lease_timeout_ms: 1_000, ..Coordinator::default() };
-        let error = hasty.check().expect_err("one late heartbeat would lose a worker");
-        assert!(error.to_string().starts_with("option `lease_timeout_ms`: 1000 is"), "{error}");
+        let hasty = Coordinator {
+            lease_timeout_ms: 1_000,
+            ..Coordinator::default()
+        };
+        let error = hasty
+            .check()
+            .expect_err("one late heartbeat would lose a worker");
+        assert!(
+            error
+                .to_string()
+                .starts_with("option `lease_timeout_ms`: 1000 is"),
+            "{error}"
+        );
     }
 }

@@ -9,8 +9,15 @@ use super::Error;
 pub(super) fn default_directory() -> Result<PathBuf, Error> {
     // Only absolute paths count in these variables: a relative one would move the data with the
     // directory that the command was typed in.
-    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    directory_under(absolute("XDG_DATA_HOME").as_deref(), absolute("HOME").as_deref())
+    let absolute = |name| {
+        env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    directory_under(
+        absolute("XDG_DATA_HOME").as_deref(),
+        absolute("HOME").as_deref(),
+    )
 }
 
 fn directory_under(data_home: Option<&Path>, home: Option<&Path>) -> Result<PathBuf, Error> {
@@ -33,7 +40,10 @@ mod tests {
         let found = directory_under(Some(Path::new("/x")), Some(Path::new("/h")));
         assert_eq!(found.expect("a directory"), Path::new("/x/umbel"));
         let found = directory_under(None, Some(Path::new("/h")));
-        assert_eq!(found.expect("a directory"), Path::new("/h/.local/share/umbel"));
+        assert_eq!(
+            found.expect("a directory"),
+            Path::new("/h/.local/share/umbel")
+        );
     }
 
     #[test]

@@ -12,9 +12,13 @@ pub(super) fn read<T>(path: Option<&Path>) -> Result<T, Error>
 where
     T: DeserializeOwned + Serialize + Default,
 {
-    let Some(path) = path else { return Ok(T::default()) };
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Error::Read { path: path.to_owned(), error })?;
+    let Some(path) = path else {
+        return Ok(T::default());
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| Error::Read {
+        path: path.to_owned(),
+        error,
+    })?;
     parse(path, &text)
 }
 
@@ -25,15 +29,28 @@ where
     toml::from_str(text).map_err(|error| {
         let path = path.to_owned();
         let place = error.span().unwrap_or_default();
-        let line = 1 + text.get(..place.start).unwrap_or_default().matches('\n').count();
+        let line = 1 + text
+            .get(..place.start)
+            .unwrap_or_default()
+            .matches('\n')
+            .count();
         let message = error.message().to_owned();
         match (message.strip_prefix("unknown field"), text.get(place)) {
             (Some(_), Some(key)) => {
                 let key = key.trim().to_owned();
                 let hint = hint(&key, &options_of::<T>());
-                Error::UnknownKey { path, line, key, hint }
+                Error::UnknownKey {
+                    path,
+                    line,
+                    key,
+                    hint,
+                }
             }
-            _ => Error::Malformed { path, line, message },
+            _ => Error::Malformed {
+                path,
+                line,
+                message,
+            },
         }
     })
 }
@@ -81,18 +98,30 @@ where
     // Options are commented as `#option = value`, words about them as `# words`.
     let mut options = String::new();
     for line in text.lines() {
-        let option = line.strip_prefix('#').filter(|rest| rest.starts_with(char::is_alphabetic));
+        let option = line
+            .strip_prefix('#')
+            .filter(|rest| rest.starts_with(char::is_alphabetic));
         let prose = line.is_empty() || line.starts_with("# ") || line == "#";
-        assert!(option.is_some() || prose, "neither a commented option nor words: {line}");
+        assert!(
+            option.is_some() || prose,
+            "neither a commented option nor words: {line}"
+        );
         options.extend(option);
         options.push('\n');
     }
     let shown: toml::Table = toml::from_str(&options).expect("the options are TOML");
     for option in options_of::<T>() {
-        assert!(shown.contains_key(&option), "the file does not show `{option}`");
+        assert!(
+            shown.contains_key(&option),
+            "the file does not show `{option}`"
+        );
     }
     let parsed: T = parse(Path::new("config"), &options).expect("the file's options are known");
-    assert_eq!(parsed, T::default(), "the file shows other values than the defaults");
+    assert_eq!(
+        parsed,
+        T::default(),
+        "the file shows other values than the defaults"
+    );
     let untouched: T = parse(Path::new("config"), text).expect("the file as it is");
     assert_eq!(untouched, T::default());
 }
@@ -111,7 +140,9 @@ mod tests {
     }
 
     fn complaint(text: &str) -> String {
-        parse::<Options>(Path::new("a.toml"), text).expect_err("it is wrong").to_string()
+        parse::<Options>(Path::new("a.toml"), text)
+            .expect_err("it is wrong")
+            .to_string()
     }
 
     #[test]
@@ -129,12 +160,20 @@ mod tests {
     #[test]
     fn a_value_of_the_wrong_kind_is_named_with_its_line() {
         let said = complaint("listen = \"x\"\nheartbeat_ms = \"often\"\n");
-        assert!(said.starts_with("a.toml:2: invalid type: string \"often\""), "{said}");
+        assert!(
+            said.starts_with("a.toml:2: invalid type: string \"often\""),
+            "{said}"
+        );
     }
 
     #[test]
     fn a_missing_file_is_named() {
         let error = read::<Options>(Some(Path::new("/nowhere/c.toml"))).expect_err("no such file");
-        assert!(error.to_string().starts_with("cannot read the config /nowhere/c.toml: "), "{error}");
+        assert!(
+            error
+                .to_string()
+                .starts_with("cannot read the config /nowhere/c.toml: "),
+            "{error}"
+        );
     }
 }

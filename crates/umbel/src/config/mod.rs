@@ -10,6 +10,8 @@ mod worker;
 
 use std::path::PathBuf;
 
+use crate::exit::Exit;
+
 pub(crate) use coordinator::{Coordinator, CoordinatorFlags};
 pub(crate) use worker::{Worker, WorkerFlags};
 
@@ -58,7 +60,16 @@ pub(crate) enum Error {
 
 impl Error {
     fn option(option: &'static str, message: impl Into<String>) -> Self {
-        Self::Option { option, message: message.into() }
+        Self::Option {
+            option,
+            message: message.into(),
+        }
+    }
+}
+
+impl From<Error> for Exit {
+    fn from(error: Error) -> Self {
+        Self::usage(error.to_string())
     }
 }
 

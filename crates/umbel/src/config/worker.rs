@@ -60,7 +60,12 @@ impl Default for Worker {
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct WorkerFlags {
     /// A file of options; config/worker.toml shows them all
-    #[arg(long, env = "UMBEL_WORKER_CONFIG", value_name = "FILE", hide_env = true)]
+    #[arg(
+        long,
+        env = "UMBEL_WORKER_CONFIG",
+        value_name = "FILE",
+        hide_env = true
+    )]
     config: Option<PathBuf>,
     /// Invocations to run at a time [default: as many as there are cores]
     #[arg(long, env = "UMBEL_SLOTS", value_name = "N", hide_env = true)]
@@ -84,13 +89,28 @@ pub(crate) struct WorkerFlags {
     )]
     allow_crash: Option<bool>,
     /// An output of more bytes is a failure [default: 6291456]
-    #[arg(long, env = "UMBEL_OUTPUT_BYTES_MAX", value_name = "BYTES", hide_env = true)]
+    #[arg(
+        long,
+        env = "UMBEL_OUTPUT_BYTES_MAX",
+        value_name = "BYTES",
+        hide_env = true
+    )]
     output_bytes_max: Option<usize>,
     /// So many of the last bytes of a failed program's stderr are kept [default: 16384]
-    #[arg(long, env = "UMBEL_STDERR_BYTES_MAX", value_name = "BYTES", hide_env = true)]
+    #[arg(
+        long,
+        env = "UMBEL_STDERR_BYTES_MAX",
+        value_name = "BYTES",
+        hide_env = true
+    )]
     stderr_bytes_max: Option<usize>,
     /// How long a drain may take; 0: as long as what runs [default: 0]
-    #[arg(long, env = "UMBEL_DRAIN_TIMEOUT_MS", value_name = "MS", hide_env = true)]
+    #[arg(
+        long,
+        env = "UMBEL_DRAIN_TIMEOUT_MS",
+        value_name = "MS",
+        hide_env = true
+    )]
     drain_timeout_ms: Option<u64>,
 }
 
@@ -121,10 +141,22 @@ impl Worker {
     }
 
     fn check(&self) -> Result<(), Error> {
-        at_most("slots", self.slots as usize, limit::WORKER_SLOTS_MAX as usize)?;
+        at_most(
+            "slots",
+            self.slots as usize,
+            limit::WORKER_SLOTS_MAX as usize,
+        )?;
         at_most("name", self.name.len(), limit::NAME_BYTES_MAX)?;
-        at_most("output_bytes_max", self.output_bytes_max, limit::OUTPUT_BYTES_MAX)?;
-        at_most("stderr_bytes_max", self.stderr_bytes_max, limit::STDERR_BYTES_MAX)?;
+        at_most(
+            "output_bytes_max",
+            self.output_bytes_max,
+            limit::OUTPUT_BYTES_MAX,
+        )?;
+        at_most(
+            "stderr_bytes_max",
+            self.stderr_bytes_max,
+            limit::STDERR_BYTES_MAX,
+        )?;
         at_most("labels", self.labels.len(), limit::LABELS_MAX)?;
         for (key, value) in &self.labels {
             at_most("labels", key.len(), limit::LABEL_KEY_BYTES_MAX)?;
@@ -136,7 +168,10 @@ impl Worker {
 
 fn at_most(option: &'static str, given: usize, max: usize) -> Result<(), Error> {
     if given > max {
-        return Err(Error::option(option, format!("{given} is over the limit of {max}")));
+        return Err(Error::option(
+            option,
+            format!("{given} is over the limit of {max}"),
+        ));
     }
     Ok(())
 }
@@ -162,9 +197,15 @@ mod tests {
 
     #[test]
     fn a_value_over_its_limit_is_named_with_the_limit() {
-        let config = Worker { slots: 5_000, ..Worker::default() };
+        let config = Worker {
+            slots: 5_000,
+            ..Worker::default()
+        };
         let error = config.check().expect_err("too many slots");
-        assert_eq!(error.to_string(), "option `slots`: 5000 is over the limit of 4096");
+        assert_eq!(
+            error.to_string(),
+            "option `slots`: 5000 is over the limit of 4096"
+        );
     }
 
     #[test]

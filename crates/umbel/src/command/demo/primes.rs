@@ -6,7 +6,7 @@
 /// Windows, and so inputs.
 pub(super) const WINDOWS: u32 = 100_000;
 /// Numbers in a window.
-const WIDTH: u32 = 300;
+pub(super) const WIDTH: u32 = 300;
 /// Where the last window ends.
 const END: u32 = WINDOWS * WIDTH;
 
@@ -29,7 +29,10 @@ pub(super) fn count(input: &[u8]) -> Result<String, String> {
     if end > END {
         return Err(format!("the window ends beyond {END}"));
     }
-    Ok((begin..end).filter(|number| is_prime(*number)).count().to_string())
+    Ok((begin..end)
+        .filter(|number| is_prime(*number))
+        .count()
+        .to_string())
 }
 
 fn is_prime(number: u32) -> bool {
@@ -51,7 +54,10 @@ fn is_prime(number: u32) -> bool {
 pub(super) fn expected() -> Vec<u32> {
     // Only odd numbers: place `p` stands for 2p + 1.
     let mut composite = vec![false; END as usize / 2];
-    for root in (3..).step_by(2).take_while(|root| root * root < END as usize) {
+    for root in (3..)
+        .step_by(2)
+        .take_while(|root| root * root < END as usize)
+    {
         if !composite[root / 2] {
             for multiple in (root * root / 2..composite.len()).step_by(root) {
                 composite[multiple] = true;
@@ -60,7 +66,9 @@ pub(super) fn expected() -> Vec<u32> {
     }
     // 1 is no prime; 2, the only even one, takes its place in the count.
     let windows = composite.chunks(WIDTH as usize / 2);
-    windows.map(|window| window.iter().map(|composite| u32::from(!composite)).sum()).collect()
+    windows
+        .map(|window| window.iter().map(|composite| u32::from(!composite)).sum())
+        .collect()
 }
 
 #[cfg(test)]
@@ -71,9 +79,16 @@ mod tests {
     fn both_ways_of_counting_agree() {
         let expected = expected();
         assert_eq!(expected.len(), WINDOWS as usize);
-        for index in (0..10).chain((0..WINDOWS).step_by(1_237)).chain([WINDOWS - 1]) {
+        for index in (0..10)
+            .chain((0..WINDOWS).step_by(1_237))
+            .chain([WINDOWS - 1])
+        {
             let counted = count(window(index).as_bytes()).expect("a window");
-            assert_eq!(counted, expected[index as usize].to_string(), "window {index}");
+            assert_eq!(
+                counted,
+                expected[index as usize].to_string(),
+                "window {index}"
+            );
         }
     }
 

@@ -1,0 +1,44 @@
+//! `umbel coordinator start`.
+
+use umbel_coordinator::{Coordinator, Running};
+
+use crate::cli::Global;
+use crate::config::{self, CoordinatorFlags};
+use crate::exit::Exit;
+use crate::log;
+use crate::output;
+use crate::signal::{self, Signals};
+
+/// What the command takes.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Prints one line on stdout when it is ready; the log goes to stderr. SIGTERM and Ctrl-C drain, a second
+one leaves at once. Each option NAME can also be set as UMBEL_NAME, and in the file of --config.
+
+Example:
+  umbel coordinator start --data /var/lib/umbel --listen 127.0.0.1:7600")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    flags: CoordinatorFlags,
+    /// The process to end with
+    #[arg(long, hide = true)]
+    die_with: Option<i32>,
+}
+
+/// Runs a coordinator until it is told to leave.
+pub(crate) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
+    signal::die_with(args.die_with)?;
+    let mut signals = Signals::listen()?;
+    let running = start(args.flags, global).await?;
+    output::line(&ready_line(&running))?;
+    serve(running, &mut signals).await
+}
+
+/// Reads the configuration, starts the log and the coordinator.
+pub(super) async fn start(flags: CoordinatorFlags, global: &Global) -> Result<Running, Exit> {
+    let config = config::Coordinator::read(flags, global)?;
+    log::start(&config.log, Some(config.log_format))?;
+    let settings = config.settings()?;
+    tracing::info!(data = %settings.data_dir.display(), "coordinator starts");
+    Ok(Coordinator::start(settings).await?)
+}
