@@ -13,6 +13,8 @@
 
 pub mod config;
 pub mod machine;
+mod tables;
+mod turn;
 mod words;
 
 pub use words::{

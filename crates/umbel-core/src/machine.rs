@@ -1,26 +1,31 @@
 //! The coordinator's machine: facts in, effects out.
 
+mod check;
+
 use crate::change::Change;
 use crate::command::{Command, Refusal};
 use crate::config::Config;
 use crate::event::Event;
 use crate::id::{Index, JobId};
+use crate::tables::Tables;
 use crate::time::Now;
+use crate::turn;
 use crate::view::{ClusterView, InvocationView, JobView, WaitReason, WorkerView};
 
 /// All that the coordinator knows and decides. It belongs to one thread, and
 /// the same events at the same times always give the same commands.
 #[derive(Debug)]
 pub struct Machine {
-    config: Config,
-    epoch: u32,
+    tables: Tables,
 }
 
 impl Machine {
     /// A machine that remembers nothing.
     #[must_use]
     pub fn new(config: Config, epoch: u32) -> Self {
-        Self { config, epoch }
+        Self {
+            tables: Tables::new(config, epoch),
+        }
     }
 
     /// A machine that remembers what an earlier one persisted. The changes come
@@ -34,25 +39,43 @@ impl Machine {
         now: Now,
         changes: impl IntoIterator<Item = Change>,
     ) -> Self {
-        let _ = (now, changes.into_iter().count());
-        Self::new(config, epoch)
+        let mut machine = Self::new(config, epoch);
+        machine.tables.clock.observe(now);
+        turn::restore(&mut machine.tables, changes);
+        machine
     }
 
     /// Takes in one fact.
     pub fn handle(&mut self, now: Now, event: Event, out: &mut Vec<Command>) {
-        let _ = (self.config, self.epoch, now, event, out);
+        self.tables.clock.observe(now);
+        turn::handle(&mut self.tables, out, event);
     }
 
     /// Ends a turn: does what has become due, then places work on free slots.
     pub fn advance(&mut self, now: Now, out: &mut Vec<Command>) {
-        let _ = (now, out);
+        self.tables.clock.observe(now);
+        turn::advance(&mut self.tables, out);
     }
 
     /// When [`Self::advance`] is due though no event came, in milliseconds of the
     /// monotonic clock.
     #[must_use]
     pub fn next_wake(&self) -> Option<u64> {
-        None
+        let t = &self.tables;
+        if t.marks.more {
+            return Some(t.clock.mono_ms());
+        }
+        let engine = [
+            t.alarms.workers.next(),
+            t.alarms.jobs.next(),
+            t.alarms.invokes.next(),
+            t.reclaim.until_ms,
+        ];
+        let engine = engine.into_iter().flatten().min();
+        let engine = engine.map(|due| t.clock.wake_at_engine(due));
+        let wall = t.alarms.walls.next();
+        let wall = wall.map(|due| t.clock.wake_at_wall(due));
+        [engine, wall].into_iter().flatten().min()
     }
 
     /// Walks every invariant across the tables; for tests and simulations.
@@ -60,23 +83,22 @@ impl Machine {
     /// # Panics
     /// When one does not hold.
     #[doc(hidden)]
-    pub fn check(&self) {}
+    pub fn check(&self) {
+        check::check(&self.tables);
+    }
 
     /// The job of a UUID, a name (its newest) or `last`.
     ///
     /// # Errors
     /// [`Refusal::UnknownJob`] when there is none.
     pub fn find_job(&self, text: &str) -> Result<JobId, Refusal> {
-        Err(Refusal::UnknownJob {
-            job: text.to_owned(),
-        })
+        turn::find_job(&self.tables, text)
     }
 
     /// A job as it is shown.
     #[must_use]
     pub fn job_view(&self, job: JobId) -> Option<JobView> {
-        let _ = job;
-        None
+        turn::job_view(&self.tables, job)
     }
 
     /// Jobs, newest first, beginning behind `before`; with where the next page
@@ -89,41 +111,37 @@ impl Machine {
         limit: usize,
         accept: &dyn Fn(&JobView) -> bool,
     ) -> (Vec<JobView>, Option<JobId>) {
-        let _ = (before, limit, accept);
-        (Vec::new(), None)
+        turn::jobs(&self.tables, before, limit, accept)
     }
 
-    /// Where an invocation stands; none: there is no such job or index.
+    /// Where an invocation stands; none: there is no such job or index, or the job
+    /// has ended, after which only the store knows.
     #[must_use]
     pub fn invocation(&self, job: JobId, index: Index) -> Option<InvocationView> {
-        let _ = (job, index);
-        None
+        turn::invocation(&self.tables, job, index)
     }
 
     /// Workers by name, behind `after`.
     #[must_use]
     pub fn workers(&self, after: &str, limit: usize) -> Vec<WorkerView> {
-        let _ = (after, limit);
-        Vec::new()
+        turn::workers(&self.tables, after, limit)
     }
 
     /// Functions by name, behind `after`, with how many workers have each now.
     #[must_use]
     pub fn functions(&self, after: &str, limit: usize) -> Vec<(String, u32)> {
-        let _ = (after, limit);
-        Vec::new()
+        turn::functions(&self.tables, after, limit)
     }
 
     /// The whole, in figures.
     #[must_use]
     pub fn cluster(&self) -> ClusterView {
-        ClusterView::default()
+        turn::cluster(&self.tables)
     }
 
     /// Why invocations of a job wait, the reason of most first.
     #[must_use]
     pub fn explain(&self, now: Now, job: JobId) -> Option<Vec<WaitReason>> {
-        let _ = (now, job);
-        None
+        turn::explain(&self.tables, now.wall_ms, job)
     }
 }

@@ -37,6 +37,11 @@ impl IndexSet {
         ranges.runs().map(|run| self.bits.remove_range(run)).sum()
     }
 
+    /// Removes all that another set holds.
+    pub fn subtract(&mut self, other: &Self) {
+        self.bits -= &other.bits;
+    }
+
     /// Whether it holds an index.
     #[must_use]
     pub fn contains(&self, index: Index) -> bool {
@@ -59,6 +64,12 @@ impl IndexSet {
     #[must_use]
     pub fn first(&self) -> Option<Index> {
         self.bits.min()
+    }
+
+    /// The last index.
+    #[must_use]
+    pub fn last(&self) -> Option<Index> {
+        self.bits.max()
     }
 
     /// How many of a run's indices it holds.

@@ -230,6 +230,17 @@ impl Ranges {
     }
 }
 
+/// Collects runs that ascend, as [`Ranges::push`] does.
+impl FromIterator<Range<Index>> for Ranges {
+    fn from_iter<I: IntoIterator<Item = Range<Index>>>(runs: I) -> Self {
+        let mut ranges = Self::new();
+        for run in runs {
+            ranges.push(run);
+        }
+        ranges
+    }
+}
+
 impl fmt::Debug for Ranges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.runs()).finish()

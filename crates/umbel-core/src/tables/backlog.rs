@@ -1,0 +1,417 @@
+//! What of one job waits. Invocations to which nothing has happened are a
+//! cursor; the others are sets by what has happened to them.
+
+use std::collections::BTreeMap;
+
+use crate::history::History;
+use crate::id::{Index, WorkerId};
+use crate::index_set::IndexSet;
+use crate::limit;
+use crate::ranges::Ranges;
+
+/// What a bucket's invocations share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Wait {
+    /// When they may run, milliseconds since 1970; 0: at once. First, so that
+    /// buckets sort by it.
+    pub(crate) due_ms: u64,
+    /// What has happened to each.
+    pub(crate) history: History,
+}
+
+impl Wait {
+    /// Nothing has happened yet.
+    pub(crate) const FRESH: Self = Self {
+        due_ms: 0,
+        history: History::FRESH,
+    };
+
+    fn now(history: History) -> Self {
+        Self { due_ms: 0, history }
+    }
+}
+
+/// What waits of one job.
+#[derive(Debug, Default)]
+pub(crate) struct Backlog {
+    /// Nothing from here up to `end` was ever granted.
+    fresh: Index,
+    /// The end of what may run.
+    end: Index,
+    /// Below `fresh`, and yet nothing has happened to them: they came back unrun.
+    returned: IndexSet,
+    /// Suspects that must travel alone; they are always due.
+    lone: BTreeMap<History, IndexSet>,
+    /// All others to which something has happened.
+    buckets: BTreeMap<Wait, IndexSet>,
+    /// How many are in `lone` and `buckets`.
+    with_history: u64,
+    /// Held back for workers that may still have them.
+    held: BTreeMap<(WorkerId, Wait), IndexSet>,
+}
+
+/// Invocations that leave the backlog together: all have the same history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Cut {
+    /// Which.
+    pub(crate) indices: Ranges,
+    /// What they share.
+    pub(crate) wait: Wait,
+}
+
+impl Backlog {
+    /// A backlog after a restart: all below `fresh` that is not `final_` waits as
+    /// if nothing had happened to it, until [`Self::claim`] says otherwise.
+    pub(crate) fn restored(fresh: Index, final_: &[&IndexSet]) -> Self {
+        let mut returned = IndexSet::new();
+        returned.insert_all(&Ranges::one(0..fresh));
+        for set in final_ {
+            returned.subtract(set);
+        }
+        Self {
+            fresh,
+            end: fresh,
+            returned,
+            ..Self::default()
+        }
+    }
+
+    /// Lets all up to `end` run.
+    pub(crate) fn allow(&mut self, end: Index) {
+        self.end = self.end.max(end);
+    }
+
+    /// The end of what may run.
+    pub(crate) fn end(&self) -> Index {
+        self.end
+    }
+
+    /// Puts invocations into the backlog that are leased or just failed.
+    pub(crate) fn put(&mut self, indices: &Ranges, wait: Wait) {
+        if indices.is_empty() {
+            return;
+        }
+        if wait == Wait::FRESH {
+            self.put_fresh(indices);
+            return;
+        }
+        let set = if wait.history.is_lone_suspect() {
+            self.lone.entry(wait.history).or_default()
+        } else {
+            self.buckets.entry(wait).or_default()
+        };
+        self.with_history += set.insert_all(indices);
+    }
+
+    fn put_fresh(&mut self, indices: &Ranges) {
+        // What was cut last may come back first: then the cursor just goes back.
+        let whole = indices.run_count() == 1;
+        if whole && indices.last().is_some_and(|last| last + 1 == self.fresh) {
+            self.fresh = indices.first().unwrap_or(self.fresh);
+            return;
+        }
+        self.returned.insert_all(indices);
+    }
+
+    /// Takes out at most `count` that are due and need not travel alone.
+    pub(crate) fn cut(&mut self, count: u32, wall_ms: u64) -> Option<Cut> {
+        if let Some((&wait, _)) = self.buckets.first_key_value()
+            && wait.due_ms <= wall_ms
+        {
+            let count = match wait.history.suspect_chunk {
+                0 => count,
+                most => count.min(most),
+            };
+            return self.cut_bucket(wait, count);
+        }
+        if !self.returned.is_empty() {
+            let indices = take(&mut self.returned, count);
+            return Some(Cut {
+                indices,
+                wait: Wait::FRESH,
+            });
+        }
+        if !self.fresh_is_open() {
+            return None;
+        }
+        let begin = self.fresh;
+        self.fresh = self.end.min(begin.saturating_add(count));
+        Some(Cut {
+            indices: Ranges::one(begin..self.fresh),
+            wait: Wait::FRESH,
+        })
+    }
+
+    fn cut_bucket(&mut self, wait: Wait, count: u32) -> Option<Cut> {
+        let set = self.buckets.get_mut(&wait)?;
+        let indices = take(set, count);
+        if set.is_empty() {
+            self.buckets.remove(&wait);
+        }
+        self.with_history -= indices.len();
+        Some(Cut { indices, wait })
+    }
+
+    /// Takes out one that must travel alone.
+    pub(crate) fn cut_lone(&mut self) -> Option<Cut> {
+        let mut entry = self.lone.first_entry()?;
+        let history = *entry.key();
+        let indices = take(entry.get_mut(), 1);
+        if entry.get().is_empty() {
+            entry.remove();
+        }
+        self.with_history -= indices.len();
+        Some(Cut {
+            indices,
+            wait: Wait::now(history),
+        })
+    }
+
+    /// Whether [`Self::cut`] would find something.
+    pub(crate) fn has_due(&self, wall_ms: u64) -> bool {
+        self.fresh_is_open()
+            || !self.returned.is_empty()
+            || self.next_due().is_some_and(|due| due <= wall_ms)
+    }
+
+    /// Too many exceptions would cost memory for each, so nothing new joins them.
+    fn fresh_is_open(&self) -> bool {
+        self.fresh < self.end && !self.has_too_many_retries()
+    }
+
+    /// Whether what is fresh waits until what is not has drained.
+    pub(crate) fn has_too_many_retries(&self) -> bool {
+        self.with_history > limit::RETRIES_WAITING_MAX
+    }
+
+    /// When the earliest of what waits out a backoff is due.
+    pub(crate) fn next_due(&self) -> Option<u64> {
+        self.buckets.first_key_value().map(|(wait, _)| wait.due_ms)
+    }
+
+    /// How many must travel alone.
+    pub(crate) fn lone_len(&self) -> u64 {
+        self.lone.values().map(IndexSet::len).sum()
+    }
+
+    /// How many wait that may be leased now or after a backoff.
+    pub(crate) fn open_len(&self) -> u64 {
+        u64::from(self.end.saturating_sub(self.fresh)) + self.returned.len() + self.with_history
+    }
+
+    /// How many are held back.
+    pub(crate) fn held_len(&self) -> u64 {
+        self.held.values().map(IndexSet::len).sum()
+    }
+
+    /// How many wait out a backoff, and when the first of them is due.
+    pub(crate) fn backing_off(&self, wall_ms: u64) -> (u64, Option<u64>) {
+        let mut later = self
+            .buckets
+            .iter()
+            .filter(|(wait, _)| wait.due_ms > wall_ms)
+            .peekable();
+        let first = later.peek().map(|(wait, _)| wait.due_ms);
+        (later.map(|(_, set)| set.len()).sum(), first)
+    }
+
+    /// How many wait to which nothing has happened.
+    pub(crate) fn fresh_len(&self) -> u64 {
+        u64::from(self.end.saturating_sub(self.fresh)) + self.returned.len()
+    }
+
+    /// How one waits, if it does.
+    pub(crate) fn find(&self, index: Index) -> Option<Wait> {
+        if (self.fresh..self.end).contains(&index) || self.returned.contains(index) {
+            return Some(Wait::FRESH);
+        }
+        let lone = self.lone.iter().find(|(_, set)| set.contains(index));
+        let lone = lone.map(|(history, _)| Wait::now(*history));
+        let bucket = || {
+            let found = self.buckets.iter().find(|(_, set)| set.contains(index));
+            found.map(|(wait, _)| *wait)
+        };
+        let held = || {
+            let found = self.held.iter().find(|(_, set)| set.contains(index));
+            found.map(|((_, wait), _)| *wait)
+        };
+        lone.or_else(bucket).or_else(held)
+    }
+
+    /// Takes out those of `indices` that wait, held back for this worker or for
+    /// nobody, by what they share.
+    pub(crate) fn claim(&mut self, indices: &Ranges, worker: WorkerId) -> Vec<Cut> {
+        let mut cuts = self.claim_unheld(indices);
+        for ((holder, wait), set) in &mut self.held {
+            if *holder == worker {
+                claim_of(set, *wait, indices, &mut cuts);
+            }
+        }
+        self.held.retain(|_, set| !set.is_empty());
+        cuts
+    }
+
+    /// Takes out those of `indices` that wait and are held back for nobody.
+    pub(crate) fn claim_unheld(&mut self, indices: &Ranges) -> Vec<Cut> {
+        let mut cuts = Vec::new();
+        self.reach(indices);
+        claim_of(&mut self.returned, Wait::FRESH, indices, &mut cuts);
+        for (history, set) in &mut self.lone {
+            self.with_history -= claim_of(set, Wait::now(*history), indices, &mut cuts);
+        }
+        for (wait, set) in &mut self.buckets {
+            self.with_history -= claim_of(set, *wait, indices, &mut cuts);
+        }
+        self.lone.retain(|_, set| !set.is_empty());
+        self.buckets.retain(|_, set| !set.is_empty());
+        cuts
+    }
+
+    /// Moves the cursor behind what of `indices` may run, so that all of it can
+    /// be taken out one by one.
+    fn reach(&mut self, indices: &Ranges) {
+        let behind = indices.last().map_or(0, |last| last + 1).min(self.end);
+        if behind > self.fresh {
+            self.returned.insert_all(&Ranges::one(self.fresh..behind));
+            self.fresh = behind;
+        }
+    }
+
+    /// Holds invocations back for a worker that may still have them.
+    pub(crate) fn hold(&mut self, indices: &Ranges, wait: Wait, worker: WorkerId) {
+        if !indices.is_empty() {
+            let set = self.held.entry((worker, wait)).or_default();
+            set.insert_all(indices);
+        }
+    }
+
+    /// Lets what is held back for a worker (none: for anybody) wait like the rest.
+    pub(crate) fn release(&mut self, worker: Option<WorkerId>) {
+        let held = std::mem::take(&mut self.held);
+        for ((holder, wait), set) in held {
+            if worker.is_none_or(|worker| worker == holder) {
+                self.put(&set.runs().collect(), wait);
+            } else {
+                self.held.insert((holder, wait), set);
+            }
+        }
+    }
+
+    /// Walks the invariants; gives the number of those that wait.
+    pub(crate) fn check(&self) -> u64 {
+        let buckets: u64 = self.buckets.values().map(IndexSet::len).sum();
+        assert_eq!(
+            buckets + self.lone_len(),
+            self.with_history,
+            "each retry is counted once"
+        );
+        assert!(self.fresh <= self.end);
+        assert_eq!(
+            self.returned.count_within(self.fresh..Index::MAX),
+            0,
+            "what came back lies below the cursor"
+        );
+        let sets = self.buckets.values().chain(self.lone.values());
+        let sets = sets.chain(self.held.values());
+        assert!(sets.clone().all(|set| !set.is_empty()), "no set is empty");
+        let mut all = self.returned.clone();
+        for set in sets {
+            let ranges: Ranges = set.runs().collect();
+            assert_eq!(all.insert_all(&ranges), set.len(), "each waits once");
+        }
+        all.len() + u64::from(self.end - self.fresh)
+    }
+}
+
+/// Takes what a set has of `indices`; tells how many.
+fn claim_of(set: &mut IndexSet, wait: Wait, indices: &Ranges, cuts: &mut Vec<Cut>) -> u64 {
+    let indices = set.intersect(indices);
+    let count = set.remove_all(&indices);
+    if count > 0 {
+        cuts.push(Cut { indices, wait });
+    }
+    count
+}
+
+/// Takes the first of a set, within the bounds of a chunk.
+fn take(set: &mut IndexSet, count: u32) -> Ranges {
+    set.take_first(
+        u64::from(count),
+        limit::CHUNK_RUNS_MAX,
+        limit::RECORD_SPAN_MAX,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ranges(runs: &[std::ops::Range<Index>]) -> Ranges {
+        runs.iter().cloned().collect()
+    }
+
+    fn retried(failed: u16, due_ms: u64) -> Wait {
+        Wait {
+            due_ms,
+            history: History {
+                failed,
+                ..History::FRESH
+            },
+        }
+    }
+
+    #[test]
+    fn retries_that_are_due_go_first_and_stay_a_range() {
+        let mut backlog = Backlog::default();
+        backlog.allow(100);
+        let first = backlog.cut(10, 0).unwrap();
+        backlog.put(&first.indices, retried(1, 500));
+        assert_eq!(backlog.cut(4, 499).unwrap().indices, ranges(&[10..14]));
+        let again = backlog.cut(100, 500).unwrap();
+        assert_eq!(again.indices, ranges(&[0..10]));
+        assert_eq!(again.wait, retried(1, 500));
+        backlog.check();
+    }
+
+    #[test]
+    fn a_suspect_travels_in_its_chunk_or_alone() {
+        let mut backlog = Backlog::default();
+        backlog.allow(10);
+        let all = backlog.cut(10, 0).unwrap();
+        let suspect = |suspect_chunk| Wait {
+            due_ms: 0,
+            history: History {
+                suspect_chunk,
+                ..History::FRESH
+            },
+        };
+        let mut indices = all.indices;
+        let tail = indices.split_off(7);
+        backlog.put(&indices, suspect(5));
+        backlog.put(&tail, suspect(1));
+        assert_eq!(backlog.cut(100, 0).unwrap().indices.len(), 5);
+        assert_eq!(backlog.cut(100, 0).unwrap().indices.len(), 2);
+        assert_eq!(backlog.cut(100, 0), None, "lone ones are not mixed in");
+        assert_eq!(backlog.cut_lone().unwrap().indices, ranges(&[7..8]));
+        assert_eq!(backlog.lone_len(), 2);
+    }
+
+    #[test]
+    fn what_is_held_is_claimed_by_its_worker_only() {
+        let (a, b) = (WorkerId([1; 16]), WorkerId([2; 16]));
+        let mut backlog = Backlog::default();
+        backlog.allow(10);
+        let cut = backlog.cut(4, 0).unwrap();
+        backlog.hold(&cut.indices, cut.wait, a);
+        assert_eq!(backlog.claim(&ranges(&[0..2]), b), []);
+        assert_eq!(backlog.claim(&ranges(&[0..2]), a).len(), 1);
+        assert_eq!(
+            backlog.claim(&ranges(&[6..8]), b)[0].indices,
+            ranges(&[6..8]),
+            "what was never granted here may be claimed too"
+        );
+        backlog.release(None);
+        assert_eq!(backlog.check(), 6);
+        assert_eq!(backlog.cut(100, 0).unwrap().indices, ranges(&[2..6]));
+    }
+}

@@ -1,0 +1,203 @@
+//! One job as the machine knows it.
+
+use std::sync::Arc;
+
+use super::backlog::Backlog;
+use super::demands::GroupId;
+use super::pace::Pace;
+use crate::change::{JobRecord, JobStatus, Summary};
+use crate::id::{Appender, Index, JobId};
+use crate::index_set::IndexSet;
+use crate::job::{BlockRef, Counts, JobState, Source, StartMode, Usage};
+use crate::policy::Tolerance;
+use crate::ranges::Ranges;
+
+/// A job that is kept.
+#[derive(Debug)]
+pub(crate) struct Job {
+    /// As it was accepted.
+    pub(crate) record: Arc<JobRecord>,
+    /// Where it stands.
+    pub(crate) status: JobStatus,
+    /// What only a running job has.
+    pub(crate) running: Option<Box<Running>>,
+}
+
+/// What is known of a running job's invocations.
+#[derive(Debug)]
+pub(crate) struct Running {
+    /// Its blocks, ascending, without gaps.
+    pub(crate) blocks: Vec<BlockRef>,
+    /// The number of its inputs so far.
+    pub(crate) next_index: Index,
+    /// The newest upload.
+    pub(crate) appender: Appender,
+    /// When it was last appended to, in engine time.
+    pub(crate) appended_ms: u64,
+    /// What succeeded.
+    pub(crate) succeeded: IndexSet,
+    /// What failed for good.
+    pub(crate) failed: IndexSet,
+    /// What its attempts used.
+    pub(crate) usage: Usage,
+    /// What waits.
+    pub(crate) backlog: Backlog,
+    /// How long its invocations take.
+    pub(crate) pace: Pace,
+    /// Slot time it has had, in microseconds; of equal jobs the least goes first.
+    pub(crate) had_us: u64,
+    /// Whether it stood in line at the end of the last turn.
+    pub(crate) in_line: bool,
+    /// Who can run it.
+    pub(crate) group: GroupId,
+    /// Since when no worker can run it, in engine time.
+    pub(crate) unable_since_ms: Option<u64>,
+}
+
+impl Running {
+    /// A job without inputs.
+    pub(crate) fn new(group: GroupId, engine_ms: u64) -> Self {
+        Self {
+            blocks: Vec::new(),
+            next_index: 0,
+            appender: crate::event::INLINE,
+            appended_ms: engine_ms,
+            succeeded: IndexSet::new(),
+            failed: IndexSet::new(),
+            usage: Usage::default(),
+            backlog: Backlog::default(),
+            pace: Pace::default(),
+            had_us: 0,
+            in_line: false,
+            group,
+            unable_since_ms: None,
+        }
+    }
+
+    /// How many are final.
+    pub(crate) fn final_len(&self) -> u64 {
+        self.succeeded.len() + self.failed.len()
+    }
+
+    /// What is not final, ascending.
+    pub(crate) fn not_final(&self) -> Ranges {
+        let mut rest = IndexSet::new();
+        rest.insert_all(&Ranges::one(0..self.next_index));
+        rest.subtract(&self.succeeded);
+        rest.subtract(&self.failed);
+        rest.runs().collect()
+    }
+
+    /// The blocks that hold at least one of these.
+    pub(crate) fn blocks_of(&self, indices: &Ranges) -> Vec<BlockRef> {
+        let mut blocks: Vec<BlockRef> = Vec::new();
+        for run in indices.runs() {
+            let at = self.block_at(run.start);
+            let within = self.blocks.get(at..).unwrap_or_default();
+            for block in within.iter().take_while(|block| block.first < run.end) {
+                if blocks.last().is_none_or(|last| last.first < block.first) {
+                    blocks.push(*block);
+                }
+            }
+        }
+        blocks
+    }
+
+    /// How many of the first of these have at most `most` bytes of inputs, by
+    /// their blocks' averages; at least one.
+    pub(crate) fn fit_bytes(&self, indices: &Ranges, most: u64) -> u64 {
+        let (mut bytes, mut count) = (0u64, 0u64);
+        for run in indices.runs() {
+            let mut next = run.start;
+            let within = self.blocks.get(self.block_at(next)..).unwrap_or_default();
+            for block in within.iter().take_while(|block| block.first < run.end) {
+                let each = u64::from(block.bytes / block.count.max(1)).max(1);
+                let here = u64::from(run.end.min(block.first + block.count) - next);
+                let room = most.saturating_sub(bytes) / each;
+                if room < here {
+                    return (count + room).max(1);
+                }
+                bytes += here * each;
+                count += here;
+                next = block.first + block.count;
+            }
+        }
+        count.max(1)
+    }
+
+    fn block_at(&self, index: Index) -> usize {
+        self.blocks
+            .partition_point(|block| block.first + block.count <= index)
+    }
+}
+
+impl Job {
+    /// Its id.
+    pub(crate) fn id(&self) -> JobId {
+        self.record.id
+    }
+
+    /// Slots that it may hold at a time.
+    pub(crate) fn slot_limit(&self) -> Option<u32> {
+        self.record.spec.policy.max_concurrency
+    }
+
+    /// The end of what of it may run.
+    pub(crate) fn may_run(&self) -> Index {
+        let waits = self.record.spec.start == StartMode::AsSealed && self.status.sealed.is_none();
+        match &self.running {
+            Some(running) if !waits => running.next_index,
+            _ => 0,
+        }
+    }
+
+    /// How many failures it bears, if that is bounded and already known.
+    pub(crate) fn tolerated(&self) -> Option<u64> {
+        let sealed = u64::from(self.status.sealed?);
+        Some(match self.record.spec.policy.tolerate? {
+            Tolerance::Count(count) => count,
+            Tolerance::BasisPoints(points) => sealed * u64::from(points) / 10_000,
+        })
+    }
+
+    /// When it must have ended, milliseconds since 1970.
+    pub(crate) fn deadline_ms(&self) -> Option<u64> {
+        let deadline = self.record.spec.policy.deadline_ms?;
+        Some(self.record.created_ms.saturating_add(deadline))
+    }
+
+    /// Its figures; `leased` is the leases' part of them.
+    pub(crate) fn summary(&self, leased: u64) -> Summary {
+        let Some(running) = &self.running else {
+            return self.status.summary.unwrap_or_default();
+        };
+        let total = u64::from(running.next_index);
+        Summary {
+            counts: Counts {
+                total,
+                waiting: total.saturating_sub(leased + running.final_len()),
+                leased,
+                succeeded: running.succeeded.len(),
+                failed: running.failed.len(),
+                cancelled: 0,
+            },
+            usage: running.usage,
+        }
+    }
+}
+
+/// The status of a job that was just accepted.
+pub(crate) fn first_status(source: Source) -> JobStatus {
+    JobStatus {
+        state: JobState::Running,
+        sealed: match source {
+            Source::Blocks => None,
+            Source::Range { count, .. } => Some(count),
+        },
+        failure: None,
+        started_ms: None,
+        finished_ms: None,
+        redrives: 0,
+        summary: None,
+    }
+}

@@ -1,0 +1,118 @@
+//! All jobs that are kept, and the ways to find one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::job::Job;
+use crate::id::JobId;
+
+/// Jobs by id, by request id and by name.
+#[derive(Debug, Default)]
+pub(crate) struct Jobs {
+    jobs: BTreeMap<JobId, Job>,
+    by_request: BTreeMap<String, JobId>,
+    by_name: BTreeMap<String, BTreeSet<JobId>>,
+    running: BTreeSet<JobId>,
+}
+
+impl Jobs {
+    /// Adds a job.
+    pub(crate) fn insert(&mut self, job: Job) {
+        let id = job.id();
+        let record = &job.record;
+        if !record.request_id.is_empty() {
+            self.by_request.insert(record.request_id.clone(), id);
+        }
+        if !record.spec.name.is_empty() {
+            let named = self.by_name.entry(record.spec.name.clone()).or_default();
+            named.insert(id);
+        }
+        if job.running.is_some() {
+            self.running.insert(id);
+        }
+        self.jobs.insert(id, job);
+    }
+
+    /// Forgets a job.
+    pub(crate) fn remove(&mut self, id: JobId) -> Option<Job> {
+        let job = self.jobs.remove(&id)?;
+        self.by_request.remove(&job.record.request_id);
+        let name = &job.record.spec.name;
+        if let Some(named) = self.by_name.get_mut(name) {
+            named.remove(&id);
+            if named.is_empty() {
+                self.by_name.remove(name);
+            }
+        }
+        self.running.remove(&id);
+        Some(job)
+    }
+
+    /// Drops what only a running job has.
+    pub(crate) fn stop(&mut self, id: JobId) {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.running = None;
+            self.running.remove(&id);
+        }
+    }
+
+    pub(crate) fn find(&self, id: JobId) -> Option<&Job> {
+        self.jobs.get(&id)
+    }
+
+    pub(crate) fn find_mut(&mut self, id: JobId) -> Option<&mut Job> {
+        self.jobs.get_mut(&id)
+    }
+
+    /// The job that a request id made.
+    pub(crate) fn by_request(&self, request_id: &str) -> Option<&Job> {
+        self.find(*self.by_request.get(request_id)?)
+    }
+
+    /// The newest job of a name; ids of version 7 sort by time.
+    pub(crate) fn newest_named(&self, name: &str) -> Option<JobId> {
+        self.by_name.get(name)?.last().copied()
+    }
+
+    /// The newest job.
+    pub(crate) fn newest(&self) -> Option<JobId> {
+        self.jobs.keys().next_back().copied()
+    }
+
+    /// Jobs before one, newest first.
+    pub(crate) fn before(&self, before: Option<JobId>) -> impl Iterator<Item = &Job> {
+        let end = before.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
+        let range = (std::ops::Bound::Unbounded, end);
+        self.jobs.range(range).rev().map(|(_, job)| job)
+    }
+
+    /// Running jobs, oldest first.
+    pub(crate) fn running(&self) -> impl Iterator<Item = &Job> {
+        self.running.iter().filter_map(|id| self.find(*id))
+    }
+
+    /// How many run.
+    pub(crate) fn running_len(&self) -> usize {
+        self.running.len()
+    }
+
+    /// How many are kept.
+    pub(crate) fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Walks the invariants.
+    pub(crate) fn check(&self) {
+        for (id, job) in &self.jobs {
+            assert_eq!(*id, job.id());
+            assert_eq!(job.running.is_some(), self.running.contains(id));
+            assert_eq!(job.status.state.is_final(), job.running.is_none());
+            assert_eq!(job.status.state.is_final(), job.status.summary.is_some());
+        }
+        assert!(
+            self.by_request
+                .values()
+                .all(|id| self.jobs.contains_key(id))
+        );
+        assert!(self.running.iter().all(|id| self.jobs.contains_key(id)));
+    }
+}

@@ -1,0 +1,129 @@
+//! The functions that were ever announced.
+
+use std::collections::BTreeMap;
+
+use crate::limit;
+
+/// The functions that every worker has.
+pub(crate) const BUILT_IN: [&str; 6] = [
+    "umbel.crash",
+    "umbel.echo",
+    "umbel.flaky",
+    "umbel.increment",
+    "umbel.sleep",
+    "umbel.spin",
+];
+/// Names that are proposed in place of an unknown one.
+const NEAREST_MAX: usize = 3;
+
+/// Functions by name, with how many workers have each now.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    functions: BTreeMap<String, u32>,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        let functions = BUILT_IN.map(|name| (name.to_owned(), 0));
+        Self {
+            functions: functions.into(),
+        }
+    }
+}
+
+impl Registry {
+    /// Remembers a name; tells whether it is new. Beyond
+    /// [`limit::FUNCTIONS_MAX`] names nothing is remembered.
+    pub(crate) fn see(&mut self, name: &str) -> bool {
+        if self.knows(name) || self.functions.len() >= limit::FUNCTIONS_MAX {
+            return false;
+        }
+        self.functions.insert(name.to_owned(), 0);
+        true
+    }
+
+    /// Whether it was ever announced.
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        self.functions.contains_key(name)
+    }
+
+    /// A worker that has a function came.
+    pub(crate) fn came(&mut self, name: &str) {
+        if let Some(workers) = self.functions.get_mut(name) {
+            *workers += 1;
+        }
+    }
+
+    /// A worker that has a function went.
+    pub(crate) fn went(&mut self, name: &str) {
+        if let Some(workers) = self.functions.get_mut(name) {
+            *workers = workers.saturating_sub(1);
+        }
+    }
+
+    /// Functions by name, behind one.
+    pub(crate) fn behind(&self, name: &str) -> impl Iterator<Item = (&String, u32)> {
+        let range = (
+            std::ops::Bound::Excluded(name),
+            std::ops::Bound::<&str>::Unbounded,
+        );
+        let functions = self.functions.range::<str, _>(range);
+        functions.map(|(name, workers)| (name, *workers))
+    }
+
+    /// Names that differ little from an unknown one, the nearest first.
+    pub(crate) fn nearest(&self, name: &str) -> Vec<String> {
+        let most = (name.len() / 3).clamp(1, 3);
+        let mut near: Vec<(usize, &String)> = self
+            .functions
+            .keys()
+            .filter(|known| known.len().abs_diff(name.len()) <= most)
+            .filter_map(|known| Some((distance(name, known, most)?, known)))
+            .collect();
+        near.sort_unstable();
+        near.truncate(NEAREST_MAX);
+        near.into_iter().map(|(_, known)| known.clone()).collect()
+    }
+}
+
+/// How many bytes must be added, removed or replaced to turn `a` into `b`, if
+/// that is at most `most`.
+fn distance(a: &str, b: &str, most: usize) -> Option<usize> {
+    let mut above: Vec<usize> = (0..=b.len()).collect();
+    for (row, left) in a.bytes().enumerate() {
+        let mut corner = row;
+        let mut before = row + 1;
+        let mut best = before;
+        let mut line = vec![before];
+        for (right, up) in b.bytes().zip(above.iter().skip(1)) {
+            let replaced = corner + usize::from(left != right);
+            before = replaced.min(up + 1).min(before + 1);
+            best = best.min(before);
+            corner = *up;
+            line.push(before);
+        }
+        if best > most {
+            return None;
+        }
+        above = line;
+    }
+    above.last().copied().filter(|distance| *distance <= most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistyped_name_finds_its_neighbours() {
+        let mut registry = Registry::default();
+        assert!(registry.see("resize"));
+        assert!(!registry.see("resize"));
+        assert!(!registry.see("umbel.echo"), "built in");
+        assert_eq!(registry.nearest("umbel.ehco"), ["umbel.echo"]);
+        assert_eq!(registry.nearest("resizes"), ["resize"]);
+        assert!(registry.nearest("something else").is_empty());
+        assert_eq!(distance("kitten", "sitting", 3), Some(3));
+        assert_eq!(distance("kitten", "sitting", 2), None);
+    }
+}

@@ -1,0 +1,160 @@
+//! The workers: their sessions, names and slots.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::id::{SessionId, WorkerId};
+use crate::policy::Labels;
+use crate::view::WorkerState;
+
+/// One worker process.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its live session.
+    pub(crate) session: Option<SessionId>,
+    /// Its slots.
+    pub(crate) slots: u32,
+    /// Its labels.
+    pub(crate) labels: Labels,
+    /// The functions it has.
+    pub(crate) functions: BTreeSet<String>,
+    /// Whether it runs programs that a job brings.
+    pub(crate) runs_programs: bool,
+    /// Its version of umbel.
+    pub(crate) version: String,
+    /// When its session began, milliseconds since 1970.
+    pub(crate) connected_ms: u64,
+    /// When it was last heard, in engine time.
+    pub(crate) heard_ms: u64,
+    /// Until when it may return, in engine time, if its session has ended.
+    pub(crate) away_until_ms: u64,
+    /// Whether it takes nothing new.
+    pub(crate) draining: bool,
+    /// The number of the last report handled in this session.
+    pub(crate) reported: u64,
+}
+
+impl Worker {
+    /// Where it stands.
+    pub(crate) fn state(&self) -> WorkerState {
+        match (self.session, self.draining) {
+            (None, _) => WorkerState::Away,
+            (Some(_), true) => WorkerState::Draining,
+            (Some(_), false) => WorkerState::Ready,
+        }
+    }
+
+    /// Whether it takes work.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.state() == WorkerState::Ready
+    }
+}
+
+/// All workers that are connected or may return.
+#[derive(Debug, Default)]
+pub(crate) struct Roster {
+    workers: BTreeMap<WorkerId, Worker>,
+    by_session: BTreeMap<SessionId, WorkerId>,
+    by_name: BTreeMap<String, WorkerId>,
+}
+
+impl Roster {
+    /// Takes a worker in, in place of an earlier session of the same process.
+    pub(crate) fn insert(&mut self, id: WorkerId, worker: Worker) {
+        self.remove(id);
+        self.by_name.insert(worker.name.clone(), id);
+        if let Some(session) = worker.session {
+            self.by_session.insert(session, id);
+        }
+        self.workers.insert(id, worker);
+    }
+
+    /// Forgets a worker.
+    pub(crate) fn remove(&mut self, id: WorkerId) -> Option<Worker> {
+        let worker = self.workers.remove(&id)?;
+        self.by_name.remove(&worker.name);
+        if let Some(session) = worker.session {
+            self.by_session.remove(&session);
+        }
+        Some(worker)
+    }
+
+    /// A worker's session has ended; it may return until then.
+    pub(crate) fn part(&mut self, id: WorkerId, until_ms: u64) {
+        if let Some(worker) = self.workers.get_mut(&id)
+            && let Some(session) = worker.session.take()
+        {
+            worker.away_until_ms = until_ms;
+            self.by_session.remove(&session);
+        }
+    }
+
+    pub(crate) fn find(&self, id: WorkerId) -> Option<&Worker> {
+        self.workers.get(&id)
+    }
+
+    /// The worker whose live session this is.
+    pub(crate) fn by_session(&self, session: SessionId) -> Option<WorkerId> {
+        self.by_session.get(&session).copied()
+    }
+
+    /// The worker that bears a name.
+    pub(crate) fn by_name(&self, name: &str) -> Option<WorkerId> {
+        self.by_name.get(name).copied()
+    }
+
+    /// A worker gave a sign of life.
+    pub(crate) fn heard(&mut self, id: WorkerId, engine_ms: u64) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.heard_ms = engine_ms;
+        }
+    }
+
+    /// A worker takes nothing new from now on.
+    pub(crate) fn drain(&mut self, id: WorkerId) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.draining = true;
+        }
+    }
+
+    /// A report was handled.
+    pub(crate) fn reported(&mut self, id: WorkerId, number: u64) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.reported = number;
+        }
+    }
+
+    /// All workers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (WorkerId, &Worker)> {
+        self.workers.iter().map(|(id, worker)| (*id, worker))
+    }
+
+    /// Workers by name, behind one.
+    pub(crate) fn behind(&self, name: &str) -> impl Iterator<Item = (WorkerId, &Worker)> {
+        let range = (
+            std::ops::Bound::Excluded(name),
+            std::ops::Bound::<&str>::Unbounded,
+        );
+        let ids = self.by_name.range::<str, _>(range);
+        ids.filter_map(|(_, id)| Some((*id, self.find(*id)?)))
+    }
+
+    /// How many sessions are live.
+    pub(crate) fn session_len(&self) -> usize {
+        self.by_session.len()
+    }
+
+    /// Walks the invariants.
+    pub(crate) fn check(&self) {
+        assert_eq!(self.by_name.len(), self.workers.len());
+        for (id, worker) in &self.workers {
+            assert_eq!(self.by_name(&worker.name), Some(*id));
+            if let Some(session) = worker.session {
+                assert_eq!(self.by_session(session), Some(*id));
+            }
+        }
+        let live = self.workers.values().filter(|w| w.session.is_some());
+        assert_eq!(live.count(), self.by_session.len());
+    }
+}

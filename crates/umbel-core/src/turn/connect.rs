@@ -1,0 +1,152 @@
+//! A worker introduces itself, or its session ends.
+
+use super::step::{self, Out, part, refresh};
+use crate::change::Change;
+use crate::command::{Command, Ignored, Note, Refusal};
+use crate::id::{SessionId, WorkerId};
+use crate::limit;
+use crate::message::{Hello, ToWorker, Welcome};
+use crate::tables::Tables;
+use crate::tables::demands::Ability;
+use crate::tables::roster::Worker;
+
+use super::offer;
+
+pub(crate) fn hello(t: &mut Tables, out: &mut Out, session: SessionId, hello: Hello) {
+    if let Some(worker) = t.roster.by_session(session) {
+        let what = "it said hello twice".to_owned();
+        let refusal = Refusal::ProtocolBroken { what };
+        return part::close(t, out, session, worker, refusal);
+    }
+    if let Err(refusal) = judge(t, &hello) {
+        out.push(Command::Close { session, refusal });
+        return;
+    }
+    let id = hello.worker;
+    let drains = supersede(t, out, &hello);
+    let offers = enter(t, out, session, hello, drains);
+    let (answers, kept) = offer::answer(t, out, id, offers);
+    let message = ToWorker::Welcome(Welcome {
+        heartbeat_ms: t.config.heartbeat_ms,
+        epoch: t.epoch,
+        answers,
+    });
+    out.push(Command::Send { session, message });
+    if drains {
+        let message = ToWorker::Drain;
+        out.push(Command::Send { session, message });
+    }
+    if let Some(worker) = t.roster.find(id) {
+        out.push(Command::Note(Note::WorkerJoined {
+            name: worker.name.clone(),
+            slots: worker.slots,
+            kept,
+        }));
+    }
+    refresh::worker(t, id);
+}
+
+fn judge(t: &Tables, hello: &Hello) -> Result<(), Refusal> {
+    if hello.protocol != limit::PROTOCOL {
+        return Err(Refusal::ProtocolMismatch {
+            theirs: hello.protocol,
+            ours: limit::PROTOCOL,
+        });
+    }
+    let holder = t.roster.by_name(&hello.name);
+    if holder.is_some_and(|holder| holder != hello.worker) {
+        let name = hello.name.clone();
+        return Err(Refusal::WorkerNameTaken { name });
+    }
+    if !(1..=limit::WORKER_SLOTS_MAX).contains(&hello.slots) {
+        let what = format!(
+            "it has {} slots; 1 to {} are allowed",
+            hello.slots,
+            limit::WORKER_SLOTS_MAX
+        );
+        return Err(Refusal::ProtocolBroken { what });
+    }
+    let known = t.roster.find(hello.worker);
+    let resumes = known.is_some_and(|worker| worker.session.is_some());
+    if !resumes && t.roster.session_len() >= limit::SESSIONS_MAX {
+        let limit = limit::SESSIONS_MAX as u64;
+        return Err(Refusal::TooManySessions { limit });
+    }
+    Ok(())
+}
+
+/// Ends an older session of the same process; its leases stay. Tells whether the
+/// process was asked to leave.
+fn supersede(t: &mut Tables, out: &mut Out, hello: &Hello) -> bool {
+    let Some(old) = t.roster.find(hello.worker) else {
+        return false;
+    };
+    let (name, drains) = (old.name.clone(), old.draining);
+    if let Some(session) = old.session {
+        let refusal = Refusal::SessionSuperseded { name };
+        out.push(Command::Close { session, refusal });
+    }
+    part::forget(t, hello.worker);
+    drains
+}
+
+/// Seats a worker; gives what it offers.
+fn enter(
+    t: &mut Tables,
+    out: &mut Out,
+    session: SessionId,
+    hello: Hello,
+    draining: bool,
+) -> Vec<crate::message::Offer> {
+    let id: WorkerId = hello.worker;
+    let functions = hello
+        .functions
+        .into_iter()
+        .take(limit::WORKER_FUNCTIONS_MAX);
+    let worker = Worker {
+        name: hello.name,
+        session: Some(session),
+        slots: hello.slots,
+        labels: hello.labels,
+        functions: functions.collect(),
+        runs_programs: hello.runs_programs,
+        version: hello.version,
+        connected_ms: t.clock.wall_ms(),
+        heard_ms: t.clock.engine_ms(),
+        away_until_ms: 0,
+        draining,
+        reported: 0,
+    };
+    for function in &worker.functions {
+        if t.registry.see(function) {
+            let change = Change::FunctionSeen(function.clone());
+            out.push(Command::Persist(change));
+        }
+        t.registry.came(function);
+    }
+    let ability = Ability {
+        slots: worker.slots,
+        functions: worker.functions.clone(),
+        runs_programs: worker.runs_programs,
+        labels: worker.labels.clone(),
+    };
+    t.roster.insert(id, worker);
+    if !draining {
+        for job in t.demands.enter(id, ability) {
+            t.touch(job);
+        }
+    }
+    let silent_ms = t
+        .clock
+        .engine_ms()
+        .saturating_add(t.config.lease_timeout_ms);
+    t.alarms.workers.set(id, Some(silent_ms));
+    hello.offers
+}
+
+pub(crate) fn session_ended(t: &mut Tables, out: &mut Out, session: SessionId) {
+    match t.roster.by_session(session) {
+        Some(worker) => part::part(t, out, worker),
+        None => step::ignore(out, Ignored::UnknownSession),
+    }
+}

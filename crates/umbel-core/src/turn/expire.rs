@@ -1,0 +1,120 @@
+//! What becomes due by time alone.
+
+use super::step::{Out, end, lose, reclaim, record, refresh};
+use crate::change::Change;
+use crate::command::{Command, Refusal};
+use crate::id::{JobId, WorkerId};
+use crate::job::{JobFailureKind, JobState};
+use crate::limit;
+use crate::outcome::{Failure, FailureKind};
+use crate::tables::Tables;
+use crate::tables::demands::Demand;
+
+pub(crate) fn expire(t: &mut Tables, out: &mut Out) {
+    let engine_ms = t.clock.engine_ms();
+    for lease in std::mem::take(&mut t.reclaim.void) {
+        out.push(Command::Persist(Change::LeaseEnded(lease)));
+    }
+    if t.reclaim.until_ms.is_some_and(|until| until <= engine_ms) {
+        reclaim::release_all(t, out);
+    }
+    while let Some(worker) = t.alarms.workers.pop_due(engine_ms) {
+        look_at_worker(t, out, worker);
+    }
+    while let Some(job) = t.alarms.walls.pop_due(t.clock.wall_ms()) {
+        look_at_deadline(t, out, job);
+    }
+    let mut left = limit::TURN_EVENTS_MAX;
+    while let Some(job) = t.alarms.jobs.pop_due(engine_ms) {
+        look_at_job(t, out, job);
+        left -= 1;
+        if left == 0 {
+            t.marks.more = true;
+            break;
+        }
+    }
+}
+
+/// Alarms of live sessions are set once and looked at when they go off, so that
+/// hearing a worker costs next to nothing.
+fn look_at_worker(t: &mut Tables, out: &mut Out, id: WorkerId) {
+    let engine_ms = t.clock.engine_ms();
+    let Some(worker) = t.roster.find(id) else {
+        return;
+    };
+    let (due_ms, session) = match worker.session {
+        None => (worker.away_until_ms, None),
+        Some(session) => {
+            let until_ms = worker.heard_ms.saturating_add(t.config.lease_timeout_ms);
+            (until_ms, Some(session))
+        }
+    };
+    if due_ms > engine_ms {
+        t.alarms.workers.set(id, Some(due_ms));
+        return;
+    }
+    if let Some(session) = session {
+        let silent_ms = engine_ms.saturating_sub(worker.heard_ms);
+        let refusal = Refusal::SessionSilent { silent_ms };
+        out.push(Command::Close { session, refusal });
+    }
+    lose::lose(t, out, id);
+}
+
+fn look_at_deadline(t: &mut Tables, out: &mut Out, id: JobId) {
+    let deadline = t.jobs.find(id).and_then(|job| job.deadline_ms());
+    if deadline.is_some_and(|deadline| deadline <= t.clock.wall_ms()) {
+        let message = "the job's deadline passed before all its invocations had ended".to_owned();
+        end::fail(t, out, id, JobFailureKind::Deadline, message);
+    } else {
+        refresh::job(t, id);
+    }
+}
+
+fn look_at_job(t: &mut Tables, out: &mut Out, id: JobId) {
+    refresh::job(t, id);
+    let engine_ms = t.clock.engine_ms();
+    let Some(job) = t.jobs.find(id) else { return };
+    let Some(running) = &job.running else { return };
+    let idle_ms = running
+        .appended_ms
+        .saturating_add(t.config.upload_idle_timeout_ms);
+    if job.status.sealed.is_none() && idle_ms <= engine_ms {
+        return end::end(t, out, id, JobState::Cancelled, None);
+    }
+    let since = running.unable_since_ms;
+    let timeout = job.record.spec.policy.place_timeout_ms;
+    if let Some((since, timeout)) = since.zip(timeout)
+        && since.saturating_add(timeout) <= engine_ms
+    {
+        reject_some(t, out, id, timeout);
+    }
+}
+
+/// Ends what nobody could run in time, a chunk a turn: a job may have millions.
+fn reject_some(t: &mut Tables, out: &mut Out, id: JobId, timeout_ms: u64) {
+    let Some(job) = t.jobs.find_mut(id) else {
+        return;
+    };
+    let needs = Demand::of(&job.record.spec).in_words();
+    let Some(running) = job.running.as_mut() else {
+        return;
+    };
+    let backlog = &mut running.backlog;
+    let cut = backlog.cut(limit::CHUNK_INVOCATIONS_MAX, u64::MAX);
+    let Some(cut) = cut.or_else(|| backlog.cut_lone()) else {
+        return;
+    };
+    let failure = Failure {
+        kind: FailureKind::Rejected,
+        error_type: "NoAbleWorker".to_owned(),
+        message: format!(
+            "no worker with {needs} took work for {timeout_ms} ms; start one, or allow a \
+             longer place timeout"
+        ),
+        stderr: String::new(),
+    };
+    record::reject(t, out, id, &cut.indices, cut.wait.history, &failure);
+    end::settle(t, out, id);
+    t.marks.more = true;
+}

@@ -1,0 +1,145 @@
+//! Why a job's invocations wait.
+
+use std::cmp::Reverse;
+
+use crate::id::JobId;
+use crate::tables::Tables;
+use crate::tables::demands::Demand;
+use crate::tables::job::{Job, Running};
+use crate::view::WaitReason;
+
+pub(crate) fn explain(t: &Tables, wall_ms: u64, id: JobId) -> Option<Vec<WaitReason>> {
+    let job = t.jobs.find(id)?;
+    let Some(running) = &job.running else {
+        return Some(Vec::new());
+    };
+    let mut reasons = Vec::new();
+    not_yet(t, job, running, &mut reasons);
+    let (backing_off, first_due_ms) = running.backlog.backing_off(wall_ms);
+    add(&mut reasons, "backoff", backing_off, first_due_ms, || {
+        "an earlier attempt failed, and the wait before the next has not passed".to_owned()
+    });
+    let lone = running.backlog.lone_len();
+    let open = running.backlog.open_len();
+    let due = open.saturating_sub(backing_off);
+    if t.demands.able_len(running.group).0 == 0 {
+        let until_ms = place_timeout_ms(t, job, running, wall_ms);
+        nobody(t, job, due, until_ms, &mut reasons);
+    } else {
+        add(&mut reasons, "suspect", lone, None, || {
+            "their workers were lost, so each waits for a worker that holds nothing else".to_owned()
+        });
+        busy(t, job, running, due.saturating_sub(lone), &mut reasons);
+    }
+    reasons.sort_by_key(|reason| Reverse(reason.invocations));
+    Some(reasons)
+}
+
+fn add(
+    reasons: &mut Vec<WaitReason>,
+    reason: &'static str,
+    invocations: u64,
+    until_ms: Option<u64>,
+    message: impl FnOnce() -> String,
+) {
+    if invocations > 0 {
+        reasons.push(WaitReason {
+            reason,
+            message: message(),
+            invocations,
+            until_ms,
+        });
+    }
+}
+
+/// What may not run yet.
+fn not_yet(t: &Tables, job: &Job, running: &Running, reasons: &mut Vec<WaitReason>) {
+    let early = running.next_index.saturating_sub(job.may_run());
+    let early = if job.may_run() < running.backlog.end() {
+        0
+    } else {
+        early
+    };
+    add(reasons, "unsealed", u64::from(early), None, || {
+        "the job begins when it is sealed; seal it, or submit with start AS_APPENDED".to_owned()
+    });
+    let held = running.backlog.held_len();
+    let left_ms = t.reclaim.until_ms;
+    let left_ms = left_ms.map(|until| until.saturating_sub(t.clock.engine_ms()));
+    let until_ms = left_ms.map(|left| t.clock.wall_ms().saturating_add(left));
+    add(reasons, "reclaim", held, until_ms, || {
+        "the coordinator restarted; they are held back for the workers that may still have them"
+            .to_owned()
+    });
+    let leased = t.leases.of_job(job.id()).open;
+    let none_left = running.final_len() + leased == u64::from(running.next_index);
+    if job.status.sealed.is_none() && none_left {
+        reasons.push(WaitReason {
+            reason: "upload",
+            message: "all inputs so far are leased or have ended; append more, or seal the job"
+                .to_owned(),
+            invocations: 0,
+            until_ms: None,
+        });
+    }
+}
+
+/// When work that nobody can run is given up, by the wall clock.
+fn place_timeout_ms(t: &Tables, job: &Job, running: &Running, wall_ms: u64) -> Option<u64> {
+    let timeout_ms = job.record.spec.policy.place_timeout_ms?;
+    let until_ms = running.unable_since_ms?.saturating_add(timeout_ms);
+    let left_ms = until_ms.saturating_sub(t.clock.engine_ms());
+    Some(wall_ms.saturating_add(left_ms))
+}
+
+/// No worker can run it.
+fn nobody(t: &Tables, job: &Job, due: u64, until_ms: Option<u64>, reasons: &mut Vec<WaitReason>) {
+    let demand = Demand::of(&job.record.spec);
+    let workers = t.demands.abilities().count();
+    let have = t.demands.abilities();
+    let have = have.filter(|(_, able)| demand.has_target(able)).count();
+    let needs = demand.in_words();
+    if workers == 0 {
+        add(reasons, "no_worker", due, until_ms, || {
+            "no worker takes work now; start one with `umbel worker start`".to_owned()
+        });
+    } else if have == 0 {
+        add(reasons, "function_missing", due, until_ms, || {
+            format!("none of {workers} workers has what the job needs: {needs}")
+        });
+    } else {
+        add(reasons, "label_unmet", due, until_ms, || {
+            format!("{have} workers could run it but none bears the labels: {needs}")
+        });
+    }
+}
+
+/// Workers can run it, and have other things to do.
+fn busy(t: &Tables, job: &Job, running: &Running, due: u64, reasons: &mut Vec<WaitReason>) {
+    let mut due = due;
+    if running.backlog.has_too_many_retries() {
+        let fresh = running.backlog.fresh_len().min(due);
+        due -= fresh;
+        add(reasons, "retries_waiting", fresh, None, || {
+            "so many of its invocations wait for another attempt that nothing new begins".to_owned()
+        });
+    }
+    let used = t.leases.of_job(job.id()).slots;
+    if let Some(limit) = job.slot_limit()
+        && used >= u64::from(limit)
+    {
+        return add(reasons, "max_concurrency", due, None, || {
+            format!("the job holds all of the {limit} slots that it may")
+        });
+    }
+    let mut line = t.demands.line(running.group);
+    let ahead = line.next().filter(|first| first.2 != job.id());
+    match ahead {
+        Some((_, _, other)) => add(reasons, "fair_share", due, None, || {
+            format!("job {other} goes first now; the shares are equal over time")
+        }),
+        None => add(reasons, "no_slot", due, None, || {
+            "all slots that can run it are taken; start more workers to go faster".to_owned()
+        }),
+    }
+}

@@ -1,0 +1,151 @@
+//! One invocation that somebody waits for. It never touches the disk.
+
+use bytes::Bytes;
+
+use super::step::{self, Out};
+use crate::command::{Command, Ignored, Note, Refusal, Reply};
+use crate::id::{InvokeId, ReplyId, WorkerId};
+use crate::job::Target;
+use crate::limit;
+use crate::message::{Invoke, InvokeDone, ToWorker};
+use crate::policy::Labels;
+use crate::tables::Tables;
+use crate::tables::demands::Demand;
+use crate::tables::invokes::InvokeEntry;
+
+/// How much later than a worker the coordinator gives up, so that the worker's
+/// own words about a timeout arrive first.
+const SLACK_MS: u64 = 500;
+
+/// What a client asks for.
+#[derive(Debug)]
+pub(crate) struct Wish {
+    pub(crate) id: InvokeId,
+    pub(crate) target: Target,
+    pub(crate) input: Bytes,
+    pub(crate) timeout_ms: u64,
+}
+
+pub(crate) fn invoke(t: &mut Tables, out: &mut Out, to: ReplyId, wish: Wish) {
+    if let Err(refusal) = step::known(t, &wish.target) {
+        return step::refuse(out, to, refusal);
+    }
+    let timeout_ms = wish.timeout_ms;
+    if t.invokes.len() >= limit::INVOKES_MAX || t.invokes.find(wish.id).is_some() {
+        let target = wish.target.display();
+        return step::refuse(out, to, Refusal::NoSlot { target, timeout_ms });
+    }
+    let until_ms = t.clock.engine_ms().saturating_add(timeout_ms);
+    let entry = InvokeEntry {
+        reply: to,
+        target: wish.target,
+        input: wish.input,
+        timeout_ms,
+        until_ms,
+        worker: None,
+    };
+    t.invokes.insert(wish.id, entry);
+    t.alarms.invokes.set(wish.id, Some(until_ms));
+    place(t, out, wish.id);
+}
+
+/// Gives an invoke to the worker that holds the least, if any can run it.
+fn place(t: &mut Tables, out: &mut Out, id: InvokeId) {
+    let Some(entry) = t.invokes.find(id) else {
+        return;
+    };
+    let demand = Demand::of_target(&entry.target, Labels::new());
+    let able = t.demands.abilities();
+    let able = able.filter(|(_, ability)| demand.is_met(ability));
+    let least = able.min_by_key(|(worker, ability)| {
+        let side = t.leases.of_worker(*worker);
+        let invokes = u64::try_from(t.invokes.count_of(*worker)).unwrap_or(u64::MAX);
+        let load = side
+            .load_us
+            .saturating_add(invokes.saturating_mul(limit::HOLD_US));
+        // A worker with a suspect may be lost by it at any time.
+        (
+            side.lone > 0,
+            load / u64::from(ability.slots.max(1)),
+            *worker,
+        )
+    });
+    let Some((worker, _)) = least else { return };
+    let Some(session) = t.roster.find(worker).and_then(|worker| worker.session) else {
+        return;
+    };
+    let left_ms = entry.until_ms.saturating_sub(t.clock.engine_ms());
+    let message = ToWorker::Invoke(Invoke {
+        id,
+        target: entry.target.clone(),
+        input: entry.input.clone(),
+        timeout_ms: left_ms,
+    });
+    let until_ms = entry.until_ms.saturating_add(SLACK_MS);
+    t.invokes.place(id, worker);
+    t.alarms.invokes.set(id, Some(until_ms));
+    out.push(Command::Send { session, message });
+    out.push(Command::Note(Note::InvokePlaced { id }));
+}
+
+/// The outcome arrives.
+pub(crate) fn done(t: &mut Tables, out: &mut Out, worker: WorkerId, done: InvokeDone) {
+    let known = t.invokes.find(done.id);
+    if known.is_none_or(|entry| entry.worker != Some(worker)) {
+        return step::ignore(out, Ignored::UnknownInvoke);
+    }
+    let Some(entry) = forget(t, done.id) else {
+        return;
+    };
+    let name = t.roster.find(worker).map(|worker| worker.name.clone());
+    let reply = Reply::Invoked {
+        outcome: done.outcome,
+        worker: name.unwrap_or_default(),
+        duration_us: done.duration_us,
+        cpu_us: done.cpu_us,
+    };
+    step::reply(out, entry.reply, reply);
+}
+
+/// Nobody waits any more.
+pub(crate) fn abandon(t: &mut Tables, out: &mut Out, id: InvokeId) {
+    match forget(t, id) {
+        Some(entry) => recall(t, out, id, &entry),
+        None => step::ignore(out, Ignored::UnknownInvoke),
+    }
+}
+
+/// Gives up those whose time has passed, and tries again to place what nobody
+/// could run.
+pub(crate) fn advance(t: &mut Tables, out: &mut Out) {
+    while let Some(id) = t.alarms.invokes.pop_due(t.clock.engine_ms()) {
+        expire(t, out, id);
+    }
+    for id in t.invokes.waiting() {
+        place(t, out, id);
+    }
+}
+
+fn expire(t: &mut Tables, out: &mut Out, id: InvokeId) {
+    let Some(entry) = forget(t, id) else { return };
+    recall(t, out, id, &entry);
+    let refusal = Refusal::NoSlot {
+        target: entry.target.display(),
+        timeout_ms: entry.timeout_ms,
+    };
+    step::refuse(out, entry.reply, refusal);
+}
+
+fn forget(t: &mut Tables, id: InvokeId) -> Option<InvokeEntry> {
+    t.alarms.invokes.set(id, None);
+    t.invokes.remove(id)
+}
+
+/// Tells the worker that has it.
+fn recall(t: &Tables, out: &mut Out, id: InvokeId, entry: &InvokeEntry) {
+    let worker = entry.worker.and_then(|worker| t.roster.find(worker));
+    if let Some(session) = worker.and_then(|worker| worker.session) {
+        let message = ToWorker::InvokeCancel(id);
+        out.push(Command::Send { session, message });
+    }
+}

@@ -1,0 +1,151 @@
+//! What the machine shows of itself.
+
+use super::step;
+use crate::command::Refusal;
+use crate::history::History;
+use crate::id::{Index, JobId};
+use crate::limit;
+use crate::tables::Tables;
+use crate::view::{ClusterView, InvocationView, JobView, WorkerView};
+
+/// Jobs looked at for one page of a list.
+const SCAN_MAX: usize = 10 * limit::PAGE_SIZE_MAX;
+
+pub(crate) fn find_job(t: &Tables, text: &str) -> Result<JobId, Refusal> {
+    let by_id = parse_uuid(text).filter(|id| t.jobs.find(*id).is_some());
+    let named = || t.jobs.newest_named(text);
+    let newest = || (text == "last").then(|| t.jobs.newest()).flatten();
+    let found = by_id.or_else(named).or_else(newest);
+    found.ok_or_else(|| Refusal::UnknownJob {
+        job: text.to_owned(),
+    })
+}
+
+/// The 16 bytes of a UUID as people paste it.
+fn parse_uuid(text: &str) -> Option<JobId> {
+    let mut id = [0u8; 16];
+    let mut digits = 0usize;
+    for (at, byte) in text.bytes().enumerate() {
+        if matches!(at, 8 | 13 | 18 | 23) {
+            if byte != b'-' {
+                return None;
+            }
+            continue;
+        }
+        let digit = char::from(byte).to_digit(16)?;
+        let slot = id.get_mut(digits / 2)?;
+        *slot = (*slot << 4) | u8::try_from(digit).ok()?;
+        digits += 1;
+    }
+    (digits == 32).then_some(JobId(id))
+}
+
+pub(crate) fn jobs(
+    t: &Tables,
+    before: Option<JobId>,
+    limit: usize,
+    accept: &dyn Fn(&JobView) -> bool,
+) -> (Vec<JobView>, Option<JobId>) {
+    let mut page = Vec::new();
+    let mut last = None;
+    let mut rest = t.jobs.before(before).peekable();
+    for _ in 0..SCAN_MAX {
+        if page.len() >= limit {
+            break;
+        }
+        let Some(job) = rest.next() else {
+            return (page, None);
+        };
+        last = Some(job.id());
+        page.extend(step::job_view(t, job.id()).filter(|view| accept(view)));
+    }
+    let next = rest.peek().and(last);
+    (page, next)
+}
+
+pub(crate) fn invocation(t: &Tables, id: JobId, index: Index) -> Option<InvocationView> {
+    let running = t.jobs.find(id)?.running.as_ref()?;
+    if index >= running.next_index {
+        return None;
+    }
+    if running.succeeded.contains(index) {
+        return Some(InvocationView::Succeeded);
+    }
+    if running.failed.contains(index) {
+        return Some(InvocationView::Failed);
+    }
+    if let Some(lease) = t.leases.covering(id, index) {
+        let history = lease.history;
+        return Some(InvocationView::Leased { history });
+    }
+    let wait = running.backlog.find(index);
+    Some(InvocationView::Waiting {
+        history: wait.map_or(History::FRESH, |wait| wait.history),
+        due_ms: wait.map_or(0, |wait| wait.due_ms),
+    })
+}
+
+pub(crate) fn workers(t: &Tables, after: &str, limit: usize) -> Vec<WorkerView> {
+    let workers = t.roster.behind(after).take(limit).map(|(id, worker)| {
+        let side = t.leases.of_worker(id);
+        WorkerView {
+            name: worker.name.clone(),
+            state: worker.state(),
+            slots: worker.slots,
+            leases: u32::try_from(side.len()).unwrap_or(u32::MAX),
+            invocations: side.open,
+            labels: worker.labels.clone(),
+            functions: worker.functions.iter().cloned().collect(),
+            version: worker.version.clone(),
+            connected_ms: worker.connected_ms,
+        }
+    });
+    workers.collect()
+}
+
+pub(crate) fn functions(t: &Tables, after: &str, limit: usize) -> Vec<(String, u32)> {
+    let functions = t.registry.behind(after).take(limit);
+    functions
+        .map(|(name, workers)| (name.clone(), workers))
+        .collect()
+}
+
+pub(crate) fn cluster(t: &Tables) -> ClusterView {
+    let mut view = ClusterView {
+        leases: t.leases.len() as u64,
+        jobs_running: t.jobs.running_len() as u64,
+        jobs_kept: t.jobs.len() as u64,
+        invocations_leased: t.leases.open_len(),
+        ..ClusterView::default()
+    };
+    for (id, worker) in t.roster.iter().filter(|(_, w)| w.session.is_some()) {
+        let open = t.leases.of_worker(id).open;
+        let used = u32::try_from(open).unwrap_or(u32::MAX).min(worker.slots);
+        view.workers += 1;
+        view.slots = view.slots.saturating_add(worker.slots);
+        view.slots_used = view.slots_used.saturating_add(used);
+    }
+    for job in t.jobs.running() {
+        let summary = job.summary(t.leases.of_job(job.id()).open);
+        view.invocations_waiting += summary.counts.waiting;
+    }
+    view
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uuid_is_read_as_it_is_printed() {
+        let id = JobId([
+            0x01, 0x92, 0xab, 0xcd, 0xef, 0x01, 0x72, 0x34, 0x89, 0xab, 0, 1, 2, 3, 4, 5,
+        ]);
+        assert_eq!(parse_uuid(&id.to_string()), Some(id));
+        assert_eq!(parse_uuid(&id.to_string().to_uppercase()), Some(id));
+        for wrong in ["", "last", "0192abcd-ef01-7234-89ab-00010203040", "é"] {
+            assert_eq!(parse_uuid(wrong), None);
+        }
+        assert_eq!(parse_uuid(&format!("{id}0")), None);
+    }
+}

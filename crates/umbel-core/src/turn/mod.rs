@@ -1,0 +1,117 @@
+//! What the machine does with each family of events. A turn never calls a turn;
+//! what several need is a step.
+
+mod append;
+mod cancel;
+mod connect;
+mod drain;
+mod expire;
+mod explain;
+mod invoke;
+mod lone;
+mod look;
+mod offer;
+mod place;
+mod report;
+mod restore;
+mod step;
+mod submit;
+mod take_back;
+
+#[cfg(test)]
+mod random;
+#[cfg(test)]
+mod stories;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub(crate) use explain::explain;
+pub(crate) use look::{cluster, find_job, functions, invocation, jobs, workers};
+pub(crate) use restore::restore;
+pub(crate) use step::job_view;
+
+use crate::command::{Command, Ignored};
+use crate::event::Event;
+use crate::id::SessionId;
+use crate::message::FromWorker;
+use crate::tables::Tables;
+
+use step::{Out, refresh};
+
+/// Takes in one fact.
+pub(crate) fn handle(t: &mut Tables, out: &mut Out, event: Event) {
+    match event {
+        Event::CreateJob { reply, proposal } => submit::create(t, out, reply, *proposal),
+        Event::OpenAppend { reply, job } => append::open_append(t, out, reply, job),
+        Event::Append { reply, job, block } => append::append(t, out, reply, job, block),
+        Event::Seal { reply, job, total } => append::seal(t, out, reply, job, total),
+        Event::Cancel { reply, job } => cancel::cancel(t, out, reply, job),
+        Event::Delete { reply, job } => cancel::delete(t, out, reply, job),
+        Event::Invoke {
+            reply,
+            id,
+            target,
+            input,
+            timeout_ms,
+        } => {
+            let wish = invoke::Wish {
+                id,
+                target,
+                input,
+                timeout_ms,
+            };
+            invoke::invoke(t, out, reply, wish);
+        }
+        Event::InvokeAbandoned(id) => invoke::abandon(t, out, id),
+        Event::Drain { reply, worker } => drain::drain(t, out, reply, worker),
+        Event::Hello { session, hello } => connect::hello(t, out, session, *hello),
+        Event::Worker { session, message } => from_worker(t, out, session, message),
+        Event::Heard(session) => {
+            let engine_ms = t.clock.engine_ms();
+            if let Some(worker) = t.roster.by_session(session) {
+                t.roster.heard(worker, engine_ms);
+            }
+        }
+        Event::SessionEnded(session) => connect::session_ended(t, out, session),
+        Event::GrantUnreadable {
+            session,
+            lease,
+            reason,
+        } => report::unreadable(t, out, session, lease, &reason),
+    }
+}
+
+fn from_worker(t: &mut Tables, out: &mut Out, session: SessionId, message: FromWorker) {
+    let Some(worker) = t.roster.by_session(session) else {
+        return step::ignore(out, Ignored::UnknownSession);
+    };
+    let engine_ms = t.clock.engine_ms();
+    t.roster.heard(worker, engine_ms);
+    match message {
+        FromWorker::Heartbeat(begun) => report::heartbeat(t, out, worker, &begun),
+        FromWorker::Report(report) => report::report(t, out, (session, worker), report),
+        FromWorker::TakenBack(taken) => take_back::taken_back(t, out, worker, &taken),
+        FromWorker::Leaving => drain::leaving(t, worker),
+        FromWorker::InvokeDone(done) => invoke::done(t, out, worker, done),
+    }
+}
+
+/// Ends a turn: what is due by time, then work for free slots, then who is told.
+pub(crate) fn advance(t: &mut Tables, out: &mut Out) {
+    t.marks.more = false;
+    expire::expire(t, out);
+    for job in std::mem::take(&mut t.marks.jobs) {
+        refresh::job(t, job);
+    }
+    for worker in std::mem::take(&mut t.marks.workers) {
+        refresh::worker(t, worker);
+    }
+    invoke::advance(t, out);
+    let grants = lone::place(t, out);
+    place::place(t, out, grants);
+    take_back::ask(t, out);
+    // What was granted has refreshed its job and worker by itself.
+    t.marks.jobs.clear();
+    let shown = std::mem::take(&mut t.marks.shown);
+    out.extend(shown.into_iter().map(Command::JobChanged));
+}

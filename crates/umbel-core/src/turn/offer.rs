@@ -1,0 +1,149 @@
+//! What a returning worker still holds, judged index by index: what nobody else
+//! has and is not final it keeps, the rest it drops.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::step::{Out, lease, reclaim};
+use crate::history::History;
+use crate::id::{LeaseId, WorkerId};
+use crate::limit;
+use crate::message::{Offer, OfferAnswer};
+use crate::ranges::Ranges;
+use crate::tables::Tables;
+use crate::tables::backlog::Cut;
+
+/// Answers offers in order; tells also how many were kept.
+pub(crate) fn answer(
+    t: &mut Tables,
+    out: &mut Out,
+    worker: WorkerId,
+    offers: Vec<Offer>,
+) -> (Vec<OfferAnswer>, usize) {
+    let mut judged: BTreeSet<LeaseId> = BTreeSet::new();
+    let mut answers = Vec::with_capacity(offers.len());
+    for offer in offers {
+        let old_lease = offer.lease;
+        let kept = if judged.insert(old_lease) {
+            judge(t, out, worker, offer)
+        } else {
+            None
+        };
+        if let Some((new, _)) = &kept {
+            judged.insert(*new);
+        }
+        answers.push(OfferAnswer { old_lease, kept });
+    }
+    // A lease that the worker does not know of was lost on the way to it.
+    for id in t.leases.ids_of_worker(worker) {
+        if !judged.contains(&id)
+            && let Some(lease) = t.leases.find(id)
+        {
+            let open = lease.open.clone();
+            lease::give_back(t, out, id, &open);
+        }
+    }
+    reclaim::release(t, out, worker);
+    let kept = answers
+        .iter()
+        .filter(|answer| answer.kept.is_some())
+        .count();
+    (answers, kept)
+}
+
+fn judge(
+    t: &mut Tables,
+    out: &mut Out,
+    worker: WorkerId,
+    offer: Offer,
+) -> Option<(LeaseId, Ranges)> {
+    let live = t.leases.held_by(offer.lease, worker);
+    if let Some(lease) = live.filter(|lease| lease.job == offer.job) {
+        let kept = lease.open.intersect(&offer.indices);
+        let rest = lease.open.minus(&kept);
+        lease::give_back(t, out, offer.lease, &rest);
+        if kept.is_empty() {
+            return None;
+        }
+        t.leases.narrow(offer.lease, &kept);
+        return Some((offer.lease, kept));
+    }
+    renew(t, out, worker, &offer)
+}
+
+/// What an ended lease covered and waits again, or is held back for this worker,
+/// gets a lease of this epoch.
+fn renew(
+    t: &mut Tables,
+    out: &mut Out,
+    worker: WorkerId,
+    offer: &Offer,
+) -> Option<(LeaseId, Ranges)> {
+    let slots = t.roster.find(worker)?.slots;
+    let side = t.leases.of_worker(worker);
+    let full = side.len() >= limit::WORKER_LEASES_MAX;
+    let used = t.leases.of_job(offer.job).slots;
+    let job = t.jobs.find_mut(offer.job)?;
+    let left = job
+        .slot_limit()
+        .map_or(u64::MAX, |limit| u64::from(limit).saturating_sub(used));
+    let slots = slots.min(u32::try_from(left).unwrap_or(u32::MAX));
+    let running = job.running.as_mut()?;
+    if full || slots == 0 {
+        return None;
+    }
+    let cuts = running.backlog.claim(&bounded(&offer.indices), worker);
+    let (kept, history, others) = most_alike(cuts);
+    for cut in others {
+        running.backlog.put(&cut.indices, cut.wait);
+    }
+    t.touch(offer.job);
+    if kept.is_empty() {
+        return None;
+    }
+    let id = lease::promise(t, out, (worker, offer.job, slots), &kept, history)?;
+    Some((id, kept))
+}
+
+/// As much of an offer as a chunk may have.
+fn bounded(indices: &Ranges) -> Ranges {
+    let first = indices.first().unwrap_or(0);
+    let within = Ranges::one(first..first.saturating_add(limit::RECORD_SPAN_MAX));
+    let mut bounded = indices.intersect(&within);
+    let _behind = bounded.split_off(u64::from(limit::CHUNK_INVOCATIONS_MAX));
+    bounded
+}
+
+/// The largest part that one lease can cover: histories that differ only in losses
+/// become the one that has seen the most. The others go on waiting.
+fn most_alike(cuts: Vec<Cut>) -> (Ranges, History, Vec<Cut>) {
+    let mut alike: BTreeMap<(u16, u8), Vec<Cut>> = BTreeMap::new();
+    for cut in cuts {
+        let history = cut.wait.history;
+        let key = (history.failed, history.lost_alone);
+        alike.entry(key).or_default().push(cut);
+    }
+    let count = |cuts: &Vec<Cut>| -> u64 { cuts.iter().map(|cut| cut.indices.len()).sum() };
+    let most = alike.iter().max_by_key(|(_, cuts)| count(cuts));
+    let Some(key) = most.map(|(key, _)| *key) else {
+        return (Ranges::new(), History::FRESH, Vec::new());
+    };
+    let chosen = alike.remove(&key).unwrap_or_default();
+    let mut kept = Ranges::new();
+    let mut history = chosen
+        .first()
+        .map_or(History::FRESH, |cut| cut.wait.history);
+    for cut in chosen {
+        kept = kept.union(&cut.indices);
+        let other = cut.wait.history;
+        history.lost = history.lost.max(other.lost);
+        history.suspect_chunk = match (history.suspect_chunk, other.suspect_chunk) {
+            (0, chunk) | (chunk, 0) => chunk,
+            (one, other) => one.min(other),
+        };
+    }
+    // It did not take its worker down; that one is back.
+    if history.is_lone_suspect() {
+        history.suspect_chunk = 2;
+    }
+    (kept, history, alike.into_values().flatten().collect())
+}

@@ -1,0 +1,218 @@
+//! Workers say what happened. A report is judged index by index: only what is
+//! open under its lease counts.
+
+use super::step::record::{self, Sorted};
+use super::step::{self, Out, end, lease, part};
+use crate::change::Change;
+use crate::command::{Command, Ignored, Refusal};
+use crate::id::{JobId, LeaseId, SessionId, WorkerId};
+use crate::job::Usage;
+use crate::limit;
+use crate::message::{Begun, ChunkReport, Report, ToWorker};
+use crate::outcome::{FailedAttempt, Failure, FailureKind};
+use crate::ranges::Ranges;
+use crate::tables::Tables;
+
+/// A sign of life tells how far leases have begun.
+pub(crate) fn heartbeat(t: &mut Tables, out: &mut Out, worker: WorkerId, begun: &[Begun]) {
+    for begun in begun {
+        if t.leases.held_by(begun.lease, worker).is_some() {
+            t.leases.begun(begun.lease, begun.count);
+        } else {
+            step::ignore(out, Ignored::StaleLease);
+        }
+    }
+}
+
+pub(crate) fn report(
+    t: &mut Tables,
+    out: &mut Out,
+    (session, worker): (SessionId, WorkerId),
+    report: Report,
+) {
+    let last = t.roster.find(worker).map_or(0, |worker| worker.reported);
+    if report.number <= last {
+        step::ignore(out, Ignored::RepeatedReport);
+        return acknowledge(out, session, last);
+    }
+    if let Err(what) = judge_form(last, &report) {
+        let refusal = Refusal::ProtocolBroken { what };
+        return part::close(t, out, session, worker, refusal);
+    }
+    for chunk in report.chunks {
+        take_chunk(t, out, worker, chunk);
+    }
+    t.roster.reported(worker, report.number);
+    acknowledge(out, session, report.number);
+}
+
+fn acknowledge(out: &mut Out, session: SessionId, number: u64) {
+    let message = ToWorker::Ack(number);
+    out.push(Command::SendDurable { session, message });
+}
+
+fn judge_form(last: u64, report: &Report) -> Result<(), String> {
+    if report.number != last.saturating_add(1) {
+        return Err(format!(
+            "report {} came behind report {last}; none may be left out",
+            report.number
+        ));
+    }
+    for chunk in &report.chunks {
+        let first = chunk.succeeded.first().unwrap_or(0);
+        let span = chunk.succeeded.last().unwrap_or(first) - first;
+        if span >= limit::RECORD_SPAN_MAX {
+            return Err(format!(
+                "report {} spans {span} indices of lease {}; {} are the most",
+                report.number,
+                chunk.begun.lease,
+                limit::RECORD_SPAN_MAX
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What of a chunk's report counts.
+#[derive(Debug, Default)]
+struct Judged {
+    succeeded: Ranges,
+    failed: Vec<FailedAttempt>,
+    failed_set: Ranges,
+    handed_back: Ranges,
+    masked: bool,
+}
+
+fn judge(open: &Ranges, chunk: &mut ChunkReport) -> Judged {
+    let succeeded = if chunk.succeeded == *open {
+        open.clone()
+    } else {
+        open.intersect(&chunk.succeeded)
+    };
+    let mut left = open.minus(&succeeded);
+    let mut failed_set = Ranges::new();
+    let named = chunk.failed.len();
+    let mut failed = std::mem::take(&mut chunk.failed);
+    failed.retain(|attempt| {
+        let counts = left.contains(attempt.index) && !failed_set.contains(attempt.index);
+        if counts {
+            failed_set.insert(attempt.index);
+        }
+        counts
+    });
+    left = left.minus(&failed_set);
+    let handed_back = left.intersect(&chunk.handed_back);
+    let masked = succeeded.len() < chunk.succeeded.len()
+        || failed.len() < named
+        || handed_back.len() < chunk.handed_back.len();
+    Judged {
+        succeeded,
+        failed,
+        failed_set,
+        handed_back,
+        masked,
+    }
+}
+
+fn take_chunk(t: &mut Tables, out: &mut Out, worker: WorkerId, mut chunk: ChunkReport) {
+    let id = chunk.begun.lease;
+    t.leases.begun(id, chunk.begun.count);
+    let Some(lease) = t.leases.held_by(id, worker) else {
+        return step::ignore(out, Ignored::StaleLease);
+    };
+    let (job_id, history) = (lease.job, lease.history);
+    let judged = judge(&lease.open, &mut chunk);
+    if judged.masked {
+        step::ignore(out, Ignored::MaskedIndices);
+    }
+    let reported = judged.succeeded.union(&judged.failed_set);
+    let usage = usage_that_counts(chunk.usage, reported.len());
+    let charge = lease::charge_us(lease, reported.len());
+    if t.leases.close(id, &reported, &Ranges::new()) {
+        out.push(Command::Persist(Change::LeaseEnded(id)));
+    }
+    measure(t, job_id, usage, charge);
+    t.marks.workers.insert(worker);
+    if !reported.is_empty() {
+        let mut sorted = Sorted::default();
+        if let Some(job) = t.jobs.find(job_id) {
+            let context = (job_id, &job.record.spec.policy, t.clock.wall_ms());
+            for attempt in judged.failed {
+                sorted.sort(context, history, attempt);
+            }
+        }
+        let mut record = record::empty(t, job_id);
+        let name = t.roster.find(worker).map(|worker| worker.name.as_str());
+        record.worker = name.unwrap_or_default().into();
+        record.attempt = history.next_attempt();
+        if !judged.succeeded.is_empty() {
+            record.reported = chunk.succeeded;
+            record.succeeded = judged.succeeded;
+            record.columns = chunk.columns;
+        }
+        record.waiting = sorted.waiting();
+        record.failed = sorted.failed;
+        record.usage = usage;
+        record::commit(t, out, record);
+    }
+    lease::give_back(t, out, id, &judged.handed_back);
+    end::settle(t, out, job_id);
+}
+
+/// The part of a chunk's figures that belongs to the attempts that count.
+fn usage_that_counts(usage: Usage, attempts: u64) -> Usage {
+    if attempts == usage.attempts {
+        return usage;
+    }
+    let named = u128::from(usage.attempts.max(attempts).max(1));
+    let part = |figure: u64| {
+        let part = u128::from(figure) * u128::from(attempts) / named;
+        u64::try_from(part).unwrap_or(u64::MAX)
+    };
+    Usage {
+        duration_us: part(usage.duration_us),
+        cpu_us: part(usage.cpu_us),
+        attempts,
+    }
+}
+
+/// What was measured corrects what was charged when the lease was granted.
+fn measure(t: &mut Tables, job: JobId, usage: Usage, charge_us: u64) {
+    let job = t.jobs.find_mut(job);
+    if let Some(running) = job.and_then(|job| job.running.as_mut()) {
+        running.pace.measure(usage);
+        let had_us = running.had_us.saturating_sub(charge_us);
+        running.had_us = had_us.saturating_add(usage.duration_us);
+    }
+}
+
+/// The inputs of a lease cannot be read, so no worker will ever run them.
+pub(crate) fn unreadable(
+    t: &mut Tables,
+    out: &mut Out,
+    session: SessionId,
+    id: LeaseId,
+    reason: &str,
+) {
+    let worker = t.roster.by_session(session);
+    let Some(lease) = t
+        .leases
+        .find(id)
+        .filter(|lease| Some(lease.worker) == worker)
+    else {
+        return step::ignore(out, Ignored::StaleLease);
+    };
+    let (job_id, worker, history) = (lease.job, lease.worker, lease.history);
+    let open = lease.open.clone();
+    t.leases.remove(id);
+    out.push(Command::Persist(Change::LeaseEnded(id)));
+    t.marks.workers.insert(worker);
+    let failure = Failure {
+        kind: FailureKind::Rejected,
+        error_type: "InputUnreadable".to_owned(),
+        message: format!("the input could not be read from the store: {reason}"),
+        stderr: String::new(),
+    };
+    record::reject(t, out, job_id, &open, history, &failure);
+    end::settle(t, out, job_id);
+}

@@ -1,0 +1,169 @@
+//! A machine comes back from what an earlier one persisted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::change::{Change, JobRecord, LeaseRecord, Record, WaitingRecord};
+use crate::event::INLINE;
+use crate::id::JobId;
+use crate::job::Source;
+use crate::ranges::Ranges;
+use crate::tables::Tables;
+use crate::tables::backlog::{Backlog, Wait};
+use crate::tables::demands::Demand;
+use crate::tables::job::{Job, Running, first_status};
+
+/// What is gathered before backlogs can be made.
+#[derive(Debug, Default)]
+struct Gathered {
+    waiting: BTreeMap<JobId, Vec<WaitingRecord>>,
+    leases: Vec<LeaseRecord>,
+}
+
+pub(crate) fn restore(t: &mut Tables, changes: impl IntoIterator<Item = Change>) {
+    let mut gathered = Gathered::default();
+    for change in changes {
+        take(t, &mut gathered, change);
+    }
+    let running: Vec<JobId> = t.jobs.running().map(Job::id).collect();
+    for id in running {
+        let waiting = gathered.waiting.remove(&id).unwrap_or_default();
+        rebuild_backlog(t, id, &waiting, &gathered.leases);
+        t.touch(id);
+    }
+    for lease in &gathered.leases {
+        hold(t, lease);
+    }
+    if !t.reclaim.leases.is_empty() {
+        let until_ms = t.clock.engine_ms().saturating_add(t.config.reclaim_ms);
+        t.reclaim.until_ms = Some(until_ms);
+    }
+    t.marks.more = true;
+}
+
+fn take(t: &mut Tables, gathered: &mut Gathered, change: Change) {
+    match change {
+        Change::FunctionSeen(name) => {
+            t.registry.see(&name);
+        }
+        Change::JobCreated(record) => create(t, record),
+        Change::JobStatus { job, status } => {
+            let Some(known) = t.jobs.find_mut(job) else {
+                return;
+            };
+            known.status = status;
+            if !known.status.state.is_final() {
+                return;
+            }
+            let summary = known.status.summary.unwrap_or_default();
+            known.status.summary = Some(summary);
+            if let Some(group) = known.running.as_ref().map(|running| running.group) {
+                t.demands.part(group, job);
+            }
+            t.jobs.stop(job);
+        }
+        Change::Appended { job, block } => {
+            let job = t.jobs.find_mut(job);
+            if let Some(running) = job.and_then(|job| job.running.as_mut()) {
+                running.next_index = block.first.saturating_add(block.count);
+                // A later upload must not stage over a block of an earlier one.
+                running.appender = running.appender.max(block.appender);
+                running.blocks.push(block);
+            }
+        }
+        Change::Recorded(record) => replay(t, gathered, *record),
+        Change::Granted(lease) => gathered.leases.push(lease),
+        Change::LeaseEnded(lease) => gathered.leases.retain(|other| other.lease != lease),
+        Change::JobDeleted(job) => {
+            if let Some(running) = t.jobs.remove(job).and_then(|job| job.running) {
+                t.demands.part(running.group, job);
+            }
+        }
+    }
+}
+
+fn create(t: &mut Tables, record: std::sync::Arc<JobRecord>) {
+    let id = record.id;
+    let group = t.demands.join(Demand::of(&record.spec));
+    if record.spec.policy.place_timeout_ms.is_some() {
+        t.demands.watch(group, id);
+    }
+    let mut running = Running::new(group, t.clock.engine_ms());
+    running.appender = INLINE;
+    if let Source::Range { count, .. } = record.source {
+        running.next_index = count;
+    }
+    t.jobs.insert(Job {
+        status: first_status(record.source),
+        record,
+        running: Some(Box::new(running)),
+    });
+}
+
+fn replay(t: &mut Tables, gathered: &mut Gathered, record: Record) {
+    let job = t.jobs.find_mut(record.job);
+    let Some(running) = job.and_then(|job| job.running.as_mut()) else {
+        return;
+    };
+    running.succeeded.insert_all(&record.succeeded);
+    for failed in &record.failed {
+        running.failed.insert(failed.index);
+    }
+    running.usage.add(record.usage);
+    let waiting = gathered.waiting.entry(record.job).or_default();
+    waiting.extend(record.waiting);
+}
+
+/// Of all that was recorded of a waiting invocation the last word counts, so the
+/// records are read backwards.
+fn rebuild_backlog(t: &mut Tables, id: JobId, waiting: &[WaitingRecord], leases: &[LeaseRecord]) {
+    let Some(job) = t.jobs.find_mut(id) else {
+        return;
+    };
+    let may_run = job.may_run();
+    let Some(running) = job.running.as_mut() else {
+        return;
+    };
+    let mut decided = running.succeeded.clone();
+    let failed: Ranges = running.failed.runs().collect();
+    decided.insert_all(&failed);
+    let mut touched = decided.last().map_or(0, |last| last + 1);
+    let leased = leases.iter().filter(|lease| lease.job == id);
+    let named = leased.map(|lease| &lease.indices);
+    for indices in named.chain(waiting.iter().map(|waiting| &waiting.indices)) {
+        touched = touched.max(indices.last().map_or(0, |last| last + 1));
+    }
+    let mut again: Vec<(Ranges, Wait)> = Vec::new();
+    for waiting in waiting.iter().rev() {
+        let known = decided.intersect(&waiting.indices);
+        let left = waiting.indices.minus(&known);
+        decided.insert_all(&left);
+        let wait = Wait {
+            due_ms: waiting.due_ms,
+            history: waiting.history,
+        };
+        again.push((left, wait));
+    }
+    let touched = touched.min(may_run);
+    running.backlog = Backlog::restored(touched, &[&decided]);
+    running.backlog.allow(may_run);
+    for (indices, wait) in again {
+        running.backlog.put(&indices, wait);
+    }
+}
+
+/// What an earlier epoch leased is held back until its worker has returned or a
+/// while has passed.
+fn hold(t: &mut Tables, lease: &LeaseRecord) {
+    let job = t.jobs.find_mut(lease.job);
+    let Some(running) = job.and_then(|job| job.running.as_mut()) else {
+        t.reclaim.void.push(lease.lease);
+        return;
+    };
+    for cut in running.backlog.claim_unheld(&lease.indices) {
+        running.backlog.hold(&cut.indices, cut.wait, lease.worker);
+    }
+    let leases = t.reclaim.leases.entry(lease.worker).or_default();
+    leases.push(lease.lease);
+    let jobs: &mut BTreeSet<JobId> = t.reclaim.jobs.entry(lease.worker).or_default();
+    jobs.insert(lease.job);
+}

@@ -1,0 +1,104 @@
+//! The end of a job.
+
+use std::collections::BTreeMap;
+
+use super::{Out, record};
+use crate::change::{Change, Summary};
+use crate::command::{Command, Note};
+use crate::id::{JobId, LeaseId, SessionId};
+use crate::job::{JobFailure, JobFailureKind, JobState};
+use crate::message::ToWorker;
+use crate::ranges::Ranges;
+use crate::tables::Tables;
+
+/// Ends a job if its figures say so.
+pub(crate) fn settle(t: &mut Tables, out: &mut Out, id: JobId) {
+    let Some(job) = t.jobs.find(id) else { return };
+    let Some(running) = &job.running else { return };
+    let failed = running.failed.len();
+    if let Some(tolerated) = job.tolerated()
+        && failed > tolerated
+    {
+        let message = format!("{failed} invocations failed, more than the {tolerated} tolerated");
+        return fail(t, out, id, JobFailureKind::Tolerance, message);
+    }
+    let total = running.final_len();
+    if job.status.sealed.map(u64::from) != Some(total) {
+        return;
+    }
+    if failed > 0 && job.record.spec.policy.tolerate.is_none() {
+        let message = format!("{failed} of {total} invocations failed");
+        return fail(t, out, id, JobFailureKind::Invocations, message);
+    }
+    end(t, out, id, JobState::Succeeded, None);
+}
+
+/// Ends a job as failed.
+pub(crate) fn fail(
+    t: &mut Tables,
+    out: &mut Out,
+    id: JobId,
+    kind: JobFailureKind,
+    message: String,
+) {
+    let failure = JobFailure { kind, message };
+    end(t, out, id, JobState::Failed, Some(failure));
+}
+
+/// Ends a job: whatever is not final becomes cancelled in the same commit.
+pub(crate) fn end(
+    t: &mut Tables,
+    out: &mut Out,
+    id: JobId,
+    state: JobState,
+    failure: Option<JobFailure>,
+) {
+    revoke(t, out, id);
+    let wall_ms = t.clock.wall_ms();
+    let mut record = record::empty(t, id);
+    let Some(job) = t.jobs.find_mut(id) else {
+        return;
+    };
+    let Some(running) = &job.running else { return };
+    let cancelled: Ranges = running.not_final();
+    let mut summary: Summary = job.summary(0);
+    summary.counts.waiting = 0;
+    summary.counts.cancelled = cancelled.len();
+    let group = running.group;
+    job.status.state = state;
+    job.status.failure = failure;
+    job.status.finished_ms = Some(wall_ms);
+    job.status.summary = Some(summary);
+    let status = job.status.clone();
+    if !cancelled.is_empty() {
+        record.cancelled = cancelled;
+        out.push(Command::Persist(Change::Recorded(Box::new(record))));
+    }
+    out.push(Command::Persist(Change::JobStatus { job: id, status }));
+    out.push(Command::Note(Note::JobEnded { job: id, state }));
+    t.jobs.stop(id);
+    t.demands.part(group, id);
+    t.alarms.jobs.set(id, None);
+    t.alarms.walls.set(id, None);
+    t.show(id);
+}
+
+/// Ends a job's leases and tells their workers to stop.
+fn revoke(t: &mut Tables, out: &mut Out, id: JobId) {
+    let mut revoked: BTreeMap<SessionId, Vec<LeaseId>> = BTreeMap::new();
+    for lease_id in t.leases.ids_of_job(id) {
+        let Some(lease) = t.leases.remove(lease_id) else {
+            continue;
+        };
+        out.push(Command::Persist(Change::LeaseEnded(lease_id)));
+        t.marks.workers.insert(lease.worker);
+        let worker = t.roster.find(lease.worker);
+        if let Some(session) = worker.and_then(|worker| worker.session) {
+            revoked.entry(session).or_default().push(lease_id);
+        }
+    }
+    for (session, leases) in revoked {
+        let message = ToWorker::Revoke(leases);
+        out.push(Command::Send { session, message });
+    }
+}

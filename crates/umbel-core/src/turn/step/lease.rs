@@ -1,0 +1,122 @@
+//! Granting, and taking what was granted back into the backlog.
+
+use super::{Out, refresh};
+use crate::change::{Change, LeaseRecord};
+use crate::command::Command;
+use crate::history::History;
+use crate::id::{JobId, LeaseId, WorkerId};
+use crate::job::Source;
+use crate::message::{Grant, GrantHead, GrantInputs, ToWorker};
+use crate::ranges::Ranges;
+use crate::tables::Tables;
+use crate::tables::backlog::Wait;
+use crate::tables::leases::Lease;
+
+/// What an unmeasured invocation is charged, in microseconds of slot time, until
+/// a report says what it used.
+const UNMEASURED_CHARGE_US: u64 = 1_000;
+
+/// The slot time that the invocations of a lease were charged when it was granted.
+pub(crate) fn charge_us(lease: &Lease, count: u64) -> u64 {
+    let each = lease.run_us.unwrap_or(UNMEASURED_CHARGE_US);
+    each.saturating_mul(count)
+}
+
+/// Promises invocations to a worker. They must be out of the backlog.
+pub(crate) fn promise(
+    t: &mut Tables,
+    out: &mut Out,
+    (worker, job_id, slots): (WorkerId, JobId, u32),
+    indices: &Ranges,
+    history: History,
+) -> Option<LeaseId> {
+    let wall_ms = t.clock.wall_ms();
+    let job = t.jobs.find_mut(job_id)?;
+    let running = job.running.as_mut()?;
+    let lease = Lease {
+        worker,
+        job: job_id,
+        group: running.group,
+        granted: indices.clone(),
+        open: indices.clone(),
+        begun: None,
+        history,
+        slots,
+        load_us: running.pace.load_us(),
+        run_us: running.pace.run_us(),
+        asked: false,
+        spent: history.is_lone_suspect(),
+    };
+    let charge = charge_us(&lease, indices.len());
+    running.had_us = running.had_us.saturating_add(charge);
+    if job.status.started_ms.is_none() {
+        job.status.started_ms = Some(wall_ms);
+        let status = job.status.clone();
+        let change = Change::JobStatus {
+            job: job_id,
+            status,
+        };
+        out.push(Command::Persist(change));
+        t.show(job_id);
+    }
+    let lease = t.leases.grant(lease);
+    out.push(Command::Persist(Change::Granted(LeaseRecord {
+        lease,
+        worker,
+        job: job_id,
+        indices: indices.clone(),
+    })));
+    refresh::job(t, job_id);
+    refresh::worker(t, worker);
+    Some(lease)
+}
+
+/// Sends a worker what it was promised.
+pub(crate) fn send(t: &Tables, out: &mut Out, id: LeaseId) {
+    let Some(lease) = t.leases.find(id) else {
+        return;
+    };
+    let worker = t.roster.find(lease.worker);
+    let Some(session) = worker.and_then(|worker| worker.session) else {
+        return;
+    };
+    let Some(job) = t.jobs.find(lease.job) else {
+        return;
+    };
+    let Some(running) = &job.running else { return };
+    let spec = &job.record.spec;
+    let head = GrantHead {
+        lease: id,
+        job: lease.job,
+        target: spec.target.clone(),
+        indices: lease.granted.clone(),
+        attempt: lease.history.next_attempt(),
+        timeout_ms: spec.policy.timeout_ms,
+        slots: lease.slots,
+    };
+    let inputs = match job.record.source {
+        Source::Range { begin, .. } => GrantInputs::Range { begin },
+        Source::Blocks => GrantInputs::Blocks(running.blocks_of(&lease.granted)),
+    };
+    let message = ToWorker::Grant(Grant { head, inputs });
+    out.push(Command::Send { session, message });
+}
+
+/// What of a lease was never run waits again, with nothing added to its history.
+pub(crate) fn give_back(t: &mut Tables, out: &mut Out, id: LeaseId, unrun: &Ranges) {
+    let Some(lease) = t.leases.find(id) else {
+        return;
+    };
+    let (worker, job_id, history) = (lease.worker, lease.job, lease.history);
+    let charge = charge_us(lease, unrun.len());
+    if t.leases.close(id, &Ranges::new(), unrun) {
+        out.push(Command::Persist(Change::LeaseEnded(id)));
+    }
+    let job = t.jobs.find_mut(job_id);
+    if let Some(running) = job.and_then(|job| job.running.as_mut()) {
+        running.had_us = running.had_us.saturating_sub(charge);
+        running.backlog.put(unrun, Wait { due_ms: 0, history });
+    }
+    t.marks.workers.insert(worker);
+    t.touch(job_id);
+}

@@ -1,0 +1,71 @@
+//! What several turns need. A step knows no event and is never told who asked.
+
+pub(crate) mod end;
+pub(crate) mod lease;
+pub(crate) mod lose;
+pub(crate) mod part;
+pub(crate) mod reclaim;
+pub(crate) mod record;
+pub(crate) mod refresh;
+
+use crate::command::{Command, Ignored, Refusal, Reply};
+use crate::id::{JobId, ReplyId};
+use crate::job::Target;
+use crate::tables::Tables;
+use crate::view::JobView;
+
+/// What a turn asks for.
+pub(crate) type Out = Vec<Command>;
+
+/// Answers a client.
+pub(crate) fn reply(out: &mut Out, to: ReplyId, reply: Reply) {
+    out.push(Command::Reply { to, reply });
+}
+
+/// Answers a client with a refusal.
+pub(crate) fn refuse(out: &mut Out, to: ReplyId, refusal: Refusal) {
+    reply(out, to, Reply::Refused(refusal));
+}
+
+/// Counts a message that had no effect.
+pub(crate) fn ignore(out: &mut Out, why: Ignored) {
+    out.push(Command::Ignored(why));
+}
+
+/// The refusal for a job that is not there.
+pub(crate) fn unknown(job: JobId) -> Refusal {
+    Refusal::UnknownJob {
+        job: job.to_string(),
+    }
+}
+
+/// Whether a target may be named at all.
+pub(crate) fn known(t: &Tables, target: &Target) -> Result<(), Refusal> {
+    match target {
+        Target::Function(name) if !t.registry.knows(name) => Err(Refusal::UnknownFunction {
+            name: name.clone(),
+            nearest: t.registry.nearest(name),
+        }),
+        Target::Function(_) | Target::Program(_) => Ok(()),
+    }
+}
+
+/// A job as it is shown.
+pub(crate) fn job_view(t: &Tables, id: JobId) -> Option<JobView> {
+    let job = t.jobs.find(id)?;
+    let summary = job.summary(t.leases.of_job(id).open);
+    Some(JobView {
+        record: job.record.clone(),
+        status: job.status.clone(),
+        counts: summary.counts,
+        usage: summary.usage,
+    })
+}
+
+/// Answers a client with a job.
+pub(crate) fn reply_job(t: &Tables, out: &mut Out, to: ReplyId, id: JobId) {
+    match job_view(t, id) {
+        Some(view) => reply(out, to, Reply::Job(Box::new(view))),
+        None => refuse(out, to, unknown(id)),
+    }
+}

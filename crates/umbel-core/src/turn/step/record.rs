@@ -1,0 +1,179 @@
+//! What happened to invocations becomes a durable record.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Out;
+use crate::change::{Change, FailedRecord, Record, WaitingRecord};
+use crate::command::Command;
+use crate::history::History;
+use crate::id::{Index, JobId};
+use crate::limit;
+use crate::outcome::{FailedAttempt, Failure};
+use crate::policy::Policy;
+use crate::ranges::Ranges;
+use crate::tables::Tables;
+use crate::tables::backlog::Wait;
+
+/// A record of a job to which nothing has happened yet.
+pub(crate) fn empty(t: &Tables, id: JobId) -> Record {
+    let job = t.jobs.find(id);
+    let function = job.map(|job| job.record.spec.target.display());
+    Record {
+        job: id,
+        redrive: job.map_or(0, |job| job.status.redrives),
+        function: Arc::from(function.unwrap_or_default()),
+        ..Record::default()
+    }
+}
+
+/// Applies a record to its job and has it persisted. What it names must be out
+/// of the backlog and out of every lease.
+pub(crate) fn commit(t: &mut Tables, out: &mut Out, record: Record) {
+    let job = t.jobs.find_mut(record.job);
+    let Some(running) = job.and_then(|job| job.running.as_mut()) else {
+        return;
+    };
+    running.succeeded.insert_all(&record.succeeded);
+    for failed in &record.failed {
+        running.failed.insert(failed.index);
+    }
+    for waiting in &record.waiting {
+        let wait = Wait {
+            due_ms: waiting.due_ms,
+            history: waiting.history,
+        };
+        running.backlog.put(&waiting.indices, wait);
+    }
+    running.usage.add(record.usage);
+    t.show(record.job);
+    out.push(Command::Persist(Change::Recorded(Box::new(record))));
+}
+
+/// Ends invocations that will never run, as failed. They must be out of the backlog
+/// and out of every lease.
+pub(crate) fn reject(
+    t: &mut Tables,
+    out: &mut Out,
+    job: JobId,
+    indices: &Ranges,
+    history: History,
+    failure: &Failure,
+) {
+    let mut record = empty(t, job);
+    let failed = indices.indices().map(|index| FailedRecord {
+        index,
+        failure: failure.clone(),
+        attempts: history.attempts(),
+        started_at_us: 0,
+        duration_us: 0,
+        cpu_us: None,
+    });
+    record.failed = failed.collect();
+    commit(t, out, record);
+}
+
+/// Failed attempts of one lease, sorted into what runs again and what is final.
+#[derive(Debug, Default)]
+pub(crate) struct Sorted {
+    again: BTreeMap<Wait, Ranges>,
+    /// What failed for good.
+    pub(crate) failed: Vec<FailedRecord>,
+}
+
+impl Sorted {
+    /// Decides what follows a failed attempt.
+    pub(crate) fn sort(
+        &mut self,
+        (job, policy, wall_ms): (JobId, &Policy, u64),
+        history: History,
+        attempt: FailedAttempt,
+    ) {
+        let failed = history.failed.saturating_add(1);
+        let may = attempt.failure.kind.is_retried() && !attempt.no_retry;
+        if may && u32::from(failed) < policy.max_attempts {
+            let wait_ms = backoff_ms(policy, job, attempt.index, failed);
+            let due_ms = wall_ms.saturating_add(wait_ms);
+            let wait = Wait {
+                due_ms: due_ms.div_ceil(limit::DUE_STEP_MS) * limit::DUE_STEP_MS,
+                // It ended by itself, so it is not what its worker was lost by.
+                history: History {
+                    failed,
+                    suspect_chunk: 0,
+                    ..history
+                },
+            };
+            self.again.entry(wait).or_default().insert(attempt.index);
+            return;
+        }
+        self.failed.push(FailedRecord {
+            index: attempt.index,
+            failure: attempt.failure,
+            attempts: history.next_attempt(),
+            started_at_us: attempt.started_at_us,
+            duration_us: attempt.duration_us,
+            cpu_us: attempt.cpu_us,
+        });
+    }
+
+    /// What runs again, with equal waits together.
+    pub(crate) fn waiting(&self) -> Vec<WaitingRecord> {
+        let again = self.again.iter();
+        let waiting = again.map(|(wait, indices)| WaitingRecord {
+            indices: indices.clone(),
+            history: wait.history,
+            due_ms: wait.due_ms,
+        });
+        waiting.collect()
+    }
+}
+
+/// The wait before the attempt that follows the given number of failures: full
+/// jitter up to a bound that doubles. The jitter is a hash, so that the machine
+/// stays a function of its events.
+fn backoff_ms(policy: &Policy, job: JobId, index: Index, failed: u16) -> u64 {
+    let doublings = u32::from(failed.saturating_sub(1)).min(63);
+    let bound = policy
+        .backoff_initial_ms
+        .saturating_mul(1 << doublings)
+        .min(policy.backoff_max_ms);
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let bytes = job.0.into_iter().chain(index.to_le_bytes());
+    for byte in bytes.chain(failed.to_le_bytes()) {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    // FNV leaves the high bits of short keys alike; one round of mixing helps.
+    hash = (hash ^ (hash >> 31)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (hash ^ (hash >> 29)) % bound.saturating_add(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_is_spread_doubles_and_is_bounded() {
+        let policy = Policy {
+            backoff_initial_ms: 1_000,
+            backoff_max_ms: 3_000,
+            ..Policy::default()
+        };
+        let most = |failed| {
+            let waits = (0..1_000).map(|index| backoff_ms(&policy, JobId([7; 16]), index, failed));
+            let waits: Vec<u64> = waits.collect();
+            let mean = waits.iter().sum::<u64>() / 1_000;
+            (mean, waits.into_iter().max().unwrap())
+        };
+        for (failed, bound) in [(1, 1_000), (2, 2_000), (3, 3_000), (1_000, 3_000)] {
+            let (mean, most) = most(failed);
+            assert!(most <= bound && most > bound * 9 / 10, "{most} of {bound}");
+            assert!(mean > bound * 4 / 10 && mean < bound * 6 / 10, "{mean}");
+        }
+        let none = Policy {
+            backoff_initial_ms: u64::MAX,
+            backoff_max_ms: 0,
+            ..policy
+        };
+        assert_eq!(backoff_ms(&none, JobId([7; 16]), 1, 9), 0);
+    }
+}

@@ -1,0 +1,141 @@
+//! A job is asked for.
+
+use std::sync::Arc;
+
+use super::step::{self, Out, end};
+use crate::change::{Change, JobRecord, JobStatus};
+use crate::command::{Command, Refusal, Reply};
+use crate::event::Proposal;
+use crate::id::{JobId, ReplyId};
+use crate::job::Source;
+use crate::limit;
+use crate::tables::Tables;
+use crate::tables::demands::Demand;
+use crate::tables::job::{Job, Running, first_status};
+
+pub(crate) fn create(t: &mut Tables, out: &mut Out, to: ReplyId, proposal: Proposal) {
+    if let Some(existing) = t.jobs.by_request(&proposal.request_id) {
+        let (record, id) = (&existing.record, existing.id());
+        if record.content_digest == proposal.content_digest {
+            return created(t, out, to, id, true);
+        }
+        let refusal = Refusal::RequestIdReused {
+            request_id: proposal.request_id,
+            job: id,
+        };
+        return step::refuse(out, to, refusal);
+    }
+    if let Err(refusal) = judge(t, &proposal) {
+        return step::refuse(out, to, refusal);
+    }
+    let id = proposal.id;
+    accept(t, out, proposal);
+    end::settle(t, out, id);
+    created(t, out, to, id, false);
+}
+
+fn created(t: &Tables, out: &mut Out, to: ReplyId, id: JobId, existed: bool) {
+    let Some(view) = step::job_view(t, id) else {
+        return;
+    };
+    let warnings = if existed { Vec::new() } else { warnings(t, id) };
+    let reply = Reply::Created {
+        job: Box::new(view),
+        existed,
+        warnings,
+    };
+    step::reply(out, to, reply);
+}
+
+fn judge(t: &Tables, proposal: &Proposal) -> Result<(), Refusal> {
+    if let Some(taken) = t.jobs.find(proposal.id) {
+        return Err(Refusal::RequestIdReused {
+            request_id: proposal.request_id.clone(),
+            job: taken.id(),
+        });
+    }
+    step::known(t, &proposal.spec.target)?;
+    let count = match proposal.source {
+        Source::Range { count, .. } => u64::from(count),
+        Source::Blocks => proposal.blocks.iter().map(|b| u64::from(b.count)).sum(),
+    };
+    let limit = u64::from(limit::JOB_INPUTS_MAX);
+    if count > limit {
+        return Err(Refusal::TooManyInputs { count, limit });
+    }
+    let mut next_index = 0;
+    for block in &proposal.blocks {
+        if block.first != next_index || block.count == 0 {
+            return Err(Refusal::AppendGap {
+                job: proposal.id,
+                next_index,
+                first_index: block.first,
+            });
+        }
+        next_index += block.count;
+    }
+    if t.jobs.len() >= limit::JOBS_MAX {
+        return Err(Refusal::TooManyJobs {
+            limit: limit::JOBS_MAX as u64,
+        });
+    }
+    Ok(())
+}
+
+fn accept(t: &mut Tables, out: &mut Out, proposal: Proposal) {
+    let id = proposal.id;
+    let group = t.demands.join(Demand::of(&proposal.spec));
+    let mut running = Running::new(group, t.clock.engine_ms());
+    running.next_index = match proposal.source {
+        Source::Range { count, .. } => count,
+        Source::Blocks => proposal.blocks.iter().map(|block| block.count).sum(),
+    };
+    let mut status: JobStatus = first_status(proposal.source);
+    if proposal.seal {
+        status.sealed = Some(running.next_index);
+    }
+    let record = Arc::new(JobRecord {
+        id,
+        spec: proposal.spec,
+        source: proposal.source,
+        request_id: proposal.request_id,
+        content_digest: proposal.content_digest,
+        created_ms: t.clock.wall_ms(),
+    });
+    if record.spec.policy.place_timeout_ms.is_some() {
+        t.demands.watch(group, id);
+    }
+    out.push(Command::Persist(Change::JobCreated(record.clone())));
+    let change = Change::JobStatus {
+        job: id,
+        status: status.clone(),
+    };
+    out.push(Command::Persist(change));
+    for block in &proposal.blocks {
+        let (job, block) = (id, *block);
+        out.push(Command::Persist(Change::Appended { job, block }));
+    }
+    running.blocks = proposal.blocks;
+    t.jobs.insert(Job {
+        record,
+        status,
+        running: Some(Box::new(running)),
+    });
+    t.show(id);
+}
+
+fn warnings(t: &Tables, id: JobId) -> Vec<String> {
+    let Some(job) = t.jobs.find(id) else {
+        return Vec::new();
+    };
+    let Some(running) = &job.running else {
+        return vec!["the job has no inputs, so it has succeeded".to_owned()];
+    };
+    if t.demands.able_len(running.group).0 > 0 {
+        return Vec::new();
+    }
+    let needs = Demand::of(&job.record.spec).in_words();
+    vec![format!(
+        "no worker that takes work now has what the job needs ({needs}); it waits for one"
+    )]
+}

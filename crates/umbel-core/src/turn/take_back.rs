@@ -1,0 +1,69 @@
+//! What a worker has not begun may be taken back for an idle one. The coordinator
+//! asks; only what the worker answers is granted again.
+
+use super::step::{self, Out, lease};
+use crate::command::{Command, Ignored};
+use crate::id::WorkerId;
+use crate::limit;
+use crate::message::{TakenBack, ToWorker};
+use crate::tables::Tables;
+use crate::tables::demands::GroupId;
+
+/// Asks the fullest workers on behalf of those that have slots and nothing to run.
+pub(crate) fn ask(t: &mut Tables, out: &mut Out) {
+    for group in t.leases.groups_with_spare() {
+        let in_line = t.demands.line(group).next().is_some();
+        if in_line || !t.demands.lone_jobs(group).is_empty() {
+            continue;
+        }
+        let idle = idle(t, group);
+        while t.leases.asked(group) < idle {
+            let Some(id) = t.leases.fullest(group) else {
+                break;
+            };
+            let Some(lease) = t.leases.find(id) else {
+                break;
+            };
+            let worker = t.roster.find(lease.worker);
+            let session = worker.and_then(|worker| worker.session);
+            let keep = u32::try_from(lease.unbegun_len() / 2).unwrap_or(u32::MAX);
+            t.leases.ask(id);
+            // A worker that is away has nobody to ask; its lease is not asked
+            // for again until the worker is back.
+            if let Some(session) = session {
+                let message = ToWorker::TakeBack { lease: id, keep };
+                out.push(Command::Send { session, message });
+            }
+        }
+    }
+}
+
+/// How many workers of a group have a free slot, up to what a turn may grant.
+fn idle(t: &Tables, group: GroupId) -> usize {
+    let hungry = t.demands.hungry(group).take(limit::TURN_GRANTS_MAX);
+    let has_slot = |worker: &WorkerId| {
+        let slots = t.roster.find(*worker).map_or(0, |worker| worker.slots);
+        t.leases.of_worker(*worker).open < u64::from(slots)
+    };
+    hungry.filter(has_slot).count()
+}
+
+/// A worker answers.
+pub(crate) fn taken_back(t: &mut Tables, out: &mut Out, worker: WorkerId, taken: &TakenBack) {
+    let id = taken.begun.lease;
+    let Some(lease) = t.leases.held_by(id, worker) else {
+        return step::ignore(out, Ignored::StaleLease);
+    };
+    if !lease.asked {
+        return step::ignore(out, Ignored::UnaskedTakenBack);
+    }
+    let unrun = lease.open.intersect(&taken.indices);
+    if unrun.len() < taken.indices.len() {
+        step::ignore(out, Ignored::MaskedIndices);
+    }
+    t.leases.answered(id, !unrun.is_empty());
+    t.leases.begun(id, taken.begun.count);
+    if !unrun.is_empty() {
+        lease::give_back(t, out, id, &unrun);
+    }
+}

@@ -1,0 +1,547 @@
+//! A small cluster for tests: workers that do as they are told, a disk that
+//! remembers, and a clock that stands until it is moved. After every event the
+//! machine is checked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::change::{Change, JobRecord, JobStatus, LeaseRecord, Record};
+use crate::command::{Command, Ignored, Note, Refusal, Reply};
+use crate::config::Config;
+use crate::event::{Event, Proposal};
+use crate::id::{Index, JobId, LeaseId, ReplyId, SessionId, WorkerId};
+use crate::job::{BlockRef, Counts, JobSpec, JobState, Source, StartMode, Target, Usage};
+use crate::limit;
+use crate::machine::Machine;
+use crate::message::{
+    Begun, ChunkReport, FromWorker, Grant, Hello, Invoke, Offer, Report, TakenBack, ToWorker,
+};
+use crate::outcome::{FailedAttempt, Failure, FailureKind};
+use crate::policy::{Labels, Policy};
+use crate::ranges::Ranges;
+use crate::time::Now;
+use crate::view::JobView;
+
+/// What one worker process knows.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) id: WorkerId,
+    pub(crate) session: Option<SessionId>,
+    pub(crate) slots: u32,
+    pub(crate) functions: Vec<String>,
+    pub(crate) labels: Labels,
+    pub(crate) runs_programs: bool,
+    pub(crate) reports: u64,
+    pub(crate) held: BTreeMap<LeaseId, Grant>,
+    pub(crate) open: BTreeMap<LeaseId, Ranges>,
+    pub(crate) asked: Vec<(LeaseId, u32)>,
+    pub(crate) invokes: Vec<Invoke>,
+    pub(crate) acked: u64,
+    pub(crate) drains: bool,
+}
+
+/// What the store would have.
+#[derive(Debug, Default)]
+pub(crate) struct Disk {
+    functions: BTreeSet<String>,
+    jobs: BTreeMap<JobId, (Arc<JobRecord>, Option<JobStatus>)>,
+    blocks: BTreeMap<(JobId, Index), BlockRef>,
+    records: Vec<Record>,
+    pub(crate) leases: BTreeMap<LeaseId, LeaseRecord>,
+    pub(crate) ended: BTreeMap<(JobId, Index), &'static str>,
+}
+
+impl Disk {
+    fn persist(&mut self, change: Change) {
+        match change {
+            Change::FunctionSeen(name) => assert!(self.functions.insert(name), "seen once"),
+            Change::JobCreated(record) => {
+                self.jobs.insert(record.id, (record, None));
+            }
+            Change::JobStatus { job, status } => self.jobs.get_mut(&job).unwrap().1 = Some(status),
+            Change::Appended { job, block } => {
+                self.blocks.insert((job, block.first), block);
+            }
+            Change::Granted(lease) => {
+                self.leases.insert(lease.lease, lease);
+            }
+            Change::LeaseEnded(lease) => {
+                assert!(self.leases.remove(&lease).is_some(), "{lease} ends once");
+            }
+            Change::Recorded(record) => self.record(*record),
+            Change::JobDeleted(job) => {
+                self.jobs.remove(&job);
+                self.records.retain(|record| record.job != job);
+                self.blocks.retain(|(other, _), _| *other != job);
+            }
+        }
+    }
+
+    fn record(&mut self, record: Record) {
+        let failed = record.failed.iter().map(|failed| (failed.index, "failed"));
+        let succeeded = record.succeeded.indices().map(|index| (index, "succeeded"));
+        let cancelled = record.cancelled.indices().map(|index| (index, "cancelled"));
+        for (index, how) in failed.chain(succeeded).chain(cancelled) {
+            let before = self.ended.insert((record.job, index), how);
+            assert_eq!(before, None, "{index} of {} ended twice", record.job);
+        }
+        assert!(record.succeeded.minus(&record.reported).is_empty());
+        self.records.push(record);
+    }
+
+    /// What a restore is fed with, in its order.
+    fn changes(&self) -> Vec<Change> {
+        let functions = self.functions.iter().cloned().map(Change::FunctionSeen);
+        let mut changes: Vec<Change> = functions.collect();
+        let jobs = self.jobs.values();
+        changes.extend(jobs.map(|(record, _)| Change::JobCreated(record.clone())));
+        let mut running = BTreeSet::new();
+        for (id, (_, status)) in &self.jobs {
+            let status = status.clone().unwrap();
+            if !status.state.is_final() {
+                running.insert(*id);
+            }
+            changes.push(Change::JobStatus { job: *id, status });
+        }
+        for ((job, _), block) in &self.blocks {
+            let (job, block) = (*job, *block);
+            changes.push(Change::Appended { job, block });
+        }
+        let records = self
+            .records
+            .iter()
+            .filter(|record| running.contains(&record.job));
+        changes.extend(records.map(|record| Change::Recorded(Box::new(record.clone()))));
+        changes.extend(self.leases.values().cloned().map(Change::Granted));
+        changes
+    }
+}
+
+/// The cluster.
+#[derive(Debug)]
+pub(crate) struct Env {
+    pub(crate) machine: Machine,
+    pub(crate) now: Now,
+    pub(crate) disk: Disk,
+    pub(crate) workers: BTreeMap<String, Process>,
+    pub(crate) replies: Vec<(ReplyId, Reply)>,
+    pub(crate) ignored: Vec<Ignored>,
+    pub(crate) notes: Vec<Note>,
+    pub(crate) closed: Vec<Refusal>,
+    pub(crate) changed: Vec<JobId>,
+    epoch: u32,
+    made: u64,
+}
+
+/// The most common wishes of a test.
+pub(crate) fn spec(target: &str) -> JobSpec {
+    JobSpec {
+        name: String::new(),
+        target: Target::Function(target.to_owned()),
+        policy: Policy::default(),
+        labels: Labels::new(),
+        start: StartMode::AsSealed,
+    }
+}
+
+/// An index range.
+pub(crate) fn run(run: std::ops::Range<Index>) -> Ranges {
+    Ranges::one(run)
+}
+
+impl Env {
+    pub(crate) fn new() -> Self {
+        Self {
+            machine: Machine::new(Config::default(), 1),
+            now: Now {
+                mono_ms: 77_000,
+                wall_ms: 1_000_000,
+            },
+            disk: Disk::default(),
+            workers: BTreeMap::new(),
+            replies: Vec::new(),
+            ignored: Vec::new(),
+            notes: Vec::new(),
+            closed: Vec::new(),
+            changed: Vec::new(),
+            epoch: 1,
+            made: 0,
+        }
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.made += 1;
+        self.made
+    }
+
+    /// Handles events in one turn.
+    pub(crate) fn turn(&mut self, events: impl IntoIterator<Item = Event>) {
+        let mut out = Vec::new();
+        for event in events {
+            self.machine.handle(self.now, event, &mut out);
+            self.machine.check();
+        }
+        self.machine.advance(self.now, &mut out);
+        self.machine.check();
+        for command in out {
+            self.carry_out(command);
+        }
+    }
+
+    /// Turns until the machine wants no turn at once.
+    pub(crate) fn settle(&mut self) {
+        while self.machine.next_wake() == Some(self.now.mono_ms) {
+            self.turn([]);
+        }
+    }
+
+    fn carry_out(&mut self, command: Command) {
+        match command {
+            Command::Persist(change) => self.disk.persist(change),
+            Command::Reply { to, reply } => self.replies.push((to, reply)),
+            Command::Send { session, message } | Command::SendDurable { session, message } => {
+                self.deliver(session, message);
+            }
+            Command::Close { session, refusal } => {
+                self.closed.push(refusal);
+                for worker in self.workers.values_mut() {
+                    if worker.session == Some(session) {
+                        worker.session = None;
+                    }
+                }
+            }
+            Command::JobChanged(job) => self.changed.push(job),
+            Command::Ignored(why) => self.ignored.push(why),
+            Command::Note(note) => self.notes.push(note),
+        }
+    }
+
+    fn deliver(&mut self, session: SessionId, message: ToWorker) {
+        let mut workers = self.workers.values_mut();
+        let Some(worker) = workers.find(|worker| worker.session == Some(session)) else {
+            return;
+        };
+        match message {
+            ToWorker::Welcome(welcome) => {
+                let old = std::mem::take(&mut worker.open);
+                let mut held = std::mem::take(&mut worker.held);
+                for answer in welcome.answers {
+                    assert!(old.contains_key(&answer.old_lease));
+                    if let Some((lease, kept)) = answer.kept {
+                        worker.open.insert(lease, kept);
+                        if let Some(mut grant) = held.remove(&answer.old_lease) {
+                            grant.head.lease = lease;
+                            worker.held.insert(lease, grant);
+                        }
+                    }
+                }
+            }
+            ToWorker::Grant(grant) => {
+                let head = &grant.head;
+                worker.open.insert(head.lease, head.indices.clone());
+                worker.held.insert(head.lease, grant);
+            }
+            ToWorker::Ack(number) => worker.acked = number,
+            ToWorker::TakeBack { lease, keep } => worker.asked.push((lease, keep)),
+            ToWorker::Revoke(leases) => {
+                worker.open.retain(|lease, _| !leases.contains(lease));
+            }
+            ToWorker::Drain => worker.drains = true,
+            ToWorker::Invoke(invoke) => worker.invokes.push(invoke),
+            ToWorker::InvokeCancel(id) => worker.invokes.retain(|invoke| invoke.id != id),
+        }
+    }
+
+    /// Moves both clocks, in steps that the engine could have been asleep for;
+    /// workers with a session stay alive.
+    pub(crate) fn advance(&mut self, ms: u64) {
+        self.advance_but(ms, "");
+    }
+
+    /// The same, with one worker that stays silent.
+    pub(crate) fn advance_but(&mut self, ms: u64, silent: &str) {
+        let mut left = ms;
+        while left > 0 {
+            let step = left.min(500);
+            left -= step;
+            self.now.mono_ms += step;
+            self.now.wall_ms += step;
+            let alive = self.workers.iter().filter(|(name, _)| *name != silent);
+            let sessions = alive.filter_map(|(_, worker)| worker.session);
+            let heard: Vec<Event> = sessions.map(Event::Heard).collect();
+            self.turn(heard);
+            self.settle();
+        }
+    }
+
+    /// A worker with the built-in functions connects.
+    pub(crate) fn worker(&mut self, name: &str, slots: u32) {
+        self.worker_with(name, slots, |_| {});
+    }
+
+    pub(crate) fn worker_with(&mut self, name: &str, slots: u32, with: impl FnOnce(&mut Process)) {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&self.next().to_be_bytes());
+        let mut worker = Process {
+            id: WorkerId(id),
+            session: None,
+            slots,
+            functions: crate::tables::registry::BUILT_IN.map(str::to_owned).into(),
+            labels: Labels::new(),
+            runs_programs: true,
+            reports: 0,
+            held: BTreeMap::new(),
+            open: BTreeMap::new(),
+            asked: Vec::new(),
+            invokes: Vec::new(),
+            acked: 0,
+            drains: false,
+        };
+        with(&mut worker);
+        self.workers.insert(name.to_owned(), worker);
+        self.connect(name);
+    }
+
+    /// A known process says hello, with what it holds.
+    pub(crate) fn connect(&mut self, name: &str) {
+        let session = SessionId(self.next());
+        let worker = self.workers.get_mut(name).unwrap();
+        worker.session = Some(session);
+        worker.reports = 0;
+        worker.asked.clear();
+        let offers = worker.open.iter().map(|(lease, indices)| Offer {
+            lease: *lease,
+            job: worker.held[lease].head.job,
+            indices: indices.clone(),
+        });
+        let hello = Hello {
+            protocol: limit::PROTOCOL,
+            worker: worker.id,
+            name: name.to_owned(),
+            slots: worker.slots,
+            labels: worker.labels.clone(),
+            functions: worker.functions.clone(),
+            runs_programs: worker.runs_programs,
+            version: "0.1.0".to_owned(),
+            offers: offers.collect(),
+        };
+        self.turn([Event::Hello {
+            session,
+            hello: Box::new(hello),
+        }]);
+    }
+
+    /// A worker's stream breaks; the process lives on.
+    pub(crate) fn cut(&mut self, name: &str) {
+        let session = self.workers.get_mut(name).unwrap().session.take();
+        self.turn(session.map(Event::SessionEnded));
+    }
+
+    /// A worker process dies, and its grace passes.
+    pub(crate) fn kill(&mut self, name: &str) {
+        self.cut(name);
+        self.workers.remove(name);
+        self.advance(Config::default().reconnect_grace_ms);
+    }
+
+    /// The coordinator dies and comes back with what is on its disk.
+    pub(crate) fn restart(&mut self) {
+        self.epoch += 1;
+        for worker in self.workers.values_mut() {
+            worker.session = None;
+            worker.invokes.clear();
+        }
+        let changes = self.disk.changes();
+        self.machine = Machine::restore(Config::default(), self.epoch, self.now, changes);
+        self.machine.check();
+        self.settle();
+    }
+
+    /// Submits a job over a range.
+    pub(crate) fn submit_range(&mut self, count: u32) -> JobId {
+        self.submit(count, |_| {})
+    }
+
+    /// The same with other wishes.
+    pub(crate) fn submit(&mut self, count: u32, with: impl FnOnce(&mut Proposal)) -> JobId {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&self.next().to_be_bytes());
+        let mut proposal = Proposal {
+            id: JobId(id),
+            spec: spec("umbel.echo"),
+            source: Source::Range { begin: 0, count },
+            blocks: Vec::new(),
+            seal: true,
+            request_id: String::new(),
+            content_digest: [0; 32],
+        };
+        with(&mut proposal);
+        match self.ask(|reply| Event::CreateJob {
+            reply,
+            proposal: Box::new(proposal),
+        }) {
+            Reply::Created { job, .. } => job.record.id,
+            other => panic!("not created: {other:?}"),
+        }
+    }
+
+    /// An open job without inputs that takes blocks.
+    pub(crate) fn submit_open(&mut self, start: StartMode) -> JobId {
+        self.submit(0, |proposal| {
+            proposal.source = Source::Blocks;
+            proposal.seal = false;
+            proposal.spec.start = start;
+        })
+    }
+
+    /// Sends an event of a client; gives the answer.
+    pub(crate) fn ask(&mut self, event: impl FnOnce(ReplyId) -> Event) -> Reply {
+        let to = ReplyId(self.next());
+        self.turn([event(to)]);
+        self.answer(to).expect("an answer in the same turn")
+    }
+
+    pub(crate) fn answer(&mut self, to: ReplyId) -> Option<Reply> {
+        let at = self.replies.iter().position(|(other, _)| *other == to)?;
+        Some(self.replies.remove(at).1)
+    }
+
+    pub(crate) fn refused(&mut self, event: impl FnOnce(ReplyId) -> Event) -> Refusal {
+        match self.ask(event) {
+            Reply::Refused(refusal) => refusal,
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+
+    pub(crate) fn view(&self, job: JobId) -> JobView {
+        self.machine.job_view(job).unwrap()
+    }
+
+    pub(crate) fn state(&self, job: JobId) -> JobState {
+        self.view(job).status.state
+    }
+
+    pub(crate) fn counts(&self, job: JobId) -> Counts {
+        self.view(job).counts
+    }
+
+    /// What a worker holds and has not reported, by lease.
+    pub(crate) fn open(&self, name: &str) -> Vec<(LeaseId, Ranges)> {
+        let open = self.workers[name].open.iter();
+        open.map(|(lease, indices)| (*lease, indices.clone()))
+            .collect()
+    }
+
+    pub(crate) fn open_len(&self, name: &str) -> u64 {
+        self.workers[name].open.values().map(Ranges::len).sum()
+    }
+
+    /// A worker says something.
+    pub(crate) fn say(&mut self, name: &str, message: FromWorker) {
+        let session = self.workers[name].session.expect("a session");
+        self.turn([Event::Worker { session, message }]);
+    }
+
+    /// A report of what happened under one lease, each attempt of a given time.
+    pub(crate) fn report(
+        &mut self,
+        name: &str,
+        lease: LeaseId,
+        (succeeded, failed): (Ranges, Vec<FailedAttempt>),
+        each_us: u64,
+    ) {
+        let worker = self.workers.get_mut(name).unwrap();
+        let mut reported = succeeded.clone();
+        for attempt in &failed {
+            reported.insert(attempt.index);
+        }
+        let attempts = succeeded.len() + failed.len() as u64;
+        if let Some(open) = worker.open.get_mut(&lease) {
+            *open = open.minus(&reported);
+            if open.is_empty() {
+                worker.open.remove(&lease);
+            }
+        }
+        worker.reports += 1;
+        let report = Report {
+            number: worker.reports,
+            chunks: vec![ChunkReport {
+                begun: Begun {
+                    lease,
+                    count: u32::try_from(attempts).unwrap(),
+                },
+                succeeded,
+                columns: Bytes::from_static(b"columns"),
+                failed,
+                usage: Usage {
+                    duration_us: attempts * each_us,
+                    cpu_us: attempts,
+                    attempts,
+                },
+                handed_back: Ranges::new(),
+            }],
+        };
+        self.say(name, FromWorker::Report(report));
+    }
+
+    /// A worker reports all that it holds as succeeded.
+    pub(crate) fn report_all(&mut self, name: &str) {
+        for (lease, indices) in self.open(name) {
+            self.report(name, lease, (indices, Vec::new()), 1_000);
+        }
+    }
+
+    /// All workers work until nothing changes any more.
+    pub(crate) fn work_off(&mut self) {
+        let names: Vec<String> = self.workers.keys().cloned().collect();
+        loop {
+            let mut idle = true;
+            for name in &names {
+                if self.workers[name].session.is_some() {
+                    self.give_back(name);
+                    idle &= self.open(name).is_empty();
+                    self.report_all(name);
+                }
+            }
+            if idle {
+                return;
+            }
+        }
+    }
+
+    /// A worker answers what it was asked to give back, beginning nothing.
+    pub(crate) fn give_back(&mut self, name: &str) {
+        let worker = self.workers.get_mut(name).unwrap();
+        for (lease, keep) in std::mem::take(&mut worker.asked) {
+            let worker = self.workers.get_mut(name).unwrap();
+            let mut indices = Ranges::new();
+            if let Some(open) = worker.open.get_mut(&lease) {
+                indices = open.split_off(u64::from(keep));
+                if open.is_empty() {
+                    worker.open.remove(&lease);
+                }
+            }
+            let begun = Begun { lease, count: 0 };
+            self.say(name, FromWorker::TakenBack(TakenBack { begun, indices }));
+        }
+    }
+}
+
+/// A failed attempt.
+pub(crate) fn failed(index: Index, kind: FailureKind) -> FailedAttempt {
+    FailedAttempt {
+        index,
+        failure: Failure {
+            kind,
+            error_type: "ValueError".to_owned(),
+            message: "it did not work".to_owned(),
+            stderr: String::new(),
+        },
+        started_at_us: 0,
+        duration_us: 10,
+        cpu_us: None,
+        no_retry: false,
+    }
+}
