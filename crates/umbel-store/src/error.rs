@@ -137,7 +137,7 @@ impl Error {
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full {
                 dir: dir.to_owned(),
-                what: source.to_string(),
+                what: source.kind().to_string(),
             },
             _ => Self::Io {
                 doing,

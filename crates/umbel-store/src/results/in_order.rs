@@ -8,11 +8,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use umbel_core::change::Record;
 use umbel_core::id::{Index, JobId};
 use umbel_core::limit::RECORD_SPAN_MAX;
 use umbel_core::ranges::Ranges;
 
-use super::records::{Open, Records};
+use super::records::{Open, ROWS_BYTES_MAX, Records};
 use super::row::{ResultRow, Wanted};
 use super::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use crate::key::{At, Key, Kind, under};
@@ -217,18 +218,25 @@ impl InOrder {
 
     fn emit(&mut self, records: &[Arc<Open>], cells: &[Cell]) -> Result<OrderedPage, Error> {
         let mut rows = Vec::with_capacity(cells.len());
-        let mut bytes = 0;
+        let (mut bytes, mut read) = (0, 0);
         for cell in cells {
-            if bytes >= PAGE_BYTES_MAX {
+            // Where indices lie scattered over records, each row may need another one's outputs.
+            if bytes >= PAGE_BYTES_MAX || read >= ROWS_BYTES_MAX {
                 return Ok(self.ended(rows, Reached::Limit));
             }
             if matches!(cell, Cell::Open) && self.gaps == Gaps::StopAt {
                 return Ok(self.ended(rows, Reached::Gap));
             }
+            let unread = match cell {
+                Cell::Succeeded { record, .. } => records.get(*record as usize),
+                Cell::Open | Cell::Failed { .. } | Cell::Cancelled { .. } => None,
+            };
+            let unread = unread.filter(|open| open.rows_bytes() == 0);
             if let Some(row) = self.row(records, *cell)? {
                 bytes += row.bytes();
                 rows.push(row);
             }
+            read += unread.map_or(0, |open| open.rows_bytes());
             self.next += 1;
         }
         let reached = if self.next >= self.end {
@@ -264,7 +272,7 @@ impl InOrder {
 }
 
 /// The last index that a record concerns.
-fn last(record: &umbel_core::change::Record) -> Option<Index> {
+fn last(record: &Record) -> Option<Index> {
     let failed = record.failed.iter().map(|failed| failed.index).max();
     let waiting = record
         .waiting

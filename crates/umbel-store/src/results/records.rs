@@ -15,8 +15,8 @@ use crate::key::{At, Whole};
 use crate::store::scan;
 use crate::{Engine, Error};
 
-/// How many bytes of rows a reader keeps.
-const ROWS_BYTES_MAX: usize = 16 << 20;
+/// How many bytes of rows a reader keeps, and reads anew for one page.
+pub(super) const ROWS_BYTES_MAX: usize = 16 << 20;
 
 /// A record as it was read, and its rows once somebody wanted an output.
 #[derive(Debug)]
@@ -26,7 +26,15 @@ pub(super) struct Open {
     /// What it takes in memory without rows, roughly.
     pub(super) bytes: usize,
     place: disk::Columns,
-    rows: OnceLock<Vec<Row>>,
+    rows: OnceLock<Rows>,
+}
+
+/// The opened columns of a record.
+#[derive(Debug)]
+struct Rows {
+    rows: Vec<Row>,
+    /// What they take in memory, roughly.
+    bytes: usize,
 }
 
 impl Open {
@@ -103,7 +111,7 @@ impl Open {
     /// The rows of the columns, in the order of what was reported; read when they are first wanted.
     fn rows(&self, engine: &dyn Engine) -> Result<&[Row], Error> {
         if let Some(rows) = self.rows.get() {
-            return Ok(rows);
+            return Ok(&rows.rows);
         }
         let job = self.record.job;
         let damaged = |what: String| Error::Damaged {
@@ -126,15 +134,14 @@ impl Open {
         if rows.len() as u64 != reported {
             return Err(damaged(format!("{} for {reported} results", rows.len())));
         }
-        Ok(self.rows.get_or_init(|| rows))
+        let outputs: usize = rows.iter().map(|row| row.output.len()).sum();
+        let bytes = outputs + rows.len() * size_of::<Row>();
+        Ok(&self.rows.get_or_init(|| Rows { rows, bytes }).rows)
     }
 
-    /// What the rows take in memory, roughly.
-    fn rows_bytes(&self) -> usize {
-        let rows = self.rows.get().map_or(&[][..], Vec::as_slice);
-        rows.iter()
-            .map(|row| size_of::<Row>() + row.output.len())
-            .sum()
+    /// What the rows take in memory, roughly; 0 before they are read.
+    pub(super) fn rows_bytes(&self) -> usize {
+        self.rows.get().map_or(0, |rows| rows.bytes)
     }
 }
 

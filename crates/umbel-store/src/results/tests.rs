@@ -283,3 +283,35 @@ fn columns_that_lie_are_an_error_and_no_panic() {
     let error = store.result(job(1), 0).unwrap_err().to_string();
     assert!(error.contains("3 for 4 results"), "{error}");
 }
+
+#[test]
+fn scattered_results_are_read_within_a_bound_of_memory() {
+    let (opened, _engine) = open();
+    let (store, number) = (opened.store, opened.next_number);
+    // Forty records of a megabyte each; the first index of every one lies in the same page.
+    for turn in 0..40 {
+        let mut scattered = Ranges::one(turn..turn + 1);
+        scattered.push(2_000 + 100 * turn..2_100 + 100 * turn);
+        commit(
+            &store,
+            number + u64::from(turn),
+            record(1, scattered, 1 << 19),
+        );
+    }
+    let mut reader = store.in_order(job(1), 0..40, Wanted::ALL, Gaps::StopAt);
+    let mut rows = 0;
+    let mut longest = 0;
+    loop {
+        let page = reader.page(u64::MAX).unwrap();
+        rows += page.rows.len();
+        longest = longest.max(page.rows.len());
+        if page.reached == Reached::End {
+            break;
+        }
+    }
+    assert_eq!(rows, 40);
+    assert!(
+        longest <= 17,
+        "a page of {longest} rows had to open as many records"
+    );
+}

@@ -30,12 +30,12 @@ pub struct Changes {
     running: BTreeMap<JobId, Arc<str>>,
     /// One name for all jobs that run the same.
     names: BTreeSet<Arc<str>>,
-    stage: Stage,
+    phase: Phase,
 }
 
 /// How far the reading has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum Phase {
     /// Functions, jobs and statuses.
     Jobs,
     /// Everything else, of the jobs that run.
@@ -59,7 +59,7 @@ impl Changes {
             deleting,
             running: BTreeMap::new(),
             names: BTreeSet::new(),
-            stage: Stage::Jobs,
+            phase: Phase::Jobs,
         })
     }
 
@@ -69,8 +69,8 @@ impl Changes {
             if let Some(item) = self.leg.as_mut().and_then(Iterator::next) {
                 return Some(item);
             }
-            if self.legs.is_empty() && self.stage == Stage::Jobs {
-                self.stage = Stage::Running;
+            if self.legs.is_empty() && self.phase == Phase::Jobs {
+                self.phase = Phase::Running;
                 for kind in [Kind::Appended, Kind::Record] {
                     let legs = self.running.keys().map(|job| key::under(kind, *job));
                     self.legs.extend(legs);
@@ -143,7 +143,7 @@ impl Iterator for Changes {
                 Err(error) => {
                     self.leg = None;
                     self.legs.clear();
-                    self.stage = Stage::Running;
+                    self.phase = Phase::Running;
                     return Some(Err(error));
                 }
             }
