@@ -295,7 +295,7 @@ fn scattered_results_are_read_within_a_bound_of_memory() {
         commit(
             &store,
             number + u64::from(turn),
-            record(1, scattered, 1 << 19),
+            record(1, scattered, 10 << 10),
         );
     }
     let mut reader = store.in_order(job(1), 0..40, Wanted::ALL, Gaps::StopAt);
@@ -311,7 +311,7 @@ fn scattered_results_are_read_within_a_bound_of_memory() {
     }
     assert_eq!(rows, 40);
     assert!(
-        longest <= 17,
+        (2..=17).contains(&longest),
         "a page of {longest} rows had to open as many records"
     );
 }
