@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use umbel_core::limit::UNDURABLE_BYTES_MAX;
+
 use crate::lock::Lock;
 use crate::sync::{Disk, Syncer};
 use crate::{Error, directory, format, recover};
@@ -20,13 +22,13 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The defaults: 64 MiB of cache, 64 MiB undurable.
+    /// The defaults: 64 MiB of cache, and the system's bound of undurable bytes.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
             cache_bytes: 64 << 20,
-            undurable_bytes_max: 64 << 20,
+            undurable_bytes_max: UNDURABLE_BYTES_MAX,
         }
     }
 }
