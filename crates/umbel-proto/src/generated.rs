@@ -5,6 +5,7 @@
     missing_docs,
     unreachable_pub,
     clippy::all,
+    clippy::allow_attributes_without_reason,
     clippy::use_self,
     clippy::or_fun_call,
     clippy::too_many_lines,
@@ -20,6 +21,7 @@ pub mod v1 {
     missing_docs,
     unreachable_pub,
     clippy::all,
+    clippy::allow_attributes_without_reason,
     clippy::use_self,
     clippy::or_fun_call,
     reason = "generated code keeps the generator's style; its comments come from the proto"

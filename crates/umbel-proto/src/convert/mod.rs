@@ -1,1 +1,42 @@
-//! From the wire to core words and back.
+//! From the wire to core words and back, for both ends of every wire.
+//!
+//! Whatever comes in is parsed into core words or refused as [`Invalid`]: behind
+//! these doors counts, lengths, orders and names are within their limits.
+
+mod append;
+mod grant;
+mod id;
+mod invalid;
+mod name;
+mod outcome;
+mod policy;
+mod ranges;
+mod request;
+mod result;
+mod session_in;
+mod session_out;
+#[cfg(test)]
+mod testing;
+mod text;
+mod view;
+mod worker_in;
+mod worker_out;
+
+pub use append::{Append, StagedBlock, append, encode_blocks, too_many_inputs};
+pub use grant::{InputSlice, Inputs, cut};
+pub use id::{JobRef, job_id, job_ref};
+pub use invalid::Invalid;
+pub use outcome::failure;
+pub use policy::wire_policy;
+pub use request::{Request, invoke_target, request, wire_spec};
+pub use result::{Provenance, cancelled_result, failed_result, succeeded_result};
+pub use session_in::{Incoming, incoming};
+pub use session_out::{Outgoing, grant_message, outgoing};
+pub use view::{
+    cluster_status, index_range, invocation, invocation_of_result, job, job_state, timestamp,
+    wait_reason, worker,
+};
+pub use worker_in::{FromCoordinator, from_coordinator};
+pub use worker_out::{from_worker, hello};
+
+pub(crate) use text::head;

@@ -1,0 +1,221 @@
+//! Names and labels.
+
+use umbel_core::job::Target;
+use umbel_core::limit::{
+    LABEL_KEY_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX, NAME_BYTES_MAX, PROGRAM_BYTES_MAX,
+};
+use umbel_core::policy::Labels;
+
+use super::{Invalid, job_id};
+use crate::v1;
+
+/// Whether a function may be named so; no name looks like `function@alias` or
+/// `exec:PROGRAM`.
+pub(super) fn is_function_name(name: &str) -> bool {
+    name.len() <= NAME_BYTES_MAX
+        && name.starts_with(|first: char| first.is_ascii_alphabetic())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+}
+
+/// A job's or worker's name in people's words.
+pub(super) fn check_plain(field: &str, name: &str) -> Result<(), Invalid> {
+    if name.len() > NAME_BYTES_MAX {
+        let length = name.len();
+        return Err(Invalid::bad(
+            field,
+            format!("it has {length} bytes, the limit is {NAME_BYTES_MAX}"),
+        ));
+    }
+    if name.chars().any(char::is_control) {
+        return Err(Invalid::bad(field, "it holds control characters"));
+    }
+    Ok(())
+}
+
+/// A job's name must not be what names a job otherwise.
+pub(super) fn check_job_name(field: &str, name: &str) -> Result<(), Invalid> {
+    check_plain(field, name)?;
+    if name == "last" || job_id(name).is_some() {
+        return Err(Invalid::bad(
+            field,
+            format!("{name:?} already means a job by its id or the newest one; choose another"),
+        ));
+    }
+    Ok(())
+}
+
+pub(super) fn check_labels(field: &str, labels: &Labels) -> Result<(), Invalid> {
+    if labels.len() > LABELS_MAX {
+        let count = labels.len();
+        return Err(Invalid::bad(
+            field,
+            format!("there are {count} labels, the limit is {LABELS_MAX}"),
+        ));
+    }
+    for (key, value) in labels {
+        for (what, text, limit) in [
+            ("key", key, LABEL_KEY_BYTES_MAX),
+            ("value", value, LABEL_VALUE_BYTES_MAX),
+        ] {
+            if text.len() > limit {
+                let (shown, length) = (super::head(key, LABEL_KEY_BYTES_MAX), text.len());
+                return Err(Invalid::bad(
+                    field,
+                    format!(
+                        "the {what} of label {shown:?} has {length} bytes, the limit is {limit}"
+                    ),
+                ));
+            }
+            if text.chars().any(char::is_control) {
+                return Err(Invalid::bad(
+                    field,
+                    format!("the {what} of label {key:?} holds control characters"),
+                ));
+            }
+        }
+        if key.is_empty() {
+            return Err(Invalid::bad(field, "a label's key is empty"));
+        }
+    }
+    Ok(())
+}
+
+/// What runs: a function's name or a program. `prefix` leads to the two fields.
+pub(super) fn target(
+    prefix: &str,
+    function: String,
+    program: Option<v1::Program>,
+) -> Result<Target, Invalid> {
+    let field = format!("{prefix}target");
+    match program {
+        Some(_) if !function.is_empty() => Err(Invalid::bad(
+            field,
+            "there is a target and a program; give one of them",
+        )),
+        Some(program) => check_program(&format!("{prefix}program"), program.argv),
+        None if is_function_name(&function) => Ok(Target::Function(function)),
+        None => Err(bad_function(field, &function)),
+    }
+}
+
+fn bad_function(field: String, name: &str) -> Invalid {
+    let shown = super::head(name, NAME_BYTES_MAX);
+    if name.is_empty() {
+        return Invalid::bad(field, "name a function, or give a program");
+    }
+    if let Some((function, _)) = shown.split_once('@') {
+        return Invalid::bad(
+            field,
+            format!(
+                "functions that workers bring have no versions or aliases; {shown:?} should be {function:?}"
+            ),
+        );
+    }
+    Invalid::bad(
+        field,
+        format!(
+            "{shown:?} cannot name a function: at most {NAME_BYTES_MAX} letters, digits, `.`, `_` and `-`, a letter first"
+        ),
+    )
+}
+
+fn check_program(field: &str, argv: Vec<String>) -> Result<Target, Invalid> {
+    if argv.first().is_none_or(String::is_empty) {
+        return Err(Invalid::bad(field, "it names no program"));
+    }
+    // One byte for the end of each argument, as the operating system counts.
+    let length: usize = argv.iter().map(|argument| argument.len() + 1).sum();
+    if length > PROGRAM_BYTES_MAX {
+        return Err(Invalid::bad(
+            field,
+            format!("program and arguments have {length} bytes, the limit is {PROGRAM_BYTES_MAX}"),
+        ));
+    }
+    if argv.iter().any(|argument| argument.contains('\0')) {
+        return Err(Invalid::bad(
+            field,
+            "an argument holds a NUL byte, which no program can take",
+        ));
+    }
+    Ok(Target::Program(argv))
+}
+
+/// The two fields of the wire for what runs.
+pub(super) fn wire_target(target: Target) -> (String, Option<v1::Program>) {
+    match target {
+        Target::Function(name) => (name, None),
+        Target::Program(argv) => (String::new(), Some(v1::Program { argv })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn function(name: &str) -> Result<Target, Invalid> {
+        target("spec.", name.to_owned(), None)
+    }
+
+    #[test]
+    fn a_target_is_a_function_or_a_program() {
+        assert!(function("umbel.echo").is_ok());
+        for bad in ["", "7up", "a b", "exec:sh", &"x".repeat(256)] {
+            assert_eq!(function(bad).unwrap_err().field, "spec.target", "{bad:?}");
+        }
+        let both = target(
+            "",
+            "f".into(),
+            Some(v1::Program {
+                argv: vec!["sh".into()],
+            }),
+        );
+        assert!(both.unwrap_err().message.contains("give one of them"));
+    }
+
+    #[test]
+    fn a_version_is_refused_with_the_name_that_would_do() {
+        let error = function("resize@live").unwrap_err();
+        assert!(
+            error
+                .message
+                .ends_with("\"resize@live\" should be \"resize\"")
+        );
+    }
+
+    #[test]
+    fn a_program_is_bounded() {
+        for argv in [
+            vec![],
+            vec![String::new()],
+            vec!["x".repeat(PROGRAM_BYTES_MAX)],
+        ] {
+            let error = target("", String::new(), Some(v1::Program { argv })).unwrap_err();
+            assert_eq!(error.field, "program");
+        }
+    }
+
+    #[test]
+    fn labels_are_bounded_and_the_bad_one_is_named() {
+        let one = |key: &str, value: &str| Labels::from([(key.to_owned(), value.to_owned())]);
+        assert!(check_labels("labels", &one(&"k".repeat(63), &"v".repeat(255))).is_ok());
+        assert!(check_labels("labels", &one(&"k".repeat(64), "")).is_err());
+        assert!(check_labels("labels", &one("", "v")).is_err());
+        let error = check_labels("labels", &one("zone", &"v".repeat(256))).unwrap_err();
+        assert_eq!(
+            error.message,
+            "labels: the value of label \"zone\" has 256 bytes, the limit is 255"
+        );
+        let many = (0..33).map(|i| (format!("k{i}"), String::new())).collect();
+        assert!(check_labels("labels", &many).is_err());
+    }
+
+    #[test]
+    fn a_job_cannot_be_named_like_another_way_to_name_a_job() {
+        assert!(check_job_name("name", "nightly").is_ok());
+        assert!(check_job_name("name", "last").is_err());
+        assert!(check_job_name("name", "0192abcd-ef01-7234-89ab-000102030405").is_err());
+        assert!(check_job_name("name", "a\nb").is_err());
+    }
+}

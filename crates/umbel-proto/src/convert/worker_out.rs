@@ -1,0 +1,94 @@
+//! What a worker says, on its way to the wire.
+
+use umbel_core::message::{ChunkReport, FromWorker, Hello, InvokeDone, Offer, Report};
+
+use super::id::{wire_bytes, wire_lease};
+use super::outcome::{failure, wire_failed};
+use super::ranges::wire_ranges;
+use crate::v1;
+use crate::v1::connect_request::Message;
+
+/// The worker introduces itself.
+#[must_use]
+pub fn hello(hello: Hello) -> v1::ConnectRequest {
+    let offers = hello.offers.into_iter().map(|offer: Offer| v1::Offer {
+        lease: Some(wire_lease(offer.lease)),
+        job_id: wire_bytes(offer.job.0),
+        indices: wire_ranges(&offer.indices),
+    });
+    envelope(Message::Hello(v1::Hello {
+        protocol: hello.protocol,
+        worker_id: wire_bytes(hello.worker.0),
+        name: hello.name,
+        slots: hello.slots,
+        labels: hello.labels,
+        functions: hello.functions,
+        runs_programs: hello.runs_programs,
+        version: hello.version,
+        offers: offers.collect(),
+    }))
+}
+
+/// The worker says something.
+#[must_use]
+pub fn from_worker(message: FromWorker) -> v1::ConnectRequest {
+    envelope(match message {
+        FromWorker::Heartbeat(begun) => Message::Heartbeat(v1::Heartbeat {
+            begun: begun
+                .into_iter()
+                .map(|begun| v1::Begun {
+                    lease: Some(wire_lease(begun.lease)),
+                    count: begun.count.into(),
+                })
+                .collect(),
+        }),
+        FromWorker::Report(report) => Message::Report(wire_report(report)),
+        FromWorker::TakenBack(taken) => Message::TakenBack(v1::TakenBack {
+            lease: Some(wire_lease(taken.begun.lease)),
+            indices: wire_ranges(&taken.indices),
+            begun: taken.begun.count.into(),
+        }),
+        FromWorker::Leaving => Message::Leaving(v1::Leaving {}),
+        FromWorker::InvokeDone(done) => Message::InvokeDone(wire_done(done)),
+    })
+}
+
+fn envelope(message: Message) -> v1::ConnectRequest {
+    v1::ConnectRequest {
+        message: Some(message),
+    }
+}
+
+fn wire_report(report: Report) -> v1::Report {
+    let chunks = report.chunks.into_iter();
+    v1::Report {
+        number: report.number,
+        chunks: chunks.map(wire_chunk).collect(),
+    }
+}
+
+fn wire_chunk(chunk: ChunkReport) -> v1::ChunkReport {
+    v1::ChunkReport {
+        lease: Some(wire_lease(chunk.begun.lease)),
+        begun: chunk.begun.count.into(),
+        succeeded: wire_ranges(&chunk.succeeded),
+        columns: chunk.columns,
+        failed: chunk.failed.into_iter().map(wire_failed).collect(),
+        duration_us: chunk.usage.duration_us,
+        cpu_us: chunk.usage.cpu_us,
+        handed_back: wire_ranges(&chunk.handed_back),
+    }
+}
+
+fn wire_done(done: InvokeDone) -> v1::InvokeDone {
+    let outcome = match done.outcome {
+        Ok(output) => v1::invoke_done::Outcome::Output(output),
+        Err(reason) => v1::invoke_done::Outcome::Failure(failure(reason)),
+    };
+    v1::InvokeDone {
+        id: done.id.0,
+        outcome: Some(outcome),
+        duration_us: done.duration_us,
+        cpu_us: done.cpu_us,
+    }
+}

@@ -1,0 +1,200 @@
+//! Every reason to refuse, in one table.
+
+use tonic::Code;
+
+macro_rules! reasons {
+    ($($variant:ident $name:literal $code:ident [$($key:literal),*] $meaning:literal $way_out:literal;)*) => {
+        /// Why something was refused; scripts and clients decide by it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Reason {
+            $(#[doc = $meaning] $variant,)*
+        }
+
+        impl Reason {
+            /// All of them, in the order of `proto/ERRORS.md`.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// As it stands in `ErrorInfo.reason`.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// The gRPC code of its status.
+            #[must_use]
+            pub fn code(self) -> Code {
+                match self { $(Self::$variant => Code::$code,)* }
+            }
+
+            /// The keys of its metadata.
+            #[must_use]
+            pub fn keys(self) -> &'static [&'static str] {
+                match self { $(Self::$variant => &[$($key),*],)* }
+            }
+
+            /// What it means.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => $meaning,)* }
+            }
+
+            /// What to do about it.
+            #[must_use]
+            pub fn way_out(self) -> &'static str {
+                match self { $(Self::$variant => $way_out,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    BadRequest "BAD_REQUEST" InvalidArgument ["field", "problem"]
+        "A field is missing or outside its limits."
+        "The message and `BadRequest` name the field and the limit.";
+    UnknownFunction "UNKNOWN_FUNCTION" NotFound ["function", "nearest"]
+        "No worker ever announced a function of this name."
+        "Use one of the nearest names, or start a worker that has it.";
+    UnknownJob "UNKNOWN_JOB" NotFound ["job"]
+        "There is no such job, or it was deleted."
+        "`umbel job list` shows those there are.";
+    UnknownInvocation "UNKNOWN_INVOCATION" NotFound ["job", "index", "total"]
+        "The job has no input of this index."
+        "Indices run from 0 to one less than the total.";
+    UnknownWorker "UNKNOWN_WORKER" NotFound ["worker"]
+        "No worker of this name is connected."
+        "`umbel worker list` shows those there are.";
+    InputTooLarge "INPUT_TOO_LARGE" InvalidArgument ["index", "bytes", "limit"]
+        "An input is over the limit."
+        "Store large data elsewhere and send its address as the input.";
+    TooManyInputs "TOO_MANY_INPUTS" InvalidArgument ["count", "limit"]
+        "There are more inputs than a job, or a `CreateJob`, may have."
+        "Append inputs instead of sending them inline; split the job.";
+    BlockBroken "BLOCK_BROKEN" InvalidArgument ["first_index", "problem"]
+        "An appended block is not as `proto/BLOCK.md` says."
+        "Encode it again, or send plain inputs.";
+    MessageTooLarge "MESSAGE_TOO_LARGE" OutOfRange ["bytes", "limit"]
+        "A message is over the limit of both sides."
+        "Send fewer inputs in one message.";
+    BadPageToken "BAD_PAGE_TOKEN" InvalidArgument ["field"]
+        "A page token or result token was not made by this coordinator for this list."
+        "Begin again without a token.";
+    RequestIdReused "REQUEST_ID_REUSED" AlreadyExists ["request_id", "job"]
+        "The request id belongs to a job with other content."
+        "Use a new request id for a new job.";
+    TooManyJobs "TOO_MANY_JOBS" ResourceExhausted ["limit"]
+        "As many jobs are kept as there may be."
+        "Delete ended jobs.";
+    AppendGap "APPEND_GAP" FailedPrecondition ["job", "next_index", "first_index"]
+        "Appended inputs leave a gap, or straddle what is durable."
+        "Go on from `next_index`.";
+    AppendSuperseded "APPEND_SUPERSEDED" Aborted ["job"]
+        "A newer upload of the job was opened."
+        "Let one client append to a job at a time.";
+    JobSealed "JOB_SEALED" FailedPrecondition ["job", "total"]
+        "The job has all its inputs and takes no others."
+        "Submit another job.";
+    SealMismatch "SEAL_MISMATCH" FailedPrecondition ["job", "next_index", "total"]
+        "The total named is not the number of inputs that are there."
+        "Append the rest, then seal.";
+    JobFinished "JOB_FINISHED" FailedPrecondition ["job", "state"]
+        "The job has ended."
+        "Submit another job.";
+    JobRunning "JOB_RUNNING" FailedPrecondition ["job"]
+        "The job has not ended."
+        "Cancel it first, or wait for its end.";
+    NoSlot "NO_SLOT" ResourceExhausted ["target", "timeout_ms"]
+        "No slot for an invoke became free in time, or too many invokes wait."
+        "Start more workers, allow more time, or submit a job.";
+    InvokeLost "INVOKE_LOST" Aborted ["worker"]
+        "The worker was lost while it ran an invoke, which may have run in part."
+        "Invoke again if running twice does no harm.";
+    WorkerNameTaken "WORKER_NAME_TAKEN" AlreadyExists ["worker"]
+        "A live worker bears the name."
+        "Choose another name, or stop that worker.";
+    TooManyWorkers "TOO_MANY_WORKERS" ResourceExhausted ["limit"]
+        "As many workers are connected as there may be."
+        "Give each worker more slots instead of starting more.";
+    SessionSuperseded "SESSION_SUPERSEDED" Aborted ["worker"]
+        "A newer session of the same worker process took over."
+        "Nothing: the newer session goes on.";
+    SessionSilent "SESSION_SILENT" DeadlineExceeded ["silent_ms"]
+        "A worker gave no sign of life."
+        "The worker connects again by itself; look at its host and network.";
+    ProtocolMismatch "PROTOCOL_MISMATCH" FailedPrecondition ["theirs", "ours"]
+        "Worker and coordinator speak different versions of the protocol."
+        "Run the same version of umbel on both.";
+    ProtocolBroken "PROTOCOL_BROKEN" InvalidArgument ["problem"]
+        "A session said something that it may not say."
+        "Run the same version of umbel on both; else it is a bug worth a report.";
+    StoreFull "STORE_FULL" ResourceExhausted ["data_dir"]
+        "The disk of the coordinator is full."
+        "Make room on it, or delete ended jobs.";
+    StoreUnavailable "STORE_UNAVAILABLE" Unavailable ["problem"]
+        "The store failed; nothing that was not acknowledged is promised."
+        "Try again; the coordinator's log says what failed.";
+    ShuttingDown "SHUTTING_DOWN" Unavailable []
+        "The coordinator is leaving."
+        "Try again once it is back.";
+}
+
+impl Reason {
+    /// The reason that bears a name.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|reason| reason.as_str() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fmt::Write;
+
+    use super::*;
+
+    fn document() -> String {
+        let mut text = String::from(
+            "# Errors\n\n\
+             Every refusal is a `google.rpc.Status` with one `ErrorInfo`: its `reason` is one of these, its `domain` is `umbel`,\n\
+             and its `metadata` holds whatever varies in the message. A bad field is named in a `BadRequest` besides.\n\
+             Decide by the reason: messages are for people and may change.\n\n\
+             | reason | gRPC code | metadata | meaning | way out |\n|---|---|---|---|---|\n",
+        );
+        for reason in Reason::ALL {
+            let keys: Vec<String> = reason.keys().iter().map(|key| format!("`{key}`")).collect();
+            writeln!(
+                text,
+                "| `{}` | `{:?}` | {} | {} | {} |",
+                reason.as_str(),
+                reason.code(),
+                keys.join(", "),
+                reason.meaning(),
+                reason.way_out(),
+            )
+            .unwrap();
+        }
+        text
+    }
+
+    #[test]
+    fn the_document_beside_the_proto_is_this_table() {
+        let expected = document();
+        let found = include_str!("../../../../proto/ERRORS.md");
+        assert!(
+            found == expected,
+            "proto/ERRORS.md should read:\n{expected}"
+        );
+    }
+
+    #[test]
+    fn names_are_unique_and_found() {
+        let names: BTreeSet<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+        assert_eq!(names.len(), Reason::ALL.len());
+        for &reason in Reason::ALL {
+            assert_eq!(Reason::of_name(reason.as_str()), Some(reason));
+        }
+    }
+}
