@@ -81,7 +81,7 @@ pub(crate) enum OutputForm {
 }
 
 /// What every command is told besides its own arguments.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Global {
     /// The coordinator's URL: the flag, the environment, or the default.
     pub(crate) coordinator: String,

@@ -1,5 +1,7 @@
 //! Counts results against what they should be, each index once.
 
+use crate::output::count;
+
 /// What was seen of a job's results so far.
 #[derive(Debug)]
 pub(crate) struct Tally {
@@ -38,7 +40,7 @@ impl Tally {
             (Some(seen), Some(wrong)) => {
                 *seen = true;
                 self.first_wrong
-                    .get_or_insert(format!("index {index}: {wrong}"));
+                    .get_or_insert_with(|| format!("index {index}: {wrong}"));
             }
         }
     }
@@ -50,22 +52,9 @@ impl Tally {
 
     /// `100,000 of 100,000 right, 0 twice`.
     pub(crate) fn sentence(&self) -> String {
-        let (right, total) = (grouped(self.right), grouped(self.seen.len() as u64));
-        format!("{right} of {total} right, {} twice", grouped(self.twice))
+        let (right, total) = (count(self.right), count(self.seen.len() as u64));
+        format!("{right} of {total} right, {} twice", count(self.twice))
     }
-}
-
-/// A number with its digits in groups of three.
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]
@@ -101,11 +90,5 @@ mod tests {
         assert!(tally.is_perfect());
         tally.record(1, None);
         assert!(!tally.is_perfect());
-    }
-
-    #[test]
-    fn digits_stand_in_groups_of_three() {
-        let texts = [0, 999, 1_000, 100_000, 1_234_567].map(grouped);
-        assert_eq!(texts, ["0", "999", "1,000", "100,000", "1,234,567"]);
     }
 }

@@ -1,6 +1,6 @@
 //! `umbel coordinator start`.
 
-use umbel_coordinator::{Coordinator, Running};
+use umbel_coordinator::{Coordinator, Error, Running};
 
 use crate::cli::Global;
 use crate::config::{self, CoordinatorFlags};
@@ -29,16 +29,42 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
     signal::die_with(args.die_with)?;
     let mut signals = Signals::listen()?;
-    let running = start(args.flags, global).await?;
+    let mut running = start(args.flags, global).await?;
     output::line(&ready_line(&running))?;
-    serve(running, &mut signals).await
+    tokio::select! {
+        () = signals.next() => {}
+        // It has ended by itself: nothing is left to drain.
+        error = running.wait() => return Err(exit(&error)),
+    }
+    signals
+        .unless_again(running.drain())
+        .await?
+        .map_err(|error| exit(&error))
 }
 
 /// Reads the configuration, starts the log and the coordinator.
 pub(super) async fn start(flags: CoordinatorFlags, global: &Global) -> Result<Running, Exit> {
     let config = config::Coordinator::read(flags, global)?;
     log::start(&config.log, Some(config.log_format))?;
-    let settings = config.settings()?;
-    tracing::info!(data = %settings.data_dir.display(), "coordinator starts");
-    Ok(Coordinator::start(settings).await?)
+    Coordinator::start(config.settings()?)
+        .await
+        .map_err(|error| exit(&error))
+}
+
+/// Where clients and workers find it.
+pub(super) fn url(running: &Running) -> String {
+    format!("http://{}", running.addr())
+}
+
+/// What is printed once it serves.
+pub(super) fn ready_line(running: &Running) -> String {
+    format!("umbel ready on {}", url(running))
+}
+
+/// How the process ends for an error of the coordinator.
+pub(super) fn exit(error: &Error) -> Exit {
+    match error {
+        Error::NotLoopback { .. } => Exit::usage(error.to_string()),
+        _ => Exit::internal(error.to_string()),
+    }
 }

@@ -12,6 +12,6 @@ pub(crate) mod map;
 mod policy;
 mod submission;
 pub(crate) mod up;
-mod words;
+pub(crate) mod words;
 pub(crate) mod worker_list;
 pub(crate) mod worker_start;

@@ -58,7 +58,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
     signal::die_with(args.die_with)?;
     let mut signals = Signals::listen()?;
-    let running = coordinator::start(args.flags.clone(), global).await?;
+    let mut running = coordinator::start(args.flags.clone(), global).await?;
     let command = worker_command(&args, &coordinator::url(&running), global);
     let started = tokio::select! {
         started = start_workers(args.workers, &command) => started,
@@ -67,12 +67,12 @@ pub(crate) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
     let mut workers = match started {
         Ok(workers) => workers,
         Err(error) => {
-            coordinator::drain(running).await?;
+            drain(running, Vec::new()).await?;
             return Err(error);
         }
     };
     output::line(&coordinator::ready_line(&running))?;
-    supervise(&running, &mut workers, &command, &mut signals).await?;
+    supervise(&mut running, &mut workers, &command, &mut signals).await?;
     signals.unless_again(drain(running, workers)).await?
 }
 
@@ -125,7 +125,7 @@ async fn start_workers(count: u32, command: &[String]) -> Result<Vec<Process>, E
 /// Starts crashed workers again, until a signal. Gives the error that ended the coordinator, if
 /// one does.
 async fn supervise(
-    running: &Running,
+    running: &mut Running,
     workers: &mut [Process],
     command: &[String],
     signals: &mut Signals,
@@ -134,7 +134,7 @@ async fn supervise(
     loop {
         let (place, ended) = tokio::select! {
             () = signals.next() => return Ok(()),
-            ended = coordinator::ended(running) => return ended,
+            error = running.wait() => return Err(coordinator::exit(&error)),
             ended = first_ended(workers, &is_here) => ended,
         };
         let number = place + 1;
@@ -181,5 +181,8 @@ async fn drain(running: Running, mut workers: Vec<Process>) -> Result<(), Exit> 
             tracing::warn!("cannot wait for a worker: {error}");
         }
     }
-    coordinator::drain(running).await
+    running
+        .drain()
+        .await
+        .map_err(|error| coordinator::exit(&error))
 }

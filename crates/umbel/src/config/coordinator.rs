@@ -189,6 +189,8 @@ impl Coordinator {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
 
     const FILE: &str = include_str!("../../../../config/coordinator.toml");
@@ -196,6 +198,39 @@ mod tests {
     #[test]
     fn the_file_in_the_repository_shows_every_option_at_its_default() {
         file::assert_shows_defaults::<Coordinator>(FILE);
+    }
+
+    #[derive(clap::Parser)]
+    struct CommandLine {
+        #[command(flatten)]
+        flags: CoordinatorFlags,
+    }
+
+    #[test]
+    fn flags_overrule_the_file_and_the_file_the_defaults() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("coordinator.toml");
+        let text = "data = \"/from-file\"\nheartbeat_ms = 2000\nlog = \"debug\"\n";
+        std::fs::write(&path, text).expect("a file");
+        let line = ["umbel", "--heartbeat-ms", "3000", "--insecure", "--config"];
+        let line = line
+            .into_iter()
+            .map(Into::into)
+            .chain([path.into_os_string()]);
+        let flags = CommandLine::parse_from(line).flags;
+        let global = Global {
+            log: Some("warn".to_owned()),
+            ..Global::default()
+        };
+        let config = Coordinator::read(flags, &global).expect("all of it is right");
+        let expected = Coordinator {
+            data: "/from-file".into(),
+            heartbeat_ms: 3_000,
+            insecure: true,
+            log: "warn".to_owned(),
+            ..Coordinator::default()
+        };
+        assert_eq!(config, expected);
     }
 
     #[test]

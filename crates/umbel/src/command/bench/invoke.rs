@@ -8,9 +8,8 @@ use umbel_client::{Client, v1};
 use crate::cli::{Global, OutputForm};
 use crate::exit::Exit;
 use crate::local::LocalCluster;
-use crate::output;
+use crate::output::{self, count};
 use crate::signal::Signals;
-use crate::tally::grouped;
 
 const FUNCTION: &str = "umbel.increment";
 /// Invocations before anything is measured.
@@ -69,7 +68,7 @@ pub(super) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
     } = report;
     output::line(&format!(
         "invocations  {}, one after another",
-        grouped(invocations.into())
+        count(invocations.into())
     ))?;
     output::line(&format!(
         "latency      p50 {p50_us} µs, p90 {p90_us} µs, p99 {p99_us} µs, max {max_us} µs"

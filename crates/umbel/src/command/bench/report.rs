@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::tally::grouped;
+use crate::output::{count, size};
 
 /// The figures of one run. `Option`s are absent where the kernel did not tell.
 #[derive(Clone, Debug, Serialize)]
@@ -70,16 +70,15 @@ impl Cpu {
 impl Report {
     /// The figures as lines for people.
     pub(super) fn lines(&self) -> Vec<String> {
-        let memory = self.coordinator_memory_peak_bytes.map_or_else(
-            || "not known".to_owned(),
-            |bytes| format!("{:.0} MiB", bytes as f64 / f64::from(1 << 20)),
-        );
+        let memory = self
+            .coordinator_memory_peak_bytes
+            .map_or_else(|| "not known".to_owned(), size);
         let rows = [
             (
                 "invocations",
                 format!(
                     "{} in {}",
-                    grouped(self.invocations),
+                    count(self.invocations),
                     plural(self.jobs, "job")
                 ),
             ),
@@ -94,7 +93,7 @@ impl Report {
             ),
             (
                 "invocations/s",
-                grouped(self.invocations_per_second.round() as u64),
+                count(self.invocations_per_second.round() as u64),
             ),
             (
                 "CPU s/million",
@@ -115,10 +114,10 @@ impl Report {
                 "results",
                 format!(
                     "{} of {} right, {} twice, {} attempts repeated",
-                    grouped(self.right),
-                    grouped(self.invocations),
-                    grouped(self.twice),
-                    grouped(self.attempts_repeated)
+                    count(self.right),
+                    count(self.invocations),
+                    count(self.twice),
+                    count(self.attempts_repeated)
                 ),
             ),
         ];
@@ -128,9 +127,9 @@ impl Report {
     }
 }
 
-fn plural(count: u32, word: &str) -> String {
-    let ending = if count == 1 { "" } else { "s" };
-    format!("{} {word}{ending}", grouped(count.into()))
+fn plural(number: u32, word: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{} {word}{ending}", count(number.into()))
 }
 
 #[cfg(test)]

@@ -14,9 +14,9 @@ use crate::cli::Global;
 use crate::exit::Exit;
 use crate::fan_out::Ended;
 use crate::local::LocalCluster;
+use crate::output::count;
 use crate::process::Process;
 use crate::signal::Signals;
-use crate::tally::grouped;
 
 use self::story::Story;
 pub(crate) use self::worker::run as run_worker;
@@ -87,10 +87,10 @@ async fn play(cluster: &mut LocalCluster, args: &Args, story: &Story) -> Result<
         cluster.directory().display()
     ))?;
     let client = Client::connect(&cluster.url)?;
-    let numbers = grouped(u64::from(primes::WINDOWS) * u64::from(primes::WIDTH));
+    let numbers = count(u64::from(primes::WINDOWS) * u64::from(primes::WIDTH));
     story.say(&format!(
         "how many primes are there below {numbers}? {} invocations count {} numbers each",
-        grouped(primes::WINDOWS.into()),
+        count(primes::WINDOWS.into()),
         primes::WIDTH
     ))?;
 
@@ -98,7 +98,10 @@ async fn play(cluster: &mut LocalCluster, args: &Args, story: &Story) -> Result<
     let (done, watched) = watch::channel(0);
     let counted = check::primes(&client, done);
     let lost = lose_a_worker(cluster, &worker, watched.clone(), story);
-    let shown = async { Ok(story.progress(watched).await) };
+    let shown = async {
+        story.progress(watched).await;
+        Ok(())
+    };
     let (primes, (), ()) = tokio::try_join!(counted, lost, shown)?;
     let seconds = begun.elapsed().as_secs_f64();
     story.end_progress();
@@ -132,7 +135,7 @@ async fn lose_a_worker(
     victim.kill().await;
     story.say(&format!(
         "{} are done: kill -9 {process}, that was worker-2",
-        grouped(at)
+        count(at)
     ))?;
     cluster.add_worker(worker).await?;
     let process = cluster
@@ -152,14 +155,14 @@ fn tell(story: &Story, primes: &Ended, squares: &Ended, seconds: f64) -> Result<
     let rate = total as f64 / seconds;
     story.say(&format!(
         "{} invocations a second, {seconds:.1} s in all; then a program for each of {} inputs: {}",
-        grouped(rate.round() as u64),
+        count(rate.round() as u64),
         check::PROGRAMS,
         squares.tally.sentence()
     ))?;
     let sentence = format!(
         "{}, {} attempts lost and run again",
         primes.tally.sentence(),
-        grouped(lost)
+        count(lost)
     );
     story.print(&sentence)?;
     story.document(&serde_json::json!({

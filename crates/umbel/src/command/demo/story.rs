@@ -1,7 +1,7 @@
 //! What the demo tells: lines for people on stdout, or one JSON document and the lines on stderr.
 //! How far the job is goes to stderr: a bar on a terminal, else a line a second.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -10,8 +10,7 @@ use tokio::sync::watch;
 
 use crate::cli::OutputForm;
 use crate::exit::Exit;
-use crate::output;
-use crate::tally::grouped;
+use crate::output::{self, count};
 
 const BAR: &str = "         {bar:40} {human_pos} of {human_len}, {per_sec:.0}";
 const BAR_EVERY: Duration = Duration::from_millis(100);
@@ -53,8 +52,7 @@ impl Story {
         self.bar.suspend(|| match self.form {
             OutputForm::Table => output::line(line),
             OutputForm::Json => {
-                // Nobody is left to tell when stderr is closed.
-                drop(writeln!(io::stderr(), "{line}"));
+                output::remark(line);
                 Ok(())
             }
         })
@@ -81,13 +79,10 @@ impl Story {
             }
             let done = *done.borrow();
             if is_quiet {
-                let total = grouped(self.bar.length().unwrap_or_default());
+                let total = count(self.bar.length().unwrap_or_default());
                 let seconds = self.begun.elapsed().as_secs_f64();
-                drop(writeln!(
-                    io::stderr(),
-                    "{seconds:>6.1} s  {} of {total}",
-                    grouped(done)
-                ));
+                let done = count(done);
+                output::remark(&format!("{seconds:>6.1} s  {done} of {total}"));
             } else {
                 self.bar.set_position(done);
             }
