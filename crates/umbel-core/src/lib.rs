@@ -16,6 +16,7 @@ pub mod machine;
 mod tables;
 mod turn;
 mod words;
+pub mod worker;
 
 pub use words::{
     change, command, event, history, id, index_set, job, limit, message, outcome, policy, ranges,

@@ -1,0 +1,101 @@
+//! What the coordinator says within a session.
+
+use std::sync::Arc;
+
+use super::slots::Waiting;
+use super::{Slot, Worker};
+use crate::id::{InvokeId, LeaseId};
+use crate::job::Target;
+use crate::message::{Begun, FromWorker, GrantHead, InvokeDone, TakenBack};
+use crate::outcome::{Failure, FailureKind};
+
+impl<I: Clone, C> Worker<I, C> {
+    /// A chunk is granted: it joins the line. A worker that leaves hands it back.
+    pub fn grant(&mut self, head: GrantHead, inputs: I) {
+        let _ = self.line.push(head, inputs);
+        if self.draining {
+            self.line.hand_back();
+        }
+    }
+
+    /// Reports up to a number are durable.
+    pub fn acknowledged(&mut self, number: u64) {
+        for (key, count) in self.outcomes.acknowledged(number) {
+            self.line.settle(key, count);
+        }
+    }
+
+    /// What has not begun of a lease is asked for, but for the first `keep`. There
+    /// is always an answer, so that nobody waits for one.
+    pub fn take_back(&mut self, lease: LeaseId, keep: u32) {
+        let key = self.line.by_lease(lease);
+        let taken = key.and_then(|key| self.line.take_back(key, u64::from(keep)));
+        let (begun, indices) = taken.unwrap_or_else(|| {
+            let count = 0;
+            (Begun { lease, count }, crate::ranges::Ranges::new())
+        });
+        let taken_back = TakenBack { begun, indices };
+        self.messages.push_back(FromWorker::TakenBack(taken_back));
+    }
+
+    /// Leases have ended; tells which slots are to be stopped.
+    #[must_use]
+    pub fn revoke(&mut self, leases: &[LeaseId]) -> Vec<Slot> {
+        let mut stopped = Vec::new();
+        for &lease in leases {
+            if let Some(key) = self.line.by_lease(lease) {
+                stopped.extend(self.drop_chunk(key));
+            }
+        }
+        stopped
+    }
+
+    /// One invocation is to be run ahead of everything that waits.
+    pub fn invoke(&mut self, id: InvokeId, target: Target, timeout_ms: u64, inputs: I) {
+        if self.draining {
+            self.messages.push_back(refused(id));
+            return;
+        }
+        self.slots.push_invoke(Waiting {
+            id,
+            target: Arc::new(target),
+            timeout_ms,
+            inputs,
+        });
+    }
+
+    /// Nobody waits for an invoke any more; tells which slot is to be stopped.
+    #[must_use]
+    pub fn invoke_cancelled(&mut self, id: InvokeId) -> Option<Slot> {
+        self.slots.drop_invoke(id)
+    }
+
+    /// Takes nothing new from now on, and hands back what has not begun.
+    pub fn drain(&mut self) {
+        if self.draining {
+            return;
+        }
+        self.draining = true;
+        self.line.hand_back();
+        while let Some(invoke) = self.slots.pop_invoke() {
+            self.messages.push_back(refused(invoke.id));
+        }
+        if self.connected {
+            self.messages.push_back(FromWorker::Leaving);
+        }
+    }
+}
+
+fn refused(id: InvokeId) -> FromWorker {
+    FromWorker::InvokeDone(InvokeDone {
+        id,
+        outcome: Err(Failure {
+            kind: FailureKind::Rejected,
+            error_type: "WorkerLeaving".to_owned(),
+            message: "the worker leaves and takes nothing new; invoke again".to_owned(),
+            stderr: String::new(),
+        }),
+        duration_us: 0,
+        cpu_us: None,
+    })
+}
