@@ -1,1 +1,24 @@
-//! The coordinator: gRPC services, the engine thread, sessions and HTTP.
+//! The coordinator: the shell that waits. gRPC services, the engine's thread, sessions and HTTP,
+//! around the machine of `umbel-core` and the store.
+//!
+//! [`Coordinator::start`] opens the data and serves; [`Running::drain`] ends in order.
+//!
+//! One thread, the *engine*, owns the machine. What happens comes to it as mail; it turns: drain,
+//! handle, hand all durable changes of the turn to the commit thread as one batch, carry out. What
+//! shows or promises state is held until its turn is durable; a grant of work waits for nothing.
+
+mod api;
+mod clock;
+mod config;
+mod coordinator;
+mod engine;
+mod error;
+mod http;
+mod metrics;
+mod port;
+mod session;
+mod sweep;
+
+pub use config::Config;
+pub use coordinator::{Coordinator, Running};
+pub use error::Error;

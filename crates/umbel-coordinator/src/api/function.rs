@@ -1,0 +1,106 @@
+//! `FunctionService`.
+
+use tonic::{Request, Response, Status};
+use umbel_core::command::{Refusal, Reply};
+use umbel_core::event::Event;
+use umbel_core::limit::INPUT_BYTES_MAX;
+use umbel_proto::v1::function_service_server::FunctionService;
+use umbel_proto::{convert, status, v1};
+
+use super::token::{self, List};
+use super::{Api, INVOKES_KIB_MAX, accepted, list, unexpected};
+
+/// How long an invoke may wait and run when it does not say.
+const TIMEOUT_MS: u64 = 60_000;
+
+const _: () = assert!(INPUT_BYTES_MAX >> 10 < INVOKES_KIB_MAX);
+
+#[tonic::async_trait]
+impl FunctionService for Api {
+    async fn invoke(
+        &self,
+        request: Request<v1::InvokeRequest>,
+    ) -> Result<Response<v1::InvokeResponse>, Status> {
+        let v1::InvokeRequest {
+            target,
+            program,
+            input,
+            timeout_ms,
+        } = request.into_inner();
+        let target = convert::invoke_target(target, program, &input).map_err(status::invalid)?;
+        let timeout_ms = if timeout_ms == 0 {
+            TIMEOUT_MS
+        } else {
+            timeout_ms
+        };
+        let kib = u32::try_from((input.len() >> 10).max(1)).unwrap_or(u32::MAX);
+        // Its input lives in memory alone until it has ended.
+        let Ok(_room) = self.invokes.try_acquire_many(kib) else {
+            let refusal = Refusal::NoSlot {
+                target: target.display(),
+                timeout_ms: 0,
+            };
+            return Err(status::refused(&refusal));
+        };
+        let reply = self.engine.invoke(|reply, id| Event::Invoke {
+            reply,
+            id,
+            target,
+            input,
+            timeout_ms,
+        });
+        let reply = accepted(reply.await.map_err(|closed| self.gone(closed))?)?;
+        let Reply::Invoked {
+            outcome,
+            worker,
+            duration_us,
+            cpu_us,
+        } = reply
+        else {
+            return Err(unexpected(&reply));
+        };
+        let outcome = match outcome {
+            Ok(output) => v1::invoke_response::Outcome::Output(output),
+            Err(failure) => v1::invoke_response::Outcome::Failure(convert::failure(failure)),
+        };
+        Ok(Response::new(v1::InvokeResponse {
+            outcome: Some(outcome),
+            worker,
+            duration_us,
+            cpu_us,
+        }))
+    }
+
+    async fn list_functions(
+        &self,
+        request: Request<v1::ListFunctionsRequest>,
+    ) -> Result<Response<v1::ListFunctionsResponse>, Status> {
+        let v1::ListFunctionsRequest {
+            page_size,
+            page_token,
+        } = request.into_inner();
+        let limit = list::page_size(page_size)?;
+        let after = list::name(token::decode(
+            List::Functions,
+            &[],
+            "page_token",
+            &page_token,
+        )?)?;
+        // One more than the page tells whether there is another.
+        let functions = self
+            .engine
+            .look(move |machine, _| machine.functions(&after, limit + 1));
+        let mut functions = functions.await.map_err(|closed| self.gone(closed))?;
+        let more = functions.len() > limit;
+        functions.truncate(limit);
+        let last = functions.last().filter(|_| more);
+        let next = last.map(|(name, _)| token::encode(List::Functions, &[], name.as_bytes()));
+        let functions = functions.into_iter();
+        Ok(Response::new(v1::ListFunctionsResponse {
+            functions: functions
+                .map(|(name, workers)| v1::Function { name, workers })
+                .collect(),
+            next_page_token: next.unwrap_or_default(),
+        }))
+    }
+}

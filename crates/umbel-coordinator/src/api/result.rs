@@ -1,0 +1,50 @@
+//! A result on its way to the wire.
+
+use umbel_core::change::FailedRecord;
+use umbel_proto::columns::Row;
+use umbel_proto::convert::{self, Provenance};
+use umbel_proto::v1;
+use umbel_store::{Outcome, ResultRow};
+
+/// A result as it is shown; `function` is what its job runs.
+pub(super) fn shown(row: ResultRow, function: &str) -> v1::Result {
+    let ResultRow {
+        index,
+        outcome,
+        attempts,
+        worker,
+        timing,
+        redrive: _,
+    } = row;
+    let from = Provenance {
+        function,
+        worker: &worker,
+    };
+    let started_at_us = timing.started_at_us.unwrap_or(0);
+    match outcome {
+        Outcome::Succeeded(output) => {
+            let (duration_us, cpu_us) = (timing.duration_us, timing.cpu_us);
+            let row = Row {
+                output,
+                duration_us,
+                cpu_us,
+                started_at_us,
+            };
+            convert::succeeded_result(index, row, attempts, from)
+        }
+        Outcome::Failed(failure) => {
+            let duration_us = timing.duration_us.unwrap_or(0);
+            let cpu_us = timing.cpu_us;
+            let record = FailedRecord {
+                index,
+                failure,
+                attempts,
+                started_at_us,
+                duration_us,
+                cpu_us,
+            };
+            convert::failed_result(record, from)
+        }
+        Outcome::Cancelled => convert::cancelled_result(index, function),
+    }
+}

@@ -1,0 +1,281 @@
+//! `StreamResults`: read straight from the store, never beyond what is durable, and never queued
+//! behind the engine.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tonic::Status;
+use umbel_core::id::{Index, JobId};
+use umbel_core::view::JobView;
+use umbel_proto::convert::{self, Invalid};
+use umbel_proto::{status, v1};
+use umbel_store::{Cursor, Gaps, Outcome, Reached, ResultRow, Wanted};
+
+use super::token::{self, List};
+use super::{Api, result, unreadable};
+
+/// A message is closed at so many bytes of outputs and failures, or results.
+const MESSAGE_BYTES_TARGET: usize = 1 << 20;
+const MESSAGE_RESULTS_MAX: usize = 2_048;
+/// How often a follower looks for more at most.
+const EVERY: Duration = Duration::from_millis(10);
+
+pub(super) type Answers = mpsc::Sender<Result<v1::StreamResultsResponse, Status>>;
+
+/// What a client reads.
+#[derive(Debug)]
+pub(super) struct Wish {
+    job: JobId,
+    function: String,
+    wanted: Wanted,
+    range: Range<Index>,
+    /// Whether `range` ends where the client says, and not where the job does.
+    is_bounded: bool,
+    follow: bool,
+    place: Place,
+}
+
+/// Where to go on.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    InOrder(Index),
+    AsCompleted(Cursor),
+}
+
+impl Wish {
+    pub(super) fn new(request: &v1::StreamResultsRequest, view: &JobView) -> Result<Self, Status> {
+        let job = view.record.id;
+        let range = request
+            .range
+            .map(|range| convert::index_range("range", range));
+        let range = range.transpose().map_err(status::invalid)?;
+        let is_bounded = range.is_some();
+        let range = range.unwrap_or(0..Index::MAX);
+        let place = if is_as_completed(request)? {
+            let place = token::decode(List::ResultsAsCompleted, &job.0, "token", &request.token)?;
+            let cursor = place.map(|place| cursor_of(&place).ok_or_else(|| token::bad("token")));
+            Place::AsCompleted(cursor.transpose()?.unwrap_or_default())
+        } else {
+            let place = token::decode(List::ResultsInOrder, &job.0, "token", &request.token)?;
+            let next = place.map(|place| place.try_into().map(Index::from_be_bytes));
+            let next = next.transpose().map_err(|_| token::bad("token"))?;
+            Place::InOrder(next.map_or(range.start, |next| next.max(range.start)))
+        };
+        Ok(Self {
+            job,
+            function: view.record.spec.target.display(),
+            wanted: wanted(request)?,
+            range,
+            is_bounded,
+            follow: request.follow,
+            place,
+        })
+    }
+
+    /// How far there are inputs to ask for.
+    fn end(&self, view: &JobView) -> Index {
+        let total = Index::try_from(view.counts.total).unwrap_or(Index::MAX);
+        self.range.end.min(total)
+    }
+
+    /// The token that goes on at a place.
+    fn token(&self, place: Place) -> String {
+        match place {
+            Place::InOrder(next) => {
+                token::encode(List::ResultsInOrder, &self.job.0, &next.to_be_bytes())
+            }
+            Place::AsCompleted(cursor) => {
+                let mut place = [0; CURSOR_BYTES];
+                place[..8].copy_from_slice(&cursor.commit.to_be_bytes());
+                place[8..12].copy_from_slice(&cursor.n.to_be_bytes());
+                place[12..].copy_from_slice(&cursor.rows.to_be_bytes());
+                token::encode(List::ResultsAsCompleted, &self.job.0, &place)
+            }
+        }
+    }
+
+    /// Whether nothing can come behind what is durable now.
+    fn is_over(&self, view: &JobView) -> bool {
+        view.status.state.is_final() || !self.follow
+    }
+}
+
+const CURSOR_BYTES: usize = 16;
+
+fn cursor_of(place: &[u8]) -> Option<Cursor> {
+    let place = u128::from_be_bytes(<[u8; CURSOR_BYTES]>::try_from(place).ok()?);
+    // The three numbers lie in it one behind the other.
+    let part = |shift: u32| u32::try_from(place >> shift & u128::from(u32::MAX)).ok();
+    let commit = u64::try_from(place >> 64).ok()?;
+    Some(Cursor {
+        commit,
+        n: part(32)?,
+        rows: part(0)?,
+    })
+}
+
+fn is_as_completed(request: &v1::StreamResultsRequest) -> Result<bool, Status> {
+    match v1::ResultOrder::try_from(request.order) {
+        Ok(v1::ResultOrder::Unspecified | v1::ResultOrder::Input) => Ok(false),
+        Ok(v1::ResultOrder::Completion) => Ok(true),
+        Err(_) => {
+            let words = format!("result order {} is not known", request.order);
+            Err(status::invalid(Invalid::bad("order", words)))
+        }
+    }
+}
+
+/// Which results a state stands for; none stands for all.
+fn wanted(request: &v1::StreamResultsRequest) -> Result<Wanted, Status> {
+    let none = Wanted {
+        succeeded: false,
+        failed: false,
+        cancelled: false,
+    };
+    match v1::InvocationState::try_from(request.state) {
+        Ok(v1::InvocationState::Unspecified) => Ok(Wanted::ALL),
+        Ok(v1::InvocationState::Succeeded) => Ok(Wanted {
+            succeeded: true,
+            ..none
+        }),
+        Ok(v1::InvocationState::Failed) => Ok(Wanted {
+            failed: true,
+            ..none
+        }),
+        Ok(v1::InvocationState::Cancelled) => Ok(Wanted {
+            cancelled: true,
+            ..none
+        }),
+        Ok(v1::InvocationState::Waiting | v1::InvocationState::Leased) | Err(_) => {
+            let words = "a result is succeeded, failed or cancelled; \
+                         ListInvocations shows what is not final";
+            Err(status::invalid(Invalid::bad("state", words)))
+        }
+    }
+}
+
+/// Sends results until there are no more, the client is gone or the coordinator stops.
+pub(super) async fn stream(api: Api, wish: Wish, answers: Answers) {
+    let signals = api.engine.signals();
+    let read = async {
+        match wish.place {
+            Place::InOrder(next) => in_order(&api, &wish, next, &answers).await,
+            Place::AsCompleted(cursor) => as_completed(&api, &wish, cursor, &answers).await,
+        }
+    };
+    let ended = tokio::select! {
+        () = answers.closed() => return,
+        () = signals.draining.cancelled() => Err(super::gone(signals)),
+        ended = read => ended,
+    };
+    if let Err(status) = ended {
+        // Who is gone needs no words.
+        let _ = answers.send(Err(status)).await;
+    }
+}
+
+async fn in_order(api: &Api, wish: &Wish, next: Index, to: &Answers) -> Result<(), Status> {
+    let mut watched = api.engine.watch(wish.job);
+    let mut reader = api
+        .store
+        .in_order(wish.job, next..next, wish.wanted, Gaps::StopAt);
+    let mut next = next;
+    loop {
+        let soonest = Instant::now() + EVERY;
+        // What the view shows is durable, so what is read after it holds all that it counts.
+        let view = api.view_again(wish.job).await?;
+        let (is_over, end) = (wish.is_over(&view), wish.end(&view));
+        if is_over {
+            let rest = next..end.max(next);
+            reader = api.store.in_order(wish.job, rest, wish.wanted, Gaps::Skip);
+        } else {
+            reader.extend(end);
+        }
+        let mut reached = Reached::Limit;
+        while reached == Reached::Limit {
+            let durable = api.store.durable();
+            let (back, page) = read(reader, move |reader| reader.page(durable)).await?;
+            (reader, next, reached) = (back, page.next, page.reached);
+            let rows = page.rows.into_iter();
+            let rows = rows.map(|row| (Place::InOrder(row.index.saturating_add(1)), row));
+            send(wish, rows, to).await?;
+        }
+        if is_over || (wish.is_bounded && next >= wish.range.end) {
+            return Ok(());
+        }
+        watched.changed().await;
+        tokio::time::sleep_until(soonest).await;
+    }
+}
+
+async fn as_completed(api: &Api, wish: &Wish, after: Cursor, to: &Answers) -> Result<(), Status> {
+    let mut watched = api.engine.watch(wish.job);
+    let mut reader = api.store.as_completed(wish.job, after, wish.wanted);
+    loop {
+        let soonest = Instant::now() + EVERY;
+        let view = api.view_again(wish.job).await?;
+        let mut more = true;
+        while more {
+            let durable = api.store.durable();
+            let (back, page) = read(reader, move |reader| reader.page(durable)).await?;
+            (reader, more) = (back, page.more);
+            let rows = page.rows.into_iter();
+            let rows = rows.filter(|(row, _)| wish.range.contains(&row.index));
+            let rows = rows.map(|(row, cursor)| (Place::AsCompleted(cursor), row));
+            send(wish, rows, to).await?;
+        }
+        if wish.is_over(&view) {
+            return Ok(());
+        }
+        watched.changed().await;
+        tokio::time::sleep_until(soonest).await;
+    }
+}
+
+/// Reads a page on a thread that may wait for the disk.
+async fn read<R: Send + 'static, P: Send + 'static>(
+    mut reader: R,
+    page: impl FnOnce(&mut R) -> Result<P, umbel_store::Error> + Send + 'static,
+) -> Result<(R, P), Status> {
+    let read = tokio::task::spawn_blocking(move || page(&mut reader).map(|page| (reader, page)));
+    let read = read.await.map_err(|error| unreadable(&error.to_string()))?;
+    read.map_err(|error| unreadable(&error.to_string()))
+}
+
+/// Sends results in messages that are neither long nor large.
+async fn send(
+    wish: &Wish,
+    rows: impl Iterator<Item = (Place, ResultRow)>,
+    to: &Answers,
+) -> Result<(), Status> {
+    let mut results = Vec::new();
+    let mut bytes = 0;
+    let mut rows = rows.peekable();
+    while let Some((place, row)) = rows.next() {
+        bytes += bytes_of(&row);
+        results.push(result::shown(row, &wish.function));
+        let is_full = bytes >= MESSAGE_BYTES_TARGET || results.len() >= MESSAGE_RESULTS_MAX;
+        let next = rows.peek().map_or(0, |(_, row)| bytes_of(row));
+        if is_full || rows.peek().is_none() || bytes + next > 2 * MESSAGE_BYTES_TARGET {
+            bytes = 0;
+            let results = std::mem::take(&mut results);
+            let answer = v1::StreamResultsResponse {
+                results,
+                token: wish.token(place),
+            };
+            // The end of the client is noticed where this was started.
+            let _ = to.send(Ok(answer)).await;
+        }
+    }
+    Ok(())
+}
+
+fn bytes_of(row: &ResultRow) -> usize {
+    match &row.outcome {
+        Outcome::Succeeded(output) => output.len(),
+        Outcome::Failed(failure) => failure.message.len() + failure.stderr.len(),
+        Outcome::Cancelled => 0,
+    }
+}

@@ -1,0 +1,31 @@
+//! What an operator reads in the log.
+
+use umbel_core::command::Note;
+
+use crate::metrics::Metrics;
+
+pub(super) fn write(note: &Note, metrics: &Metrics) {
+    match note {
+        Note::WorkerJoined { name, slots, kept } => {
+            tracing::info!(worker = name, slots, leases_kept = kept, "worker joined");
+        }
+        Note::WorkerLost { name, invocations } => {
+            metrics.worker_lost();
+            tracing::info!(
+                worker = name,
+                invocations,
+                "worker lost, its invocations wait again"
+            );
+        }
+        Note::WorkerLeft { name } => tracing::info!(worker = name, "worker left"),
+        Note::JobEnded { job, state } => {
+            metrics.job_ended(*state);
+            tracing::info!(%job, state = state.as_str(), "job ended");
+        }
+        Note::CrashLimit { job, index } => {
+            tracing::info!(%job, index, "invocation met the crash limit");
+        }
+        Note::InvokePlaced { id } => tracing::trace!(invoke = id.0, "invoke placed"),
+        Note::LeaseExpired { lease } => tracing::debug!(%lease, "lease expired"),
+    }
+}

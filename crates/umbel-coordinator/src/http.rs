@@ -1,0 +1,56 @@
+//! What the port serves besides gRPC: whether it is well, and its figures.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use umbel_store::Store;
+
+use crate::engine::Engine;
+
+#[derive(Clone)]
+struct Http {
+    engine: Engine,
+    store: Store,
+}
+
+/// `/healthz` and `/metrics`.
+pub(crate) fn router(engine: Engine, store: Store) -> Router {
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/metrics", get(metrics))
+        .with_state(Http { engine, store })
+}
+
+/// 200 as long as requests are accepted. It does not ask the engine: whether that turns is
+/// seen in the figures, and a load balancer should not add to its work.
+async fn healthz(State(http): State<Http>) -> (StatusCode, &'static str) {
+    let signals = http.engine.signals();
+    if signals.failure().is_some() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "failed\n");
+    }
+    if signals.draining.is_cancelled() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n");
+    }
+    (StatusCode::OK, "ok\n")
+}
+
+async fn metrics(State(http): State<Http>) -> Response {
+    let Ok(cluster) = http.engine.look(|machine, _| machine.cluster()).await else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "the engine has ended\n").into_response();
+    };
+    let store = http.store.clone();
+    let Ok(stats) = tokio::task::spawn_blocking(move || store.stats()).await else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let text = http.engine.signals().metrics.render(&cluster, &stats);
+    (
+        [(
+            header::CONTENT_TYPE,
+            "text/plain; version=0.0.4; charset=utf-8",
+        )],
+        text,
+    )
+        .into_response()
+}

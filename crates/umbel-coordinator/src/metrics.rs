@@ -1,0 +1,346 @@
+//! What a coordinator measures of itself, for Prometheus.
+
+use std::fmt;
+
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder as _};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use umbel_core::change::{Change, Record};
+use umbel_core::command::Ignored;
+use umbel_core::job::JobState;
+use umbel_core::view::ClusterView;
+use umbel_store::Commit;
+
+/// Bounds of the buckets of all histograms, in seconds: from a turn of a few events to a disk that
+/// stalls.
+const SECONDS: &[f64] = &[
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5,
+];
+
+/// Every name, with what it means. All of them are shown from the start.
+const TABLE: &[(Kind, &str, &str)] = &[
+    (
+        Kind::Gauge,
+        "umbel_jobs",
+        "Jobs that are kept, by state: running or ended.",
+    ),
+    (
+        Kind::Counter,
+        "umbel_jobs_ended_total",
+        "Jobs that ended, by their final state.",
+    ),
+    (
+        Kind::Gauge,
+        "umbel_backlog",
+        "Invocations that are accepted and not leased.",
+    ),
+    (
+        Kind::Gauge,
+        "umbel_invocations_leased",
+        "Invocations that workers have.",
+    ),
+    (
+        Kind::Counter,
+        "umbel_invocations_total",
+        "Invocations that became final, by outcome.",
+    ),
+    (
+        Kind::Counter,
+        "umbel_attempts_total",
+        "Attempts that ended, by outcome.",
+    ),
+    (Kind::Gauge, "umbel_workers", "Workers with a live session."),
+    (
+        Kind::Gauge,
+        "umbel_slots",
+        "Slots of the workers with a live session.",
+    ),
+    (
+        Kind::Gauge,
+        "umbel_slots_used",
+        "Slots' worth of work that is leased.",
+    ),
+    (Kind::Gauge, "umbel_leases", "Live leases."),
+    (
+        Kind::Counter,
+        "umbel_workers_lost_total",
+        "Workers that were lost with work.",
+    ),
+    (
+        Kind::Counter,
+        "umbel_ignored_total",
+        "Messages that had no effect, by reason.",
+    ),
+    (
+        Kind::Counter,
+        "umbel_events_total",
+        "Events that the engine handled.",
+    ),
+    (
+        Kind::Histogram,
+        "umbel_turn_seconds",
+        "How long a turn of the engine took.",
+    ),
+    (
+        Kind::Histogram,
+        "umbel_commit_seconds",
+        "How long a commit took to write and sync.",
+    ),
+    (
+        Kind::Counter,
+        "umbel_commit_bytes_total",
+        "Bytes that were committed.",
+    ),
+    (
+        Kind::Gauge,
+        "umbel_undurable_bytes",
+        "Bytes that were submitted and are not durable yet.",
+    ),
+    (
+        Kind::Gauge,
+        "umbel_disk_bytes",
+        "What the data take on the disk.",
+    ),
+];
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// The figures of one coordinator. They are its own, not the process's, so that two coordinators
+/// in one process do not mix.
+pub(crate) struct Metrics {
+    handle: PrometheusHandle,
+    jobs: [Gauge; 2],
+    jobs_ended: [Counter; 3],
+    invocations: [Counter; 3],
+    attempts: [Counter; 2],
+    cluster: [Gauge; 6],
+    workers_lost: Counter,
+    ignored: Vec<(Ignored, Counter)>,
+    events: Counter,
+    turn: Histogram,
+    commit: Histogram,
+    commit_bytes: Counter,
+    undurable_bytes: Gauge,
+    disk_bytes: Gauge,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let builder = PrometheusBuilder::new();
+        // It refuses only an empty list of buckets.
+        let builder = builder.set_buckets(SECONDS).unwrap_or_default();
+        let recorder = builder.build_recorder();
+        describe(&recorder);
+        let states = [JobState::Succeeded, JobState::Failed, JobState::Cancelled];
+        let outcomes = states.map(JobState::as_str);
+        let figures = [
+            "umbel_backlog",
+            "umbel_invocations_leased",
+            "umbel_workers",
+            "umbel_slots",
+            "umbel_slots_used",
+            "umbel_leases",
+        ];
+        let ignored = [
+            Ignored::UnknownSession,
+            Ignored::StaleLease,
+            Ignored::MaskedIndices,
+            Ignored::RepeatedReport,
+            Ignored::UnknownInvoke,
+            Ignored::UnaskedTakenBack,
+        ];
+        let ignored = ignored.map(|reason| {
+            (
+                reason,
+                counter(
+                    &recorder,
+                    "umbel_ignored_total",
+                    Some(("reason", reason.as_str())),
+                ),
+            )
+        });
+        let outcome = |name, outcome| counter(&recorder, name, Some(("outcome", outcome)));
+        Self {
+            handle: recorder.handle(),
+            jobs: ["running", "ended"]
+                .map(|state| gauge(&recorder, "umbel_jobs", Some(("state", state)))),
+            jobs_ended: outcomes
+                .map(|state| counter(&recorder, "umbel_jobs_ended_total", Some(("state", state)))),
+            invocations: outcomes.map(|name| outcome("umbel_invocations_total", name)),
+            attempts: ["succeeded", "failed"].map(|name| outcome("umbel_attempts_total", name)),
+            cluster: figures.map(|name| gauge(&recorder, name, None)),
+            workers_lost: counter(&recorder, "umbel_workers_lost_total", None),
+            ignored: ignored.into(),
+            events: counter(&recorder, "umbel_events_total", None),
+            turn: histogram(&recorder, "umbel_turn_seconds"),
+            commit: histogram(&recorder, "umbel_commit_seconds"),
+            commit_bytes: counter(&recorder, "umbel_commit_bytes_total", None),
+            undurable_bytes: gauge(&recorder, "umbel_undurable_bytes", None),
+            disk_bytes: gauge(&recorder, "umbel_disk_bytes", None),
+        }
+    }
+
+    /// A turn has ended.
+    pub(crate) fn turn(&self, events: usize, took: std::time::Duration) {
+        self.events.increment(events as u64);
+        self.turn.record(took.as_secs_f64());
+    }
+
+    /// A change goes to the disk.
+    pub(crate) fn change(&self, change: &Change) {
+        if let Change::Recorded(record) = change {
+            self.record(record);
+        }
+    }
+
+    fn record(&self, record: &Record) {
+        let succeeded = record.succeeded.len();
+        let [all_succeeded, all_failed, all_cancelled] = &self.invocations;
+        all_succeeded.increment(succeeded);
+        all_failed.increment(record.failed.len() as u64);
+        all_cancelled.increment(record.cancelled.len());
+        let [attempts_succeeded, attempts_failed] = &self.attempts;
+        attempts_succeeded.increment(succeeded);
+        attempts_failed.increment(record.usage.attempts.saturating_sub(succeeded));
+    }
+
+    /// A commit is done.
+    pub(crate) fn commit(&self, commit: &Commit) {
+        self.commit
+            .record((commit.write + commit.sync).as_secs_f64());
+        self.commit_bytes.increment(commit.bytes as u64);
+    }
+
+    /// A message had no effect.
+    pub(crate) fn ignored(&self, reason: Ignored) {
+        if let Some((_, counter)) = self.ignored.iter().find(|(known, _)| *known == reason) {
+            counter.increment(1);
+        }
+    }
+
+    /// A job has ended.
+    pub(crate) fn job_ended(&self, state: JobState) {
+        let [succeeded, failed, cancelled] = &self.jobs_ended;
+        match state {
+            JobState::Succeeded => succeeded.increment(1),
+            JobState::Failed => failed.increment(1),
+            JobState::Cancelled => cancelled.increment(1),
+            JobState::Running => {}
+        }
+    }
+
+    /// A worker was lost with work.
+    pub(crate) fn worker_lost(&self) {
+        self.workers_lost.increment(1);
+    }
+
+    /// All of it as text, with how things stand now.
+    pub(crate) fn render(&self, cluster: &ClusterView, stats: &umbel_store::Stats) -> String {
+        let [running, ended] = &self.jobs;
+        running.set(cluster.jobs_running as f64);
+        ended.set(cluster.jobs_kept.saturating_sub(cluster.jobs_running) as f64);
+        let figures = [
+            cluster.invocations_waiting as f64,
+            cluster.invocations_leased as f64,
+            f64::from(cluster.workers),
+            f64::from(cluster.slots),
+            f64::from(cluster.slots_used),
+            cluster.leases as f64,
+        ];
+        for (gauge, figure) in self.cluster.iter().zip(figures) {
+            gauge.set(figure);
+        }
+        self.undurable_bytes.set(stats.undurable_bytes as f64);
+        if let Some(bytes) = stats.disk_bytes {
+            self.disk_bytes.set(bytes as f64);
+        }
+        self.handle.render()
+    }
+
+    /// Folds what the histograms have gathered; without it they would grow until somebody reads.
+    pub(crate) fn fold(&self) {
+        self.handle.run_upkeep();
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+const METADATA: Metadata<'static> = Metadata::new("umbel", Level::INFO, None);
+
+fn describe(recorder: &PrometheusRecorder) {
+    for (kind, name, meaning) in TABLE {
+        let (name, meaning) = (KeyName::from_const_str(name), (*meaning).into());
+        match kind {
+            Kind::Counter => recorder.describe_counter(name, None, meaning),
+            Kind::Gauge => recorder.describe_gauge(name, None, meaning),
+            Kind::Histogram => recorder.describe_histogram(name, None, meaning),
+        }
+    }
+}
+
+fn key(name: &'static str, label: Option<(&'static str, &'static str)>) -> Key {
+    let labels = label.map(|(key, value)| Label::from_static_parts(key, value));
+    Key::from_parts(name, labels.into_iter().collect::<Vec<_>>())
+}
+
+fn counter(
+    recorder: &PrometheusRecorder,
+    name: &'static str,
+    label: Option<(&'static str, &'static str)>,
+) -> Counter {
+    recorder.register_counter(&key(name, label), &METADATA)
+}
+
+fn gauge(
+    recorder: &PrometheusRecorder,
+    name: &'static str,
+    label: Option<(&'static str, &'static str)>,
+) -> Gauge {
+    recorder.register_gauge(&key(name, label), &METADATA)
+}
+
+fn histogram(recorder: &PrometheusRecorder, name: &'static str) -> Histogram {
+    recorder.register_histogram(&key(name, None), &METADATA)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_in_the_table_is_shown_with_its_meaning() {
+        let metrics = Metrics::new();
+        metrics.turn(3, std::time::Duration::from_micros(80));
+        metrics.commit(&Commit::default());
+        let stats = umbel_store::Stats {
+            disk_bytes: Some(7),
+            ..umbel_store::Stats::default()
+        };
+        let text = metrics.render(
+            &ClusterView {
+                workers: 2,
+                ..ClusterView::default()
+            },
+            &stats,
+        );
+        for (_, name, meaning) in TABLE {
+            assert!(
+                text.contains(&format!("# HELP {name} {meaning}")),
+                "{name} in\n{text}"
+            );
+        }
+        assert!(text.contains("umbel_workers 2"), "{text}");
+        assert!(
+            text.contains("umbel_turn_seconds_bucket{le=\"0.0001\"} 1"),
+            "{text}"
+        );
+    }
+}
