@@ -32,7 +32,7 @@ impl Upload<'_> {
             self.send(&mut patience).await
         };
         if let Err(error @ (Error::Source(_) | Error::InputTooLarge { .. })) = sent {
-            self.give_up(&mut patience).await;
+            give_up(&self.client, &self.job.id, &mut patience).await;
             return Err(error);
         }
         seal(&self.client, &self.job.id, sent?, &mut patience).await
@@ -113,15 +113,15 @@ impl Upload<'_> {
         })?;
         Ok(answer.next_index)
     }
+}
 
-    /// Half a job is of no use to anybody. If it cannot be cancelled now, the coordinator does so
-    /// once nothing was appended for its upload timeout.
-    async fn give_up(&self, patience: &mut Patience) {
-        while let Err(error) = self.client.cancel(&self.job.id).await {
-            if let Err(error) = patience.bear(error).await {
-                tracing::debug!(job = %self.job.id, %error, "the job could not be cancelled");
-                return;
-            }
+/// Half a job is of no use to anybody. If it cannot be cancelled now, the coordinator does so
+/// once nothing was appended for its upload timeout.
+async fn give_up(client: &Client, job: &str, patience: &mut Patience) {
+    while let Err(error) = client.cancel(job).await {
+        if let Err(error) = patience.bear(error).await {
+            tracing::debug!(job, %error, "the job could not be cancelled");
+            return;
         }
     }
 }

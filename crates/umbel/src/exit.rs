@@ -3,6 +3,10 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use umbel_client::Error;
+
+use crate::input;
+
 /// A command that did not end well. The codes are a promise to scripts.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Exit {
@@ -87,9 +91,53 @@ impl Exit {
     }
 }
 
+impl From<Error> for Exit {
+    fn from(error: Error) -> Self {
+        let message = error.to_string();
+        match error {
+            Error::Address { .. } => Self::Usage(message),
+            Error::Unreachable { .. } => Self::Unreachable(format!(
+                "{message}; `umbel up` starts one on this machine, --coordinator names another"
+            )),
+            Error::Source(source) => match source.downcast_ref::<input::Error>() {
+                // The same limit, whichever side of the wire notices.
+                Some(input::Error::TooLarge { .. }) => Self::Refused(message),
+                _ => Self::Usage(message),
+            },
+            _ => Self::Refused(message),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_malformed_file_is_bad_usage_and_an_input_over_the_limit_is_refused() {
+        let malformed = input::Error::Malformed {
+            line: 3,
+            what: "no".to_owned(),
+        };
+        assert_eq!(Exit::from(Error::Source(malformed.into())).code(), 2);
+        let large = input::Error::TooLarge { index: 3 };
+        assert_eq!(Exit::from(Error::Source(large.into())).code(), 4);
+    }
+
+    #[test]
+    fn an_unreachable_coordinator_is_named_with_the_way_out() {
+        let error = Error::Unreachable {
+            url: "http://there:1".to_owned(),
+            cause: "refused".to_owned(),
+        };
+        let exit = Exit::from(error);
+        let text = exit.to_string();
+        assert_eq!(exit.code(), 3);
+        assert!(
+            text.contains("http://there:1") && text.contains("`umbel up`"),
+            "{text}"
+        );
+    }
 
     #[test]
     fn the_codes_are_those_that_scripts_were_promised() {

@@ -1,0 +1,89 @@
+//! `umbel job submit`.
+
+use umbel_client::{Client, Error, Upload, v1};
+
+use super::watch;
+use crate::cli::{Global, OutputForm};
+use crate::command::submission::{SubmissionArgs, after_acceptance, verdict};
+use crate::exit::Exit;
+use crate::output::{self, Job, Progress};
+use crate::signal::Signals;
+
+const EXAMPLES: &str = "\
+Nothing runs before all inputs have arrived. The id is printed at once.
+
+Examples:
+  umbel job submit umbel.increment --range 0..1000000
+  umbel job submit --inputs urls.txt --name crawl -- curl -fsS {}
+  cat people.json | umbel job submit umbel.echo --inputs - --format json --wait";
+
+/// The arguments of `job submit`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    submission: SubmissionArgs,
+    /// Wait for the job to end; its summary goes to stderr
+    #[arg(long, help_heading = "Job")]
+    wait: bool,
+}
+
+/// Submits, and waits if that is asked for.
+pub(crate) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
+    let client = Client::connect(&global.coordinator)?;
+    let mut signals = Signals::listen()?;
+    let upload = args
+        .submission
+        .begin(&client, args.submission.spec()?, &mut signals)
+        .await?;
+    match global.output {
+        OutputForm::Json => output::document(&Job::from(upload.job()))?,
+        OutputForm::Table => output::line(&upload.job().id)?,
+    }
+    let resumable = args.submission.can_be_resumed();
+    let job = send(&client, upload, resumable, &mut signals).await?;
+    if !args.wait {
+        return Ok(());
+    }
+    let mut progress = Progress::new();
+    let job = watch::follow(&client, &job.id, &mut signals, |job| {
+        progress.show(job);
+        Ok(())
+    })
+    .await?;
+    progress.clear();
+    output::remark(&output::summary(&job));
+    verdict(&job)
+}
+
+/// Sends the inputs. Half a job is of use only to who can go on with it.
+async fn send(
+    client: &Client,
+    upload: Upload<'static>,
+    resumable: bool,
+    signals: &mut Signals,
+) -> Result<v1::Job, Exit> {
+    let id = upload.job().id.clone();
+    tokio::select! {
+        sent = upload.finish() => match sent {
+            Ok(job) => return Ok(job),
+            Err(error @ (Error::Source(_) | Error::InputTooLarge { .. })) => {
+                output::remark(&format!("job {id} is cancelled"));
+                return Err(error.into());
+            }
+            Err(error) => return Err(after_acceptance(&id, error)),
+        },
+        () = signals.next() => {}
+    }
+    if resumable {
+        return Err(Exit::interrupted(format!(
+            "job {id} has not all of its inputs; the same command with the same --request-id goes on"
+        )));
+    }
+    match signals.unless_again(client.cancel(&id)).await? {
+        Ok(_) => Err(Exit::interrupted(format!(
+            "job {id} had not all of its inputs and is cancelled"
+        ))),
+        Err(error) => Err(after_acceptance(&id, error)),
+    }
+}

@@ -1,0 +1,145 @@
+//! How a job runs, as flags.
+
+use umbel_client::v1::Policy;
+
+use super::words::{Backoff, Timeout, Tolerate, label};
+
+/// The flags of a job's policy. What is absent has the coordinator's default.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Policy")]
+pub(crate) struct PolicyArgs {
+    /// Attempts of one invocation [default: 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_attempts: Option<u32>,
+    /// First and longest wait before another attempt; doubles, with jitter [default: 200ms..30s]
+    #[arg(long, value_name = "A..B", value_parser = Backoff::parse)]
+    backoff: Option<Backoff>,
+    /// How long one attempt may run, or `none` [default: 15m]
+    #[arg(long, value_name = "TIME", value_parser = Timeout::parse)]
+    timeout: Option<Timeout>,
+    /// How long the whole job may take [default: none]
+    #[arg(long, value_name = "TIME", value_parser = Timeout::parse)]
+    deadline: Option<Timeout>,
+    /// Slots that the job may hold at a time, or `none` [default: none]
+    #[arg(long, value_name = "N", value_parser = slots)]
+    max_concurrency: Option<Slots>,
+    /// End the job once more than N, or more than P%, have failed; unset: it runs to the end
+    #[arg(long, value_name = "N|P%", value_parser = Tolerate::parse)]
+    tolerate: Option<Tolerate>,
+    /// How long work may wait for a worker that can run it [default: none]
+    #[arg(long, value_name = "TIME", value_parser = Timeout::parse)]
+    place_timeout: Option<Timeout>,
+    /// Only workers that bear this label; may be repeated
+    #[arg(long, value_name = "K=V", value_parser = label)]
+    require: Vec<(String, String)>,
+    /// Jobs of a higher number go first [default: 0]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    priority: Option<i32>,
+}
+
+/// A number of slots, or `none`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Slots(Option<u32>);
+
+fn slots(text: &str) -> Result<Slots, String> {
+    match text {
+        "none" => Ok(Slots(None)),
+        text => match text.parse() {
+            Ok(0) | Err(_) => Err(format!(
+                "{text:?} is no number of slots; write 1 or more, or none"
+            )),
+            Ok(slots) => Ok(Slots(Some(slots))),
+        },
+    }
+}
+
+impl From<PolicyArgs> for Policy {
+    fn from(args: PolicyArgs) -> Self {
+        let (tolerate_count, tolerate_basis_points) = match args.tolerate {
+            None => (None, None),
+            Some(Tolerate::Count(count)) => (Some(count), None),
+            Some(Tolerate::BasisPoints(points)) => (None, Some(points)),
+        };
+        Self {
+            max_attempts: args.max_attempts,
+            backoff_initial_ms: args.backoff.map(|backoff| backoff.initial_ms),
+            backoff_max_ms: args.backoff.map(|backoff| backoff.max_ms),
+            // On the wire an absent timeout has the default, and 0 is without end.
+            timeout_ms: args.timeout.map(|Timeout(ms)| ms.unwrap_or(0)),
+            deadline_ms: args.deadline.and_then(|Timeout(ms)| ms),
+            max_concurrency: args.max_concurrency.and_then(|Slots(slots)| slots),
+            tolerate_count,
+            tolerate_basis_points,
+            place_timeout_ms: args.place_timeout.and_then(|Timeout(ms)| ms),
+            require: args.require.into_iter().collect(),
+            priority: args.priority,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        policy: PolicyArgs,
+    }
+
+    fn policy(flags: &[&str]) -> Policy {
+        let line = Line::try_parse_from([&["x"], flags].concat()).unwrap();
+        line.policy.into()
+    }
+
+    #[test]
+    fn no_flag_leaves_every_default_to_the_coordinator() {
+        assert_eq!(policy(&[]), Policy::default());
+    }
+
+    #[test]
+    fn every_flag_arrives() {
+        let all = policy(&[
+            "--max-attempts=5",
+            "--backoff=1s..1m",
+            "--timeout=none",
+            "--deadline=2h",
+            "--max-concurrency=7",
+            "--tolerate=1.5%",
+            "--place-timeout=3s",
+            "--require=zone=eu",
+            "--require=gpu=yes",
+            "--priority=-3",
+        ]);
+        let expected = Policy {
+            max_attempts: Some(5),
+            backoff_initial_ms: Some(1_000),
+            backoff_max_ms: Some(60_000),
+            timeout_ms: Some(0),
+            deadline_ms: Some(7_200_000),
+            max_concurrency: Some(7),
+            tolerate_count: None,
+            tolerate_basis_points: Some(150),
+            place_timeout_ms: Some(3_000),
+            require: [("zone", "eu"), ("gpu", "yes")]
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
+            priority: Some(-3),
+        };
+        assert_eq!(all, expected);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_bad_usage() {
+        for flag in [
+            "--max-attempts=0",
+            "--max-concurrency=0",
+            "--timeout=0s",
+            "--priority=high",
+        ] {
+            assert!(Line::try_parse_from(["x", flag]).is_err(), "{flag}");
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Values that people write on a command line, and what they mean.
+
+use std::ops::Range;
+
+/// Reads `A..B`, half open.
+pub(crate) fn range(text: &str) -> Result<Range<u64>, String> {
+    let form = || format!("{text:?} is no range; write A..B, half open, such as 0..1000");
+    let (begin, end) = text.split_once("..").ok_or_else(form)?;
+    let begin: u64 = begin.parse().map_err(|_| form())?;
+    let end: u64 = end.parse().map_err(|_| form())?;
+    if end < begin {
+        return Err(format!("the range {text} ends before it begins"));
+    }
+    Ok(begin..end)
+}
+
+/// Reads a length of time such as `200ms`, `30s`, `15m`, `2h` or `1d`, in milliseconds.
+pub(crate) fn duration_ms(text: &str) -> Result<u64, String> {
+    let form = || {
+        format!("{text:?} is no length of time; write a number and ms, s, m, h or d, such as 200ms")
+    };
+    let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(form)?;
+    let (number, unit) = text.split_at(digits);
+    let unit_ms = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(form()),
+    };
+    let number: u64 = number.parse().map_err(|_| form())?;
+    number
+        .checked_mul(unit_ms)
+        .ok_or_else(|| format!("{text} is longer than umbel can count"))
+}
+
+/// A length of time, or `none`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Timeout(pub(crate) Option<u64>);
+
+impl Timeout {
+    /// Reads a length of time or `none`.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Self(None)),
+            "0" | "0ms" | "0s" | "0m" | "0h" | "0d" => {
+                Err("a length of 0 leaves no time to run; `none` means without end".to_owned())
+            }
+            text => duration_ms(text).map(|ms| Self(Some(ms))),
+        }
+    }
+}
+
+/// The first and the longest wait before another attempt, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Backoff {
+    pub(crate) initial_ms: u64,
+    pub(crate) max_ms: u64,
+}
+
+impl Backoff {
+    /// Reads `A..B`.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let (initial, max) = text
+            .split_once("..")
+            .ok_or_else(|| format!("{text:?} is no backoff; write A..B, such as 200ms..30s"))?;
+        let (initial_ms, max_ms) = (duration_ms(initial)?, duration_ms(max)?);
+        if max_ms < initial_ms {
+            return Err(format!("the backoff {text} ends below where it begins"));
+        }
+        Ok(Self { initial_ms, max_ms })
+    }
+}
+
+/// How many failures a job bears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tolerate {
+    /// So many.
+    Count(u64),
+    /// So many hundredths of a percent of all.
+    BasisPoints(u32),
+}
+
+impl Tolerate {
+    /// Reads `N` or `P%`; a percentage may have two decimals.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let form = || {
+            format!(
+                "{text:?} is no tolerance; write a number such as 10, or a percentage such as 0.5%"
+            )
+        };
+        let Some(percent) = text.strip_suffix('%') else {
+            return text.parse().map(Self::Count).map_err(|_| form());
+        };
+        let (whole, decimals) = percent.split_once('.').unwrap_or((percent, ""));
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        if whole.is_empty() || !digits(whole) || !digits(decimals) || decimals.len() > 2 {
+            return Err(form());
+        }
+        let points: u32 = format!("{whole}{decimals:0<2}")
+            .parse()
+            .map_err(|_| form())?;
+        if points > 10_000 {
+            return Err(format!("{text} is more than all of them"));
+        }
+        Ok(Self::BasisPoints(points))
+    }
+}
+
+/// Reads `KEY=VALUE`; the value may hold further `=`.
+pub(crate) fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(format!(
+            "{text:?} is no label; write KEY=VALUE, such as zone=eu"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_time_are_a_number_and_a_unit() {
+        let good = [
+            ("0s", 0),
+            ("200ms", 200),
+            ("30s", 30_000),
+            ("15m", 900_000),
+            ("2h", 7_200_000),
+            ("1d", 86_400_000),
+        ];
+        for (text, ms) in good {
+            assert_eq!(duration_ms(text), Ok(ms), "{text}");
+        }
+        for text in [
+            "",
+            "5",
+            "s",
+            "1.5s",
+            "-1s",
+            "1 s",
+            "5sec",
+            "99999999999999999999s",
+        ] {
+            assert!(duration_ms(text).is_err(), "{text}");
+        }
+        assert!(
+            duration_ms("18446744073709551615d").is_err(),
+            "more than fits"
+        );
+    }
+
+    #[test]
+    fn a_timeout_may_be_none_but_not_nothing() {
+        assert_eq!(Timeout::parse("none"), Ok(Timeout(None)));
+        assert_eq!(Timeout::parse("15m"), Ok(Timeout(Some(900_000))));
+        assert!(Timeout::parse("0s").is_err());
+    }
+
+    #[test]
+    fn a_backoff_is_two_lengths() {
+        let both = Backoff {
+            initial_ms: 200,
+            max_ms: 30_000,
+        };
+        assert_eq!(Backoff::parse("200ms..30s"), Ok(both));
+        for text in ["1s", "2s..1s", "..1s", "1s.."] {
+            assert!(Backoff::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_tolerance_is_a_number_or_a_percentage() {
+        let good = [
+            ("0", Tolerate::Count(0)),
+            ("10", Tolerate::Count(10)),
+            ("5%", Tolerate::BasisPoints(500)),
+            ("0.5%", Tolerate::BasisPoints(50)),
+            ("0.05%", Tolerate::BasisPoints(5)),
+            ("100%", Tolerate::BasisPoints(10_000)),
+        ];
+        for (text, tolerate) in good {
+            assert_eq!(Tolerate::parse(text), Ok(tolerate), "{text}");
+        }
+        for text in ["", "%", "-1", "101%", "0.005%", ".5%", "1e2%", "five"] {
+            assert!(Tolerate::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_range_is_half_open_and_may_be_empty() {
+        assert_eq!(range("3..7"), Ok(3..7));
+        assert_eq!(range("0..0"), Ok(0..0));
+        for text in ["", "5", "7..3", "a..b", "1..=2", "-1..2"] {
+            assert!(range(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_label_splits_at_its_first_sign() {
+        assert_eq!(label("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
+        assert_eq!(label("a="), Ok(("a".to_owned(), String::new())));
+        for text in ["a", "=b", ""] {
+            assert!(label(text).is_err(), "{text}");
+        }
+    }
+}

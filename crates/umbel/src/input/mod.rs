@@ -1,0 +1,164 @@
+//! Where a job's inputs come from: a file, stdin, a range, or the command line.
+
+mod csv;
+mod json;
+mod lines;
+mod reader;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::ops::Range;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use clap::{ArgGroup, ValueEnum};
+use futures::stream::{self, BoxStream, StreamExt as _};
+use umbel_client::SourceError;
+use umbel_core::limit::INPUT_BYTES_MAX;
+
+use crate::command::words::range;
+use crate::exit::Exit;
+
+/// The inputs, as flags. One of the three sources must be named: stdin is never read unasked.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Inputs (6 MiB each)")]
+#[command(group = ArgGroup::new("source").required(true).args(["inputs", "range", "input"]))]
+pub(crate) struct InputArgs {
+    /// A file of inputs, or - for stdin
+    #[arg(long, value_name = "FILE|-")]
+    inputs: Option<PathBuf>,
+    /// How the file is cut: at each newline, a JSON object a row, or each element of an array
+    #[arg(long, value_enum, default_value_t, requires = "inputs")]
+    format: Format,
+    /// Decimal numbers, half open: input i is A + i
+    #[arg(long, value_name = "A..B", value_parser = range, allow_hyphen_values = true)]
+    range: Option<Range<u64>>,
+    /// One input; may be repeated
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    input: Vec<String>,
+}
+
+/// How a file is cut into inputs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// A line each.
+    #[default]
+    Lines,
+    /// RFC 4180 with a header: a JSON object each.
+    Csv,
+    /// An array: an element each.
+    Json,
+}
+
+/// A job's inputs, not read yet.
+pub(crate) enum Inputs {
+    /// Numbers, which need no sending.
+    Range(Range<u64>),
+    /// All others.
+    Stream(BoxStream<'static, Result<Bytes, SourceError>>),
+}
+
+impl InputArgs {
+    /// Opens the source; nothing is read before the inputs are asked for.
+    pub(crate) fn open(&self) -> Result<Inputs, Exit> {
+        if let Some(range) = &self.range {
+            return Ok(Inputs::Range(range.clone()));
+        }
+        let Some(path) = &self.inputs else {
+            let inputs = self
+                .input
+                .clone()
+                .into_iter()
+                .map(|text| Ok(Bytes::from(text)));
+            return Ok(Inputs::Stream(stream::iter(inputs).boxed()));
+        };
+        let source: Box<dyn Read + Send> = if path.as_os_str() == "-" {
+            Box::new(io::stdin())
+        } else {
+            let file = File::open(path).map_err(|error| {
+                Exit::usage(format!(
+                    "the input file {} cannot be opened: {error}",
+                    path.display()
+                ))
+            })?;
+            Box::new(file)
+        };
+        reader::stream(source, self.format).map(Inputs::Stream)
+    }
+}
+
+/// Why a source has no more inputs to give, though it has not ended well.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// It cannot be read.
+    #[error("the inputs cannot be read: {0}")]
+    Read(#[from] io::Error),
+    /// It is not what its format says.
+    #[error("line {line} of the inputs: {what}")]
+    Malformed {
+        /// Its line, from 1.
+        line: u64,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// An input is over the limit.
+    #[error("input {index} is longer than {INPUT_BYTES_MAX} bytes (6 MiB), the limit of each")]
+    TooLarge {
+        /// Which input, from 0.
+        index: u64,
+    },
+}
+
+impl Error {
+    fn malformed(line: u64, what: impl Into<String>) -> Self {
+        Self::Malformed {
+            line,
+            what: what.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use futures::TryStreamExt as _;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        inputs: InputArgs,
+    }
+
+    fn parse(flags: &[&str]) -> Result<InputArgs, clap::Error> {
+        Line::try_parse_from([&["x"], flags].concat()).map(|line| line.inputs)
+    }
+
+    #[test]
+    fn exactly_one_source_must_be_named() {
+        for flags in [&[][..], &["--range=0..1", "--input=a"], &["--format=csv"]] {
+            assert!(parse(flags).is_err(), "{flags:?}");
+        }
+        assert!(parse(&["--input", "a", "--input", "-5"]).is_ok());
+    }
+
+    #[tokio::test]
+    async fn inputs_on_the_command_line_come_in_order() {
+        let inputs = parse(&["--input=b", "--input="]).unwrap().open().unwrap();
+        let Inputs::Stream(inputs) = inputs else {
+            panic!("a stream")
+        };
+        let inputs: Vec<Bytes> = inputs.try_collect().await.unwrap();
+        assert_eq!(inputs, ["b", ""]);
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_bad_usage() {
+        let Err(exit) = parse(&["--inputs=/no/such/file"]).unwrap().open() else {
+            panic!("there is no such file")
+        };
+        assert_eq!(exit.code(), 2);
+        assert!(exit.to_string().contains("/no/such/file"), "{exit}");
+    }
+}
