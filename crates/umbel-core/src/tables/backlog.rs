@@ -346,10 +346,6 @@ fn take(set: &mut IndexSet, count: u32) -> Ranges {
 mod tests {
     use super::*;
 
-    fn ranges(runs: &[std::ops::Range<Index>]) -> Ranges {
-        runs.iter().cloned().collect()
-    }
-
     fn retried(failed: u16, due_ms: u64) -> Wait {
         Wait {
             due_ms,
@@ -366,9 +362,9 @@ mod tests {
         backlog.allow(100);
         let first = backlog.cut(10, 0).unwrap();
         backlog.put(&first.indices, retried(1, 500));
-        assert_eq!(backlog.cut(4, 499).unwrap().indices, ranges(&[10..14]));
+        assert_eq!(backlog.cut(4, 499).unwrap().indices, Ranges::one(10..14));
         let again = backlog.cut(100, 500).unwrap();
-        assert_eq!(again.indices, ranges(&[0..10]));
+        assert_eq!(again.indices, Ranges::one(0..10));
         assert_eq!(again.wait, retried(1, 500));
         backlog.check();
     }
@@ -392,7 +388,7 @@ mod tests {
         assert_eq!(backlog.cut(100, 0).unwrap().indices.len(), 5);
         assert_eq!(backlog.cut(100, 0).unwrap().indices.len(), 2);
         assert_eq!(backlog.cut(100, 0), None, "lone ones are not mixed in");
-        assert_eq!(backlog.cut_lone().unwrap().indices, ranges(&[7..8]));
+        assert_eq!(backlog.cut_lone().unwrap().indices, Ranges::one(7..8));
         assert_eq!(backlog.lone_len(), 2);
     }
 
@@ -403,15 +399,15 @@ mod tests {
         backlog.allow(10);
         let cut = backlog.cut(4, 0).unwrap();
         backlog.hold(&cut.indices, cut.wait, a);
-        assert_eq!(backlog.claim(&ranges(&[0..2]), b), []);
-        assert_eq!(backlog.claim(&ranges(&[0..2]), a).len(), 1);
+        assert_eq!(backlog.claim(&Ranges::one(0..2), b), []);
+        assert_eq!(backlog.claim(&Ranges::one(0..2), a).len(), 1);
         assert_eq!(
-            backlog.claim(&ranges(&[6..8]), b)[0].indices,
-            ranges(&[6..8]),
+            backlog.claim(&Ranges::one(6..8), b)[0].indices,
+            Ranges::one(6..8),
             "what was never granted here may be claimed too"
         );
         backlog.release(None);
         assert_eq!(backlog.check(), 6);
-        assert_eq!(backlog.cut(100, 0).unwrap().indices, ranges(&[2..6]));
+        assert_eq!(backlog.cut(100, 0).unwrap().indices, Ranges::one(2..6));
     }
 }

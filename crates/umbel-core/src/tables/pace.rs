@@ -61,13 +61,14 @@ impl Pace {
     pub(crate) fn chunk(self, room: Room) -> u32 {
         let each = self.load_us();
         let hold = limit::HOLD_US * u64::from(room.slots);
-        let wanted = if each < limit::HOLD_US {
-            (hold / each).min(self.measured.max(u64::from(room.slots)) * GROWTH)
+        let (wanted, parts) = if each < limit::HOLD_US {
+            let grown = self.measured.max(u64::from(room.slots)) * GROWTH;
+            ((hold / each).min(grown), 2)
         } else {
-            hold.saturating_sub(room.load_us).div_ceil(each)
+            (hold.saturating_sub(room.load_us).div_ceil(each), 1)
         };
         let share = room.waiting * u64::from(room.slots);
-        let share = share.div_ceil(2 * room.able_slots.max(1));
+        let share = share.div_ceil(parts * room.able_slots.max(1));
         let least = self.run_us().map_or(1, |run_us| SHRUNK_CHUNK_US / run_us);
         let count = wanted.min(share.max(least)).max(1);
         let most = limit::CHUNK_INVOCATIONS_MAX;

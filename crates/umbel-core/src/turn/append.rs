@@ -115,3 +115,117 @@ pub(crate) fn seal(t: &mut Tables, out: &mut Out, to: ReplyId, id: JobId, total:
     end::settle(t, out, id);
     step::reply_job(t, out, to, id);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Env;
+    use super::*;
+    use crate::config::Config;
+    use crate::event::Event;
+    use crate::job::{JobState, StartMode};
+
+    fn open_append(env: &mut Env, job: JobId) -> Appender {
+        match env.ask(|reply| Event::OpenAppend { reply, job }) {
+            Reply::AppendOpened { appender, .. } => appender,
+            other => panic!("not opened: {other:?}"),
+        }
+    }
+
+    fn append(env: &mut Env, job: JobId, appender: Appender, first: u32, count: u32) -> Reply {
+        let block = BlockRef {
+            first,
+            count,
+            bytes: count,
+            appender,
+        };
+        env.ask(|reply| Event::Append { reply, job, block })
+    }
+
+    fn seal(env: &mut Env, job: JobId, total: u64) -> Reply {
+        env.ask(|reply| Event::Seal { reply, job, total })
+    }
+
+    #[test]
+    fn inputs_are_taken_in_order_and_once() {
+        let mut env = Env::new();
+        let job = env.submit_open(StartMode::AsSealed);
+        let appender = open_append(&mut env, job);
+        let appended = |next_index| Reply::Appended { next_index };
+        assert_eq!(append(&mut env, job, appender, 0, 10), appended(10));
+        assert_eq!(append(&mut env, job, appender, 0, 10), appended(10));
+        let gap = |first_index| {
+            Reply::Refused(Refusal::AppendGap {
+                job,
+                next_index: 10,
+                first_index,
+            })
+        };
+        assert_eq!(append(&mut env, job, appender, 5, 10), gap(5));
+        assert_eq!(append(&mut env, job, appender, 11, 10), gap(11));
+        let newer = open_append(&mut env, job);
+        assert_eq!(
+            append(&mut env, job, appender, 10, 1),
+            Reply::Refused(Refusal::AppendSuperseded { job })
+        );
+        env.restart();
+        let newest = open_append(&mut env, job);
+        assert!(newest > appender, "accepted blocks are not staged over");
+        assert_ne!(newer, appender);
+        assert_eq!(append(&mut env, job, newest, 10, 1), appended(11));
+    }
+
+    #[test]
+    fn a_seal_names_the_total_and_may_be_repeated() {
+        let mut env = Env::new();
+        let job = env.submit_open(StartMode::AsSealed);
+        let appender = open_append(&mut env, job);
+        append(&mut env, job, appender, 0, 10);
+        let mismatch = Refusal::SealMismatch {
+            job,
+            next_index: 10,
+            total: 11,
+        };
+        assert_eq!(seal(&mut env, job, 11), Reply::Refused(mismatch));
+        assert!(matches!(seal(&mut env, job, 10), Reply::Job(_)));
+        assert!(matches!(seal(&mut env, job, 10), Reply::Job(_)));
+        let sealed = Refusal::JobSealed { job, total: 10 };
+        assert_eq!(seal(&mut env, job, 9), Reply::Refused(sealed.clone()));
+        let late = append(&mut env, job, appender, 10, 1);
+        assert_eq!(late, Reply::Refused(sealed));
+    }
+
+    #[test]
+    fn nothing_runs_before_the_seal_unless_the_job_says_so() {
+        let mut env = Env::new();
+        env.worker("a", 4);
+        let later = env.submit_open(StartMode::AsSealed);
+        let appender = open_append(&mut env, later);
+        append(&mut env, later, appender, 0, 10);
+        assert_eq!(env.counts(later).leased, 0);
+        assert_eq!(env.counts(later).waiting, 10);
+        seal(&mut env, later, 10);
+        assert_eq!(env.counts(later).leased, 4);
+        env.work_off();
+        let now = env.submit_open(StartMode::AsAppended);
+        let appender = open_append(&mut env, now);
+        append(&mut env, now, appender, 0, 10);
+        env.work_off();
+        assert_eq!(env.counts(now).succeeded, 10);
+        assert_eq!(env.state(now), JobState::Running, "more may come");
+        seal(&mut env, now, 10);
+        assert_eq!(env.state(now), JobState::Succeeded);
+    }
+
+    #[test]
+    fn an_upload_that_goes_quiet_is_cancelled() {
+        let mut env = Env::new();
+        let job = env.submit_open(StartMode::AsSealed);
+        let idle_ms = Config::default().upload_idle_timeout_ms;
+        env.advance(idle_ms - 1_000);
+        open_append(&mut env, job);
+        env.advance(idle_ms - 1_000);
+        assert_eq!(env.state(job), JobState::Running);
+        env.advance(1_000);
+        assert_eq!(env.state(job), JobState::Cancelled);
+    }
+}

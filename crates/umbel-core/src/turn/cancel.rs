@@ -34,3 +34,43 @@ pub(crate) fn delete(t: &mut Tables, out: &mut Out, to: ReplyId, id: JobId) {
     t.marks.shown.insert(id);
     step::reply(out, to, Reply::Done);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Env;
+    use super::*;
+    use crate::command::Ignored;
+    use crate::event::Event;
+
+    #[test]
+    fn a_cancel_ends_what_waits_and_what_is_leased() {
+        let mut env = Env::new();
+        env.worker("a", 4);
+        let job = env.submit_range(10);
+        let (lease, indices) = env.open("a").remove(0);
+        env.ask(|reply| Event::Cancel { reply, job });
+        assert_eq!(env.state(job), JobState::Cancelled);
+        assert_eq!(env.counts(job).cancelled, 10);
+        assert_eq!(env.open_len("a"), 0, "its lease is revoked");
+        env.report("a", lease, (indices, Vec::new()), 10);
+        assert_eq!(
+            env.ignored,
+            [Ignored::StaleLease],
+            "late reports are ignored"
+        );
+        let again = env.ask(|reply| Event::Cancel { reply, job });
+        assert!(matches!(again, Reply::Job(_)), "said twice is said once");
+    }
+
+    #[test]
+    fn only_ended_jobs_are_forgotten() {
+        let mut env = Env::new();
+        let job = env.submit_range(10);
+        let delete = |reply| Event::Delete { reply, job };
+        assert_eq!(env.refused(delete), Refusal::JobRunning { job });
+        env.ask(|reply| Event::Cancel { reply, job });
+        assert_eq!(env.ask(delete), Reply::Done);
+        assert_eq!(env.refused(delete), step::unknown(job));
+        assert!(env.machine.job_view(job).is_none());
+    }
+}

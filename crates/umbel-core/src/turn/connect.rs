@@ -150,3 +150,123 @@ pub(crate) fn session_ended(t: &mut Tables, out: &mut Out, session: SessionId) {
         None => step::ignore(out, Ignored::UnknownSession),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Env;
+    use super::*;
+    use crate::config::Config;
+    use crate::event::Event;
+    use crate::job::JobState;
+    use crate::time::Now;
+
+    #[test]
+    fn a_returning_process_keeps_what_it_offers_under_the_same_lease() {
+        let mut env = Env::new();
+        env.worker("a", 4);
+        let job = env.submit_range(4);
+        let before = env.open("a");
+        env.cut("a");
+        env.advance(500);
+        env.connect("a");
+        assert_eq!(env.open("a"), before);
+        env.report_all("a");
+        assert_eq!(env.state(job), JobState::Succeeded);
+        assert_eq!(env.view(job).usage.attempts, 4, "nothing ran twice");
+    }
+
+    #[test]
+    fn the_same_process_supersedes_its_session_at_once() {
+        let mut env = Env::new();
+        env.worker("a", 4);
+        env.submit_range(4);
+        env.connect("a");
+        let name = "a".to_owned();
+        assert_eq!(env.closed, [Refusal::SessionSuperseded { name }]);
+        assert_eq!(env.open_len("a"), 4);
+    }
+
+    #[test]
+    fn a_grant_that_was_lost_on_its_way_is_granted_again() {
+        let mut env = Env::new();
+        env.worker("a", 4);
+        let job = env.submit_range(4);
+        env.workers.get_mut("a").unwrap().open.clear();
+        env.cut("a");
+        env.connect("a");
+        assert_eq!(env.open_len("a"), 4);
+        let (lease, _) = env.open("a").remove(0);
+        assert_eq!(env.workers["a"].held[&lease].head.attempt, 1);
+        env.report_all("a");
+        assert_eq!(env.state(job), JobState::Succeeded);
+    }
+
+    #[test]
+    fn a_name_belongs_to_its_holder_until_that_is_gone() {
+        let mut env = Env::new();
+        env.worker("a", 1);
+        let taken = Refusal::WorkerNameTaken {
+            name: "a".to_owned(),
+        };
+        env.worker("a", 1);
+        assert_eq!(env.closed, std::slice::from_ref(&taken));
+        assert_eq!(env.machine.cluster().workers, 1);
+        env.advance_but(Config::default().lease_timeout_ms, "a");
+        env.closed.clear();
+        env.connect("a");
+        assert_eq!(env.closed, [], "the silent holder is gone");
+        env.cut("a");
+        env.worker("a", 1);
+        assert_eq!(env.closed, [taken], "the holder may still return");
+    }
+
+    #[test]
+    fn a_silent_session_is_closed_and_its_work_waits_again() {
+        let mut env = Env::new();
+        env.worker("a", 4);
+        let job = env.submit_range(4);
+        let silence = Config::default().lease_timeout_ms;
+        env.advance_but(silence - 500, "a");
+        assert_eq!(env.counts(job).leased, 4);
+        env.advance_but(500, "a");
+        let refusal = Refusal::SessionSilent { silent_ms: silence };
+        assert_eq!(env.closed, [refusal]);
+        assert_eq!(env.counts(job).waiting, 4);
+    }
+
+    #[test]
+    fn a_paused_coordinator_expires_nobody() {
+        let mut env = Env::new();
+        env.worker("a", 4);
+        env.submit_range(4);
+        env.now = Now {
+            mono_ms: env.now.mono_ms + 3_600_000,
+            ..env.now
+        };
+        env.turn([]);
+        env.settle();
+        assert_eq!(env.closed, []);
+        assert_eq!(env.machine.cluster().invocations_leased, 4);
+    }
+
+    #[test]
+    fn another_protocol_is_refused() {
+        let mut env = Env::new();
+        let hello = Hello {
+            protocol: limit::PROTOCOL + 1,
+            worker: WorkerId([1; 16]),
+            name: "a".to_owned(),
+            slots: 1,
+            labels: crate::policy::Labels::new(),
+            functions: Vec::new(),
+            runs_programs: false,
+            version: String::new(),
+            offers: Vec::new(),
+        };
+        env.turn([Event::Hello {
+            session: SessionId(1),
+            hello: Box::new(hello),
+        }]);
+        assert!(matches!(env.closed[..], [Refusal::ProtocolMismatch { .. }]));
+    }
+}

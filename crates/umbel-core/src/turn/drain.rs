@@ -25,3 +25,51 @@ pub(crate) fn leaving(t: &mut Tables, id: WorkerId) {
     t.roster.drain(id);
     part::stop_feeding(t, id);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Env;
+    use super::*;
+    use crate::event::Event;
+    use crate::view::WorkerState;
+
+    #[test]
+    fn a_drained_worker_finishes_and_its_name_is_free_at_once() {
+        let mut env = Env::new();
+        env.worker("a", 2);
+        env.submit_range(10);
+        let worker = || "a".to_owned();
+        env.ask(|reply| Event::Drain {
+            reply,
+            worker: worker(),
+        });
+        assert!(env.workers["a"].drains);
+        let state = env.machine.workers("", 10)[0].state;
+        assert_eq!(state, WorkerState::Draining);
+        env.report_all("a");
+        assert_eq!(env.open_len("a"), 0, "it gets nothing new");
+        env.cut("a");
+        assert_eq!(env.machine.workers("", 10), []);
+        let unknown = env.refused(|reply| Event::Drain {
+            reply,
+            worker: worker(),
+        });
+        assert_eq!(unknown, Refusal::UnknownWorker { name: worker() });
+    }
+
+    #[test]
+    fn a_draining_worker_that_returns_is_told_again() {
+        let mut env = Env::new();
+        env.worker("a", 2);
+        env.submit_range(10);
+        env.ask(|reply| Event::Drain {
+            reply,
+            worker: "a".to_owned(),
+        });
+        env.cut("a");
+        env.workers.get_mut("a").unwrap().drains = false;
+        env.connect("a");
+        assert!(env.workers["a"].drains);
+        assert_eq!(env.open_len("a"), 2, "it keeps what it holds");
+    }
+}

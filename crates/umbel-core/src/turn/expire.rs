@@ -118,3 +118,62 @@ fn reject_some(t: &mut Tables, out: &mut Out, id: JobId, timeout_ms: u64) {
     end::settle(t, out, id);
     t.marks.more = true;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Env;
+    use super::*;
+
+    #[test]
+    fn a_deadline_ends_what_waits_and_what_is_leased_and_outlives_a_restart() {
+        let mut env = Env::new();
+        env.worker("a", 4);
+        let job = env.submit(100, |proposal| {
+            proposal.spec.policy.deadline_ms = Some(5_000);
+        });
+        env.report_all("a");
+        env.restart();
+        env.advance(4_900);
+        assert_eq!(env.state(job), JobState::Running);
+        env.advance(100);
+        let view = env.view(job);
+        assert_eq!(view.status.state, JobState::Failed);
+        assert_eq!(view.status.failure.unwrap().kind, JobFailureKind::Deadline);
+        assert_eq!((view.counts.succeeded, view.counts.cancelled), (4, 96));
+    }
+
+    #[test]
+    fn work_that_nobody_can_run_is_rejected_after_its_place_timeout() {
+        let mut env = Env::new();
+        env.worker("a", 4);
+        let job = env.submit(10_000, |proposal| {
+            let policy = &mut proposal.spec.policy;
+            policy.place_timeout_ms = Some(3_000);
+            policy.require.insert("disk".to_owned(), "ssd".to_owned());
+        });
+        env.advance(2_000);
+        env.worker_with("b", 1, |worker| {
+            worker.labels.insert("disk".to_owned(), "ssd".to_owned());
+        });
+        env.report_all("b");
+        env.kill("b");
+        env.advance(1_500);
+        assert_eq!(env.state(job), JobState::Running, "the time begins anew");
+        env.advance(1_500);
+        let view = env.view(job);
+        assert_eq!(view.status.state, JobState::Failed);
+        assert!(view.counts.failed >= 9_000, "{:?}", view.counts);
+        assert_eq!(view.counts.cancelled, 0);
+    }
+
+    #[test]
+    fn the_machine_says_when_it_wants_a_turn() {
+        let mut env = Env::new();
+        assert_eq!(env.machine.next_wake(), None);
+        env.submit(1, |proposal| proposal.spec.policy.deadline_ms = Some(9_000));
+        assert_eq!(env.machine.next_wake(), Some(env.now.mono_ms + 9_000));
+        env.worker("a", 1);
+        let wake = env.machine.next_wake().unwrap();
+        assert!(wake <= env.now.mono_ms + limit::TURN_GAP_MAX_MS);
+    }
+}

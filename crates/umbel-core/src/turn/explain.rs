@@ -143,3 +143,72 @@ fn busy(t: &Tables, job: &Job, running: &Running, due: u64, reasons: &mut Vec<Wa
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Env, failed, run};
+    use super::*;
+    use crate::event::Event;
+    use crate::job::StartMode;
+    use crate::outcome::FailureKind;
+
+    fn reasons(env: &Env, job: JobId) -> Vec<(&'static str, u64)> {
+        let reasons = env.machine.explain(env.now, job).unwrap();
+        let pairs = reasons.iter().map(|why| (why.reason, why.invocations));
+        pairs.collect()
+    }
+
+    #[test]
+    fn work_that_nobody_can_run_says_what_is_missing() {
+        let mut env = Env::new();
+        let job = env.submit(10, |proposal| {
+            let require = &mut proposal.spec.policy.require;
+            require.insert("disk".to_owned(), "ssd".to_owned());
+        });
+        assert_eq!(reasons(&env, job), [("no_worker", 10)]);
+        env.worker("a", 1);
+        assert_eq!(reasons(&env, job), [("label_unmet", 10)]);
+        env.kill("a");
+        env.worker_with("b", 1, |worker| worker.functions.clear());
+        assert_eq!(reasons(&env, job), [("function_missing", 10)]);
+    }
+
+    #[test]
+    fn work_that_waits_its_turn_says_for_what() {
+        let mut env = Env::new();
+        env.worker("a", 2);
+        let job = env.submit_range(10);
+        assert_eq!(reasons(&env, job), [("no_slot", 8)]);
+        let (lease, _) = env.open("a").remove(0);
+        let attempts = vec![failed(0, FailureKind::Function)];
+        env.report("a", lease, (run(1..2), attempts), 10_000_000);
+        assert_eq!(reasons(&env, job), [("no_slot", 6), ("backoff", 1)]);
+        let second = env.submit_range(5);
+        assert!(["fair_share", "no_slot"].contains(&reasons(&env, second)[0].0));
+        let bounded = env.submit(5, |proposal| {
+            proposal.spec.policy.max_concurrency = Some(1);
+            proposal.spec.policy.priority = 1;
+        });
+        env.worker("b", 2);
+        assert_eq!(reasons(&env, bounded), [("max_concurrency", 4)]);
+        env.restart();
+        let first = reasons(&env, bounded);
+        assert_eq!(first, [("no_worker", 4), ("reclaim", 1)]);
+    }
+
+    #[test]
+    fn an_upload_says_what_it_waits_for() {
+        let mut env = Env::new();
+        let job = env.submit_open(StartMode::AsSealed);
+        assert_eq!(reasons(&env, job), [("upload", 0)]);
+        env.ask(|reply| Event::OpenAppend { reply, job });
+        let block = crate::job::BlockRef {
+            first: 0,
+            count: 7,
+            bytes: 7,
+            appender: crate::id::Appender(1),
+        };
+        env.ask(|reply| Event::Append { reply, job, block });
+        assert_eq!(reasons(&env, job), [("unsealed", 7)]);
+    }
+}

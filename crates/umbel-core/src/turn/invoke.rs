@@ -149,3 +149,81 @@ fn recall(t: &Tables, out: &mut Out, id: InvokeId, entry: &InvokeEntry) {
         out.push(Command::Send { session, message });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Env;
+    use super::*;
+    use crate::event::Event;
+    use crate::message::FromWorker;
+
+    fn invoke(env: &mut Env, number: u64) -> ReplyId {
+        let reply = ReplyId(number);
+        env.turn([Event::Invoke {
+            reply,
+            id: InvokeId(number),
+            target: Target::Function("umbel.echo".to_owned()),
+            input: Bytes::from_static(b"hello"),
+            timeout_ms: 2_000,
+        }]);
+        reply
+    }
+
+    #[test]
+    fn an_invoke_goes_at_once_to_the_worker_that_holds_the_least() {
+        let mut env = Env::new();
+        env.worker("a", 1);
+        env.submit_range(1);
+        env.worker("b", 1);
+        let reply = invoke(&mut env, 900);
+        let placed = env.workers["b"].invokes.len();
+        assert_eq!(placed, 1, "although every slot of a is taken");
+        let done = InvokeDone {
+            id: InvokeId(900),
+            outcome: Ok(Bytes::from_static(b"hello")),
+            duration_us: 7,
+            cpu_us: None,
+        };
+        env.say("b", FromWorker::InvokeDone(done.clone()));
+        let Some(Reply::Invoked { worker, .. }) = env.answer(reply) else {
+            panic!("it is answered");
+        };
+        assert_eq!(worker, "b");
+        env.say("b", FromWorker::InvokeDone(done));
+        assert_eq!(env.ignored, [Ignored::UnknownInvoke]);
+    }
+
+    #[test]
+    fn without_a_worker_it_waits_and_then_gives_up() {
+        let mut env = Env::new();
+        let early = invoke(&mut env, 900);
+        env.worker("a", 1);
+        assert_eq!(env.workers["a"].invokes.len(), 1);
+        env.advance(2_500);
+        assert!(matches!(
+            env.answer(early),
+            Some(Reply::Refused(Refusal::NoSlot { .. }))
+        ));
+        assert_eq!(env.workers["a"].invokes, [], "the worker is told");
+    }
+
+    #[test]
+    fn a_lost_worker_takes_its_invokes_along() {
+        let mut env = Env::new();
+        env.worker("a", 1);
+        let reply = invoke(&mut env, 900);
+        env.kill("a");
+        let worker = "a".to_owned();
+        let lost = Reply::Refused(Refusal::InvokeLost { worker });
+        assert_eq!(env.answer(reply), Some(lost));
+    }
+
+    #[test]
+    fn an_abandoned_invoke_is_recalled() {
+        let mut env = Env::new();
+        env.worker("a", 1);
+        invoke(&mut env, 900);
+        env.turn([Event::InvokeAbandoned(InvokeId(900))]);
+        assert_eq!(env.workers["a"].invokes, []);
+    }
+}

@@ -216,3 +216,143 @@ pub(crate) fn unreadable(
     record::reject(t, out, job_id, &open, history, &failure);
     end::settle(t, out, job_id);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Env, failed, run};
+    use super::*;
+    use crate::config::Config;
+    use crate::job::{JobFailureKind, JobState};
+    use crate::message::FromWorker;
+    use crate::policy::Tolerance;
+
+    #[test]
+    fn what_is_not_open_under_the_lease_is_masked_and_the_rest_counts() {
+        let mut env = Env::new();
+        env.worker("a", 4);
+        let job = env.submit_range(100);
+        let (lease, indices) = env.open("a").remove(0);
+        assert_eq!(indices, run(0..4));
+        env.report("a", lease, (run(2..9), Vec::new()), 10);
+        assert_eq!(env.ignored, [Ignored::MaskedIndices]);
+        assert_eq!(env.counts(job).succeeded, 2);
+        assert_eq!(env.view(job).usage.attempts, 2);
+        env.report("a", lease, (run(0..2), Vec::new()), 10);
+        env.report("a", lease, (run(0..2), Vec::new()), 10);
+        assert_eq!(env.ignored[1..], [Ignored::StaleLease]);
+        assert_eq!(env.counts(job).succeeded, 4);
+    }
+
+    #[test]
+    fn a_report_under_a_lease_that_was_lost_does_not_count() {
+        let mut env = Env::new();
+        env.worker("a", 4);
+        let job = env.submit_range(4);
+        let (lease, indices) = env.open("a").remove(0);
+        env.advance_but(Config::default().lease_timeout_ms, "a");
+        env.worker("b", 4);
+        let worker = env.workers.get_mut("a").unwrap();
+        worker.open.clear();
+        env.connect("a");
+        env.report("a", lease, (indices, Vec::new()), 10);
+        assert_eq!(env.ignored, [Ignored::StaleLease]);
+        assert_eq!(env.counts(job).succeeded, 0);
+    }
+
+    #[test]
+    fn reports_are_numbered_without_gaps_and_repeats_are_acknowledged() {
+        let mut env = Env::new();
+        env.worker("a", 4);
+        env.submit_range(4);
+        env.report_all("a");
+        assert_eq!(env.workers["a"].acked, 1);
+        let empty = |number| {
+            FromWorker::Report(Report {
+                number,
+                chunks: Vec::new(),
+            })
+        };
+        env.say("a", empty(1));
+        assert_eq!(env.ignored, [Ignored::RepeatedReport]);
+        assert_eq!(env.closed, []);
+        env.say("a", empty(3));
+        assert!(matches!(env.closed[..], [Refusal::ProtocolBroken { .. }]));
+    }
+
+    #[test]
+    fn what_is_handed_back_waits_with_nothing_added() {
+        let mut env = Env::new();
+        env.worker("a", 4);
+        let job = env.submit_range(4);
+        let (lease, indices) = env.open("a").remove(0);
+        env.workers.get_mut("a").unwrap().open.clear();
+        let chunk = ChunkReport {
+            begun: Begun { lease, count: 0 },
+            succeeded: Ranges::new(),
+            columns: bytes::Bytes::new(),
+            failed: Vec::new(),
+            usage: Usage::default(),
+            handed_back: indices,
+        };
+        let report = Report {
+            number: 1,
+            chunks: vec![chunk],
+        };
+        env.workers.get_mut("a").unwrap().reports = 1;
+        env.say("a", FromWorker::Report(report));
+        assert_eq!(env.open_len("a"), 4, "it is granted again at once");
+        env.report_all("a");
+        assert_eq!(env.view(job).usage.attempts, 4);
+    }
+
+    #[test]
+    fn one_failure_more_than_tolerated_ends_the_job() {
+        let mut env = Env::new();
+        env.worker("a", 4);
+        let job = env.submit(100, |proposal| {
+            proposal.spec.policy.max_attempts = 1;
+            proposal.spec.policy.tolerate = Some(Tolerance::BasisPoints(199));
+        });
+        let (lease, _) = env.open("a").remove(0);
+        let one = |index| vec![failed(index, FailureKind::Function)];
+        env.report("a", lease, (Ranges::new(), one(0)), 10);
+        assert_eq!(env.state(job), JobState::Running, "1 of 100 is tolerated");
+        env.report("a", lease, (Ranges::new(), one(1)), 10);
+        let view = env.view(job);
+        assert_eq!(view.status.state, JobState::Failed);
+        assert_eq!(view.status.failure.unwrap().kind, JobFailureKind::Tolerance);
+        assert_eq!((view.counts.failed, view.counts.cancelled), (2, 98));
+        assert_eq!(env.open_len("a"), 0, "its leases are revoked");
+    }
+
+    #[test]
+    fn failures_within_the_tolerance_leave_the_job_succeeded() {
+        let mut env = Env::new();
+        env.worker("a", 4);
+        let job = env.submit(4, |proposal| {
+            proposal.spec.policy.tolerate = Some(Tolerance::Count(1));
+        });
+        let (lease, _) = env.open("a").remove(0);
+        let never = vec![failed(2, FailureKind::Rejected)];
+        let rest: Ranges = [0..2, 3..4].into_iter().collect();
+        env.report("a", lease, (rest, never), 10);
+        assert_eq!(env.state(job), JobState::Succeeded);
+        assert_eq!(env.counts(job).failed, 1, "rejected is not run again");
+    }
+
+    #[test]
+    fn inputs_that_cannot_be_read_are_rejected() {
+        let mut env = Env::new();
+        env.worker("a", 4);
+        let job = env.submit_range(4);
+        let (lease, _) = env.open("a").remove(0);
+        let session = env.workers["a"].session.unwrap();
+        env.turn([crate::event::Event::GrantUnreadable {
+            session,
+            lease,
+            reason: "checksum".to_owned(),
+        }]);
+        assert_eq!(env.state(job), JobState::Failed);
+        assert_eq!(env.counts(job).failed, 4);
+    }
+}

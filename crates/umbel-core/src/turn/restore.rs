@@ -167,3 +167,131 @@ fn hold(t: &mut Tables, lease: &LeaseRecord) {
     let jobs: &mut BTreeSet<JobId> = t.reclaim.jobs.entry(lease.worker).or_default();
     jobs.insert(lease.job);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Env, failed, run};
+    use crate::config::Config;
+    use crate::history::History;
+    use crate::id::LeaseId;
+    use crate::job::JobState;
+    use crate::outcome::FailureKind;
+    use crate::view::InvocationView;
+
+    #[test]
+    fn what_was_leased_is_held_back_for_its_worker_and_kept_when_it_returns() {
+        let mut env = Env::new();
+        env.worker("a", 4);
+        let job = env.submit_range(8);
+        env.restart();
+        env.worker("b", 2);
+        assert_eq!(env.open_len("b"), 2, "the rest is placed at once");
+        assert_eq!(env.counts(job).leased, 2);
+        env.connect("a");
+        let (lease, kept) = env.open("a").remove(0);
+        assert_eq!((lease.epoch, kept), (2, run(0..4)), "a lease of this epoch");
+        env.work_off();
+        assert_eq!(env.state(job), JobState::Succeeded);
+        assert_eq!(env.view(job).usage.attempts, 8, "nothing ran twice");
+        assert!(env.disk.leases.is_empty());
+    }
+
+    #[test]
+    fn what_is_not_reclaimed_in_time_runs_elsewhere() {
+        let mut env = Env::new();
+        env.worker("a", 4);
+        let job = env.submit_range(4);
+        env.restart();
+        env.worker("b", 4);
+        env.advance(Config::default().reclaim_ms - 500);
+        assert_eq!(env.open_len("b"), 0);
+        env.advance(500);
+        assert_eq!(env.open_len("b"), 4);
+        env.connect("a");
+        assert_eq!(env.open_len("a"), 0, "it was granted to another");
+        env.work_off();
+        assert_eq!(env.state(job), JobState::Succeeded);
+    }
+
+    #[test]
+    fn a_late_worker_keeps_what_still_waits() {
+        let mut env = Env::new();
+        env.worker("a", 4);
+        let job = env.submit_range(4);
+        env.restart();
+        env.advance(Config::default().reclaim_ms + 500);
+        env.connect("a");
+        assert_eq!(env.open_len("a"), 4);
+        env.report_all("a");
+        assert_eq!(env.state(job), JobState::Succeeded);
+    }
+
+    #[test]
+    fn the_last_word_on_each_waiting_invocation_survives() {
+        let mut env = Env::new();
+        env.worker("a", 4);
+        let job = env.submit_range(10);
+        let (lease, _) = env.open("a").remove(0);
+        let attempts = vec![
+            failed(1, FailureKind::Function),
+            failed(2, FailureKind::Function),
+        ];
+        env.report("a", lease, (run(0..1), attempts), 10_000_000);
+        env.advance(300);
+        let (lease, next) = env.open("a").pop().unwrap();
+        env.report("a", lease, (next, Vec::new()), 10_000_000);
+        let again = env.open("a");
+        let again = again.iter().find(|(_, open)| open.contains(1)).unwrap();
+        let attempt = vec![failed(1, FailureKind::Function)];
+        env.report("a", again.0, (run(0..0), attempt), 10_000_000);
+        let before: Vec<_> = (0..10).map(|index| history(&env, job, index)).collect();
+        let (counts, usage) = (env.counts(job), env.view(job).usage);
+        env.restart();
+        env.workers.clear();
+        env.advance(Config::default().reclaim_ms);
+        let after: Vec<_> = (0..10).map(|index| history(&env, job, index)).collect();
+        assert_eq!(before, after);
+        assert_eq!(before[1].unwrap().failed, 2);
+        assert_eq!(env.counts(job).succeeded, counts.succeeded);
+        assert_eq!(env.view(job).usage, usage);
+    }
+
+    fn history(env: &Env, job: crate::id::JobId, index: u32) -> Option<History> {
+        match env.machine.invocation(job, index)? {
+            InvocationView::Waiting { history, .. } | InvocationView::Leased { history } => {
+                Some(history)
+            }
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn an_ended_job_comes_back_from_its_summary() {
+        let mut env = Env::new();
+        env.worker("a", 4);
+        let job = env.submit_range(100);
+        env.work_off();
+        let before = env.view(job);
+        env.restart();
+        assert_eq!(env.view(job), before);
+    }
+
+    #[test]
+    fn leases_of_two_epochs_are_never_the_same() {
+        let mut env = Env::new();
+        env.worker("a", 4);
+        env.submit_range(4);
+        let (old, indices) = env.open("a").remove(0);
+        assert_eq!(
+            old,
+            LeaseId {
+                epoch: 1,
+                number: 1
+            }
+        );
+        env.restart();
+        env.connect("a");
+        env.report("a", old, (indices, Vec::new()), 10);
+        assert_eq!(env.ignored, [crate::command::Ignored::StaleLease]);
+    }
+}

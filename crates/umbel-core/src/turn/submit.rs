@@ -139,3 +139,86 @@ fn warnings(t: &Tables, id: JobId) -> Vec<String> {
         "no worker that takes work now has what the job needs ({needs}); it waits for one"
     )]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Env, spec};
+    use super::*;
+    use crate::event::Event;
+    use crate::job::JobState;
+
+    fn proposal(id: u8, request_id: &str, digest: u8) -> Box<Proposal> {
+        Box::new(Proposal {
+            id: JobId([id; 16]),
+            spec: spec("umbel.echo"),
+            source: Source::Range { begin: 5, count: 3 },
+            blocks: Vec::new(),
+            seal: true,
+            request_id: request_id.to_owned(),
+            content_digest: [digest; 32],
+        })
+    }
+
+    fn create(env: &mut Env, proposal: Box<Proposal>) -> Reply {
+        env.ask(|reply| Event::CreateJob { reply, proposal })
+    }
+
+    #[test]
+    fn a_request_id_makes_one_job() {
+        let mut env = Env::new();
+        create(&mut env, proposal(1, "once", 9));
+        let Reply::Created { job, existed, .. } = create(&mut env, proposal(2, "once", 9)) else {
+            panic!("a repeat is answered like the first");
+        };
+        assert!(existed);
+        assert_eq!(job.record.id, JobId([1; 16]));
+        assert_eq!(
+            create(&mut env, proposal(3, "once", 8)),
+            Reply::Refused(Refusal::RequestIdReused {
+                request_id: "once".to_owned(),
+                job: JobId([1; 16]),
+            })
+        );
+        env.restart();
+        let Reply::Created { existed, .. } = create(&mut env, proposal(4, "once", 9)) else {
+            panic!("a repeat is known after a restart");
+        };
+        assert!(existed);
+    }
+
+    #[test]
+    fn an_unknown_function_is_refused_with_its_neighbours() {
+        let mut env = Env::new();
+        let mut wrong = proposal(1, "", 0);
+        wrong.spec = spec("umbel.ecko");
+        assert_eq!(
+            create(&mut env, wrong),
+            Reply::Refused(Refusal::UnknownFunction {
+                name: "umbel.ecko".to_owned(),
+                nearest: vec!["umbel.echo".to_owned()],
+            })
+        );
+    }
+
+    #[test]
+    fn a_function_that_was_once_announced_is_accepted_with_a_warning() {
+        let mut env = Env::new();
+        env.worker_with("a", 1, |worker| worker.functions.push("resize".to_owned()));
+        env.kill("a");
+        env.restart();
+        let mut known = proposal(1, "", 0);
+        known.spec = spec("resize");
+        let Reply::Created { warnings, .. } = create(&mut env, known) else {
+            panic!("it is accepted");
+        };
+        assert!(warnings[0].contains("resize"), "{warnings:?}");
+    }
+
+    #[test]
+    fn a_job_of_no_inputs_has_succeeded() {
+        let mut env = Env::new();
+        let job = env.submit_range(0);
+        assert_eq!(env.state(job), JobState::Succeeded);
+        assert_eq!(env.machine.find_job("last"), Ok(job));
+    }
+}

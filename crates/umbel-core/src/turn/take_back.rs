@@ -67,3 +67,78 @@ pub(crate) fn taken_back(t: &mut Tables, out: &mut Out, worker: WorkerId, taken:
         lease::give_back(t, out, id, &unrun);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Env;
+    use super::*;
+    use crate::job::JobState;
+    use crate::message::{Begun, FromWorker};
+
+    /// One worker that holds more than it should: its work was fast and is slow.
+    fn overfull(env: &mut Env) -> crate::id::JobId {
+        env.worker("a", 2);
+        let job = env.submit_range(2_000);
+        for _ in 0..6 {
+            for (lease, indices) in env.open("a") {
+                env.report("a", lease, (indices, Vec::new()), 1_000);
+            }
+        }
+        job
+    }
+
+    #[test]
+    fn an_idle_worker_gets_half_of_what_the_fullest_has_not_begun() {
+        let mut env = Env::new();
+        let job = overfull(&mut env);
+        while env.counts(job).waiting > 0 {
+            let (lease, indices) = env.open("a").remove(0);
+            env.report("a", lease, (indices, Vec::new()), 1_000);
+        }
+        let before = env.open_len("a");
+        env.worker("b", 2);
+        assert_eq!(env.workers["a"].asked.len(), 1);
+        assert_eq!(env.open_len("b"), 0, "nothing moves before the answer");
+        env.give_back("a");
+        assert!(env.open_len("b") > 0);
+        assert_eq!(env.open_len("a") + env.open_len("b"), before);
+        env.work_off();
+        assert_eq!(env.state(job), JobState::Succeeded);
+        assert_eq!(env.view(job).usage.attempts, 2_000, "nothing ran twice");
+    }
+
+    #[test]
+    fn a_worker_that_has_begun_everything_is_asked_once() {
+        let mut env = Env::new();
+        let job = overfull(&mut env);
+        while env.counts(job).waiting > 0 {
+            let (lease, indices) = env.open("a").remove(0);
+            env.report("a", lease, (indices, Vec::new()), 1_000);
+        }
+        env.worker("b", 2);
+        for _ in 0..10 {
+            for (lease, _) in std::mem::take(&mut env.workers.get_mut("a").unwrap().asked) {
+                let count = u32::MAX;
+                let taken = TakenBack {
+                    begun: Begun { lease, count },
+                    indices: crate::ranges::Ranges::new(),
+                };
+                env.say("a", FromWorker::TakenBack(taken));
+            }
+        }
+        assert_eq!(env.workers["a"].asked, [], "it said that nothing is left");
+        assert_eq!(env.open_len("b"), 0);
+    }
+
+    #[test]
+    fn what_nobody_asked_for_is_ignored() {
+        let mut env = Env::new();
+        env.worker("a", 2);
+        let job = env.submit_range(2);
+        let (lease, indices) = env.open("a").remove(0);
+        let begun = Begun { lease, count: 0 };
+        env.say("a", FromWorker::TakenBack(TakenBack { begun, indices }));
+        assert_eq!(env.ignored, [Ignored::UnaskedTakenBack]);
+        assert_eq!(env.counts(job).leased, 2);
+    }
+}

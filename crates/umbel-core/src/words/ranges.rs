@@ -304,7 +304,7 @@ mod tests {
             canonical(&head);
             canonical(&tail);
             prop_assert_eq!(head.len(), ra.len().min(count));
-            prop_assert_eq!(head.union(&tail), ra.clone());
+            prop_assert_eq!(&head.union(&tail), &ra);
             for index in 0..40 {
                 prop_assert_eq!(ra.contains(index), a.contains(&index));
                 prop_assert_eq!(ra.rank(index), a.range(..index).count() as u64);

@@ -138,3 +138,124 @@ fn crash(
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::testing::{Env, run};
+    use super::*;
+    use crate::job::JobState;
+    use crate::message::{Begun, FromWorker};
+    use crate::view::InvocationView;
+
+    fn history(env: &Env, job: JobId, index: u32) -> History {
+        match env.machine.invocation(job, index).unwrap() {
+            InvocationView::Waiting { history, .. } | InvocationView::Leased { history } => history,
+            other => panic!("{index} has ended: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_had_begun_lost_an_attempt_and_all_travel_as_suspects() {
+        let mut env = Env::new();
+        env.worker("a", 4);
+        let job = env.submit_range(4);
+        let (lease, _) = env.open("a").remove(0);
+        env.report("a", lease, (run(0..1), Vec::new()), 10);
+        let begun = vec![Begun { lease, count: 2 }];
+        env.say("a", FromWorker::Heartbeat(begun));
+        env.kill("a");
+        let suspect = History {
+            suspect_chunk: 1,
+            ..History::FRESH
+        };
+        let lost = History { lost: 1, ..suspect };
+        assert_eq!(history(&env, job, 1), lost, "it had begun");
+        assert_eq!(history(&env, job, 2), suspect, "it had not");
+        assert_eq!(env.view(job).usage.attempts, 2);
+        env.worker("b", 4);
+        env.work_off();
+        assert_eq!(env.state(job), JobState::Succeeded);
+    }
+
+    #[test]
+    fn one_poison_input_fails_alone() {
+        let mut env = Env::new();
+        let job = env.submit_range(1_000);
+        for life in 0..100 {
+            let name = format!("w{life}");
+            env.worker(&name, 4);
+            loop {
+                let open = env.open(&name);
+                let all_open = open.iter().all(|(_, open)| !open.contains(666));
+                if open.is_empty() || !all_open {
+                    break;
+                }
+                env.report_all(&name);
+            }
+            if env.state(job) != JobState::Running {
+                let counts = env.counts(job);
+                assert_eq!((counts.succeeded, counts.failed), (999, 1));
+                assert_eq!(env.disk.ended[&(job, 666)], "failed");
+                assert!(life >= 3, "alone three times at the least");
+                return;
+            }
+            env.kill(&name);
+        }
+        panic!("the poison is never found: {:?}", env.counts(job));
+    }
+
+    #[test]
+    fn a_suspect_that_runs_to_its_end_is_none_any_more() {
+        let mut env = Env::new();
+        env.worker("a", 1);
+        let job = env.submit_range(1);
+        env.kill("a");
+        env.worker("b", 1);
+        let (lease, _) = env.open("b").remove(0);
+        let attempt = super::super::super::testing::failed(0, FailureKind::Function);
+        env.report("b", lease, (Ranges::new(), vec![attempt]), 10);
+        let after = history(&env, job, 0);
+        assert_eq!((after.failed, after.suspect_chunk), (1, 0));
+    }
+
+    #[test]
+    fn a_lone_suspect_has_its_worker_for_itself_and_others_work_on() {
+        let mut env = Env::new();
+        env.worker("a", 1);
+        let poison = env.submit_range(1);
+        env.kill("a");
+        let other = env.submit_range(100_000);
+        env.worker("b", 2);
+        assert_eq!(env.open_len("b"), 1, "the suspect alone");
+        assert_eq!(env.counts(poison).leased, 1);
+        env.kill("b");
+        env.worker("c", 2);
+        env.worker("d", 2);
+        assert_eq!(env.counts(poison).leased, 1);
+        assert!(env.counts(other).leased > 0);
+        env.work_off();
+        assert_eq!(env.state(poison), JobState::Succeeded);
+        assert_eq!(env.state(other), JobState::Succeeded);
+    }
+
+    #[test]
+    fn a_busy_worker_is_reserved_until_the_suspect_can_be_alone_on_it() {
+        let mut env = Env::new();
+        env.worker("a", 1);
+        let poison = env.submit_range(1);
+        env.worker("b", 2);
+        let long = env.submit_range(100);
+        assert_eq!(env.open_len("b"), 2);
+        env.kill("a");
+        assert_eq!(env.counts(poison).waiting, 1);
+        let (lease, _) = env.open("b").remove(0);
+        let first = env.open("b")[0].1.first().unwrap();
+        env.report("b", lease, (run(first..first + 1), Vec::new()), 1_000_000);
+        assert_eq!(env.open_len("b"), 1, "it gets nothing new");
+        env.report_all("b");
+        assert_eq!(env.counts(poison).leased, 1);
+        assert_eq!(env.counts(long).leased, 0);
+        env.work_off();
+        assert_eq!(env.state(long), JobState::Succeeded);
+    }
+}
