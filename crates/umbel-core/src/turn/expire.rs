@@ -87,6 +87,8 @@ fn look_at_job(t: &mut Tables, out: &mut Out, id: JobId) {
     if let Some((since, timeout)) = since.zip(timeout)
         && since.saturating_add(timeout) <= engine_ms
     {
+        // The rest follows in the next turn, which sets the alarm again.
+        t.alarms.jobs.set(id, None);
         reject_some(t, out, id, timeout);
     }
 }

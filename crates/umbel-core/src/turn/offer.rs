@@ -19,23 +19,22 @@ pub(crate) fn answer(
     worker: WorkerId,
     offers: Vec<Offer>,
 ) -> (Vec<OfferAnswer>, usize) {
-    let mut judged: BTreeSet<LeaseId> = BTreeSet::new();
+    let mut offered: BTreeSet<LeaseId> = BTreeSet::new();
+    let mut alive: BTreeSet<LeaseId> = BTreeSet::new();
     let mut answers = Vec::with_capacity(offers.len());
     for offer in offers {
         let old_lease = offer.lease;
-        let kept = if judged.insert(old_lease) {
+        let kept = if offered.insert(old_lease) {
             judge(t, out, worker, offer)
         } else {
             None
         };
-        if let Some((new, _)) = &kept {
-            judged.insert(*new);
-        }
+        alive.extend(kept.as_ref().map(|(lease, _)| *lease));
         answers.push(OfferAnswer { old_lease, kept });
     }
     // A lease that the worker does not know of was lost on the way to it.
     for id in t.leases.ids_of_worker(worker) {
-        if !judged.contains(&id)
+        if !alive.contains(&id)
             && let Some(lease) = t.leases.find(id)
         {
             let open = lease.open.clone();

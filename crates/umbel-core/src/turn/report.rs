@@ -116,7 +116,9 @@ fn judge(open: &Ranges, chunk: &mut ChunkReport) -> Judged {
 
 fn take_chunk(t: &mut Tables, out: &mut Out, worker: WorkerId, mut chunk: ChunkReport) {
     let id = chunk.begun.lease;
-    t.leases.begun(id, chunk.begun.count);
+    if t.leases.held_by(id, worker).is_some() {
+        t.leases.begun(id, chunk.begun.count);
+    }
     let Some(lease) = t.leases.held_by(id, worker) else {
         return step::ignore(out, Ignored::StaleLease);
     };

@@ -28,11 +28,14 @@ pub(crate) fn ask(t: &mut Tables, out: &mut Out) {
             let session = worker.and_then(|worker| worker.session);
             let keep = u32::try_from(lease.unbegun_len() / 2).unwrap_or(u32::MAX);
             t.leases.ask(id);
-            // A worker that is away has nobody to ask; its lease is not asked
-            // for again until the worker is back.
-            if let Some(session) = session {
-                let message = ToWorker::TakeBack { lease: id, keep };
-                out.push(Command::Send { session, message });
+            match session {
+                Some(session) => {
+                    let message = ToWorker::TakeBack { lease: id, keep };
+                    out.push(Command::Send { session, message });
+                }
+                // A worker that is away cannot answer; its offer, when it is
+                // back, makes the lease worth asking for again.
+                None => t.leases.answered(id, false),
             }
         }
     }
