@@ -1,5 +1,7 @@
 //! Stories of broken links, told with a coordinator that plays a script.
 
+#![allow(clippy::unwrap_used, reason = "clippy knows the tests here, but not what they share")]
+
 mod script;
 
 use bytes::Bytes;
