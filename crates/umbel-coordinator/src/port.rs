@@ -23,6 +23,8 @@ use crate::session::Sessions;
 /// HTTP/2 windows: a stream may have a message of full length under way, a connection several.
 const STREAM_WINDOW_BYTES: u32 = 8 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+/// Requests and streams that one client may have open at a time.
+const STREAMS_MAX: u32 = 4_096;
 /// How long a peer may be silent before it is asked for a sign, and how long it may take.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -92,6 +94,7 @@ pub(crate) fn serve(
         .accept_http1(true)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_concurrent_streams(STREAMS_MAX)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_routes(routes);

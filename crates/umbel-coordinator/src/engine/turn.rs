@@ -123,6 +123,8 @@ impl Turns {
             }),
         }
         signals.mailbox.close();
+        // However it came to its end: what is still open would wait for ever.
+        signals.draining.cancel();
         signals.ended.cancel();
     }
 
