@@ -9,7 +9,8 @@
 //!
 //! Three storeys: `words` (plain data), `tables` (private fields, own invariants),
 //! `turn` (one family of events a file). A turn may touch many tables; a table
-//! never touches another; a turn never calls a turn.
+//! never touches another; a turn never calls a turn: what several turns need is a
+//! `step`.
 
 pub mod config;
 pub mod machine;

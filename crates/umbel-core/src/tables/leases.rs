@@ -38,6 +38,9 @@ pub(crate) struct Lease {
     pub(crate) load_us: u64,
     /// The measured run time of each, when it was granted.
     pub(crate) run_us: Option<u64>,
+    /// Whether nothing is ever asked back: it is alone, or its job may hold so few
+    /// slots that another worker could not use what came back.
+    pub(crate) stays: bool,
     /// Whether the worker was asked to give some back and has not answered.
     pub(crate) asked: bool,
     /// Whether it was asked and had nothing to give.
@@ -63,7 +66,7 @@ impl Lease {
     fn spare(&self, id: LeaseId) -> Option<Spare> {
         let us = self.run_us.unwrap_or(UNMEASURED_US);
         let us = us.saturating_mul(self.unbegun_len());
-        let asks = !self.asked && !self.spent && us >= SPARE_LEAST_US;
+        let asks = !self.stays && !self.asked && !self.spent && us >= SPARE_LEAST_US;
         asks.then_some((self.group, Reverse(us), id))
     }
 

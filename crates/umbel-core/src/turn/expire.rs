@@ -10,6 +10,9 @@ use crate::outcome::{Failure, FailureKind};
 use crate::tables::Tables;
 use crate::tables::demands::Demand;
 
+/// Workers looked at in one turn: each may take a thousand leases along.
+const WORKERS_MAX: usize = 256;
+
 pub(crate) fn expire(t: &mut Tables, out: &mut Out) {
     let engine_ms = t.clock.engine_ms();
     for lease in std::mem::take(&mut t.reclaim.void) {
@@ -18,21 +21,26 @@ pub(crate) fn expire(t: &mut Tables, out: &mut Out) {
     if t.reclaim.until_ms.is_some_and(|until| until <= engine_ms) {
         reclaim::release_all(t, out);
     }
-    while let Some(worker) = t.alarms.workers.pop_due(engine_ms) {
+    let mut left = WORKERS_MAX;
+    while left > 0
+        && let Some(worker) = t.alarms.workers.pop_due(engine_ms)
+    {
         look_at_worker(t, out, worker);
+        left -= 1;
     }
     while let Some(job) = t.alarms.walls.pop_due(t.clock.wall_ms()) {
         look_at_deadline(t, out, job);
     }
     let mut left = limit::TURN_EVENTS_MAX;
-    while let Some(job) = t.alarms.jobs.pop_due(engine_ms) {
+    while left > 0
+        && let Some(job) = t.alarms.jobs.pop_due(engine_ms)
+    {
         look_at_job(t, out, job);
         left -= 1;
-        if left == 0 {
-            t.marks.more = true;
-            break;
-        }
     }
+    // What a bound cut off is still due, and so the next turn is.
+    let due = [t.alarms.workers.next(), t.alarms.jobs.next()];
+    t.marks.more |= due.into_iter().flatten().any(|due| due <= engine_ms);
 }
 
 /// Alarms of live sessions are set once and looked at when they go off, so that

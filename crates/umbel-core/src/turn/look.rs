@@ -134,7 +134,58 @@ pub(crate) fn cluster(t: &Tables) -> ClusterView {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::Env;
     use super::*;
+    use crate::event::Event;
+
+    #[test]
+    fn jobs_are_listed_newest_first_page_by_page() {
+        let mut env = Env::new();
+        let ids: Vec<JobId> = (0..5).map(|_| env.submit_range(1)).collect();
+        env.ask(|reply| Event::Cancel { reply, job: ids[3] });
+        let runs = |view: &JobView| !view.status.state.is_final();
+        let (page, next) = env.machine.jobs(None, 2, &runs);
+        let page: Vec<JobId> = page.iter().map(|view| view.record.id).collect();
+        assert_eq!(page, [ids[4], ids[2]]);
+        let (page, next) = env.machine.jobs(next, 2, &runs);
+        let page: Vec<JobId> = page.iter().map(|view| view.record.id).collect();
+        assert_eq!(page, [ids[1], ids[0]]);
+        assert_eq!(next, None);
+    }
+
+    #[test]
+    fn a_name_finds_its_newest_job() {
+        let mut env = Env::new();
+        let mut named = |name: &str| {
+            let name = name.to_owned();
+            env.submit(1, |proposal| proposal.spec.name = name)
+        };
+        let (_first, second, other) = (named("nightly"), named("nightly"), named("other"));
+        assert_eq!(env.machine.find_job("nightly"), Ok(second));
+        assert_eq!(env.machine.find_job("last"), Ok(other));
+        assert_eq!(env.machine.find_job(&second.to_string()), Ok(second));
+        assert!(env.machine.find_job("weekly").is_err());
+    }
+
+    #[test]
+    fn the_cluster_counts_what_waits_and_what_is_leased() {
+        let mut env = Env::new();
+        env.worker("a", 4);
+        env.submit_range(10);
+        assert_eq!(
+            env.machine.cluster(),
+            ClusterView {
+                workers: 1,
+                slots: 4,
+                slots_used: 4,
+                leases: 1,
+                jobs_running: 1,
+                jobs_kept: 1,
+                invocations_waiting: 6,
+                invocations_leased: 4,
+            }
+        );
+    }
 
     #[test]
     fn a_uuid_is_read_as_it_is_printed() {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::change::{Change, JobRecord, LeaseRecord, Record, WaitingRecord};
 use crate::event::INLINE;
-use crate::id::JobId;
+use crate::id::{JobId, LeaseId};
 use crate::job::Source;
 use crate::ranges::Ranges;
 use crate::tables::Tables;
@@ -16,7 +16,7 @@ use crate::tables::job::{Job, Running, first_status};
 #[derive(Debug, Default)]
 struct Gathered {
     waiting: BTreeMap<JobId, Vec<WaitingRecord>>,
-    leases: Vec<LeaseRecord>,
+    leases: BTreeMap<LeaseId, LeaseRecord>,
 }
 
 pub(crate) fn restore(t: &mut Tables, changes: impl IntoIterator<Item = Change>) {
@@ -24,13 +24,18 @@ pub(crate) fn restore(t: &mut Tables, changes: impl IntoIterator<Item = Change>)
     for change in changes {
         take(t, &mut gathered, change);
     }
+    let mut leases: BTreeMap<JobId, Vec<LeaseRecord>> = BTreeMap::new();
+    for lease in gathered.leases.into_values() {
+        leases.entry(lease.job).or_default().push(lease);
+    }
     let running: Vec<JobId> = t.jobs.running().map(Job::id).collect();
     for id in running {
         let waiting = gathered.waiting.remove(&id).unwrap_or_default();
-        rebuild_backlog(t, id, &waiting, &gathered.leases);
+        let leases = leases.get(&id).map_or(&[][..], Vec::as_slice);
+        rebuild_backlog(t, id, &waiting, leases);
         t.touch(id);
     }
-    for lease in &gathered.leases {
+    for lease in leases.values().flatten() {
         hold(t, lease);
     }
     if !t.reclaim.leases.is_empty() {
@@ -71,8 +76,12 @@ fn take(t: &mut Tables, gathered: &mut Gathered, change: Change) {
             }
         }
         Change::Recorded(record) => replay(t, gathered, *record),
-        Change::Granted(lease) => gathered.leases.push(lease),
-        Change::LeaseEnded(lease) => gathered.leases.retain(|other| other.lease != lease),
+        Change::Granted(lease) => {
+            gathered.leases.insert(lease.lease, lease);
+        }
+        Change::LeaseEnded(lease) => {
+            gathered.leases.remove(&lease);
+        }
         Change::JobDeleted(job) => {
             if let Some(running) = t.jobs.remove(job).and_then(|job| job.running) {
                 t.demands.part(running.group, job);
@@ -127,8 +136,7 @@ fn rebuild_backlog(t: &mut Tables, id: JobId, waiting: &[WaitingRecord], leases:
     let failed: Ranges = running.failed.runs().collect();
     decided.insert_all(&failed);
     let mut touched = decided.last().map_or(0, |last| last + 1);
-    let leased = leases.iter().filter(|lease| lease.job == id);
-    let named = leased.map(|lease| &lease.indices);
+    let named = leases.iter().map(|lease| &lease.indices);
     for indices in named.chain(waiting.iter().map(|waiting| &waiting.indices)) {
         touched = touched.max(indices.last().map_or(0, |last| last + 1));
     }

@@ -12,8 +12,7 @@ use crate::tables::demands::GroupId;
 /// Asks the fullest workers on behalf of those that have slots and nothing to run.
 pub(crate) fn ask(t: &mut Tables, out: &mut Out) {
     for group in t.leases.groups_with_spare() {
-        let in_line = t.demands.line(group).next().is_some();
-        if in_line || !t.demands.lone_jobs(group).is_empty() {
+        if t.demands.line(group).next().is_some() {
             continue;
         }
         let idle = idle(t, group);

@@ -32,6 +32,7 @@ pub(crate) fn promise(
 ) -> Option<LeaseId> {
     let wall_ms = t.clock.wall_ms();
     let job = t.jobs.find_mut(job_id)?;
+    let bounded = job.slot_limit().is_some();
     let running = job.running.as_mut()?;
     let lease = Lease {
         worker,
@@ -44,8 +45,9 @@ pub(crate) fn promise(
         slots,
         load_us: running.pace.load_us(),
         run_us: running.pace.run_us(),
+        stays: history.is_lone_suspect() || bounded,
         asked: false,
-        spent: history.is_lone_suspect(),
+        spent: false,
     };
     let charge = charge_us(&lease, indices.len());
     running.had_us = running.had_us.saturating_add(charge);
