@@ -4,7 +4,7 @@ use futures::StreamExt as _;
 use tokio::task::JoinHandle;
 use umbel_client::{Client, Error, ResultsOptions, Upload, v1};
 
-use super::submission::{SubmissionArgs, after_acceptance, verdict};
+use super::submission::{SubmissionArgs, after_acceptance, verdict, warn_if_empty};
 use crate::cli::{Global, OutputForm};
 use crate::exit::Exit;
 use crate::output::{self, JobResult, Out, Progress};
@@ -78,7 +78,7 @@ async fn follow(
     form: OutputForm,
     progress: &Progress,
 ) -> Result<v1::Job, Exit> {
-    let id = upload.job().id.clone();
+    let (id, complete) = (upload.job().id.clone(), upload.is_complete());
     let printing = print(client.clone(), id.clone(), form, progress.clone());
     // On tasks of their own, so that a slow stdout holds up neither the upload nor Ctrl-C.
     let (mut uploading, mut printing) = (
@@ -91,6 +91,7 @@ async fn follow(
             sent = &mut uploading.0, if !uploaded => {
                 uploaded = true;
                 match joined(sent)? {
+                    Ok(job) if !complete => warn_if_empty(&job),
                     Ok(_) => {}
                     // It ended early, as more failed than is tolerated; its results say so.
                     Err(error) if error.reason() == Some("JOB_FINISHED") => {}

@@ -86,9 +86,6 @@ impl SubmissionArgs {
         for warning in upload.warnings() {
             output::remark(&format!("warning: {warning}"));
         }
-        if upload.is_complete() && upload.job().counts.unwrap_or_default().total == 0 {
-            output::remark("warning: the source has no inputs; the job has nothing to do");
-        }
         Ok(upload)
     }
 }
@@ -101,6 +98,13 @@ pub(crate) fn after_acceptance(job: &str, error: umbel_client::Error) -> Exit {
             "{error}; job {job} is accepted and goes on with its coordinator: umbel job watch {job}"
         )),
         error => error.into(),
+    }
+}
+
+/// Says that a job has nothing to do, where the coordinator could not know when it accepted it.
+pub(crate) fn warn_if_empty(job: &umbel_client::v1::Job) {
+    if job.counts.unwrap_or_default().total == 0 {
+        output::remark("warning: the source has no inputs, so the job has nothing to do");
     }
 }
 

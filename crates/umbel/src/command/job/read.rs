@@ -94,10 +94,8 @@ pub(super) async fn list(args: ListArgs, global: &Global) -> Result<(), Exit> {
         Column::text("ID"),
         Column::text("STATE"),
         Column::number("DONE"),
-        Column::number("FAILED"),
         Column::text("CREATED"),
-        Column::flexible("TARGET"),
-        Column::flexible("NAME"),
+        Column::flexible("NAME, TARGET"),
     ]);
     for job in jobs {
         let counts = job.counts.unwrap_or_default();
@@ -106,14 +104,16 @@ pub(super) async fn list(args: ListArgs, global: &Global) -> Result<(), Exit> {
             job.id.clone(),
             output::job_state(job.state()).to_owned(),
             percent(done, counts.total),
-            count(counts.failed),
             // To the second: the table has to fit.
             job.created_at.map_or_else(String::new, |mut time| {
                 time.nanos = 0;
                 time.to_string()
             }),
-            job.target.clone(),
-            job.name.clone(),
+            if job.name.is_empty() {
+                job.target.clone()
+            } else {
+                format!("{}, {}", job.name, job.target)
+            },
         ]);
     }
     table.print(if filtered {

@@ -4,7 +4,7 @@ use umbel_client::{Client, Error, Upload, v1};
 
 use super::watch;
 use crate::cli::{Global, OutputForm};
-use crate::command::submission::{SubmissionArgs, after_acceptance, verdict};
+use crate::command::submission::{SubmissionArgs, after_acceptance, verdict, warn_if_empty};
 use crate::exit::Exit;
 use crate::output::{self, Job, Progress};
 use crate::signal::Signals;
@@ -63,10 +63,15 @@ async fn send(
     resumable: bool,
     signals: &mut Signals,
 ) -> Result<v1::Job, Exit> {
-    let id = upload.job().id.clone();
+    let (id, complete) = (upload.job().id.clone(), upload.is_complete());
     tokio::select! {
         sent = upload.finish() => match sent {
-            Ok(job) => return Ok(job),
+            Ok(job) => {
+                if !complete {
+                    warn_if_empty(&job);
+                }
+                return Ok(job);
+            }
             Err(error @ (Error::Source(_) | Error::InputTooLarge { .. })) => {
                 output::remark(&format!("job {id} is cancelled"));
                 return Err(error.into());
