@@ -1,8 +1,10 @@
 //! The one port: gRPC and HTTP on the same listener.
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +30,8 @@ const STREAMS_MAX: u32 = 4_096;
 /// How long a peer may be silent before it is asked for a sign, and how long it may take.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the port waits after it could not accept a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Takes the address; where that is not possible it says why.
 pub(crate) async fn listen(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
@@ -79,6 +83,16 @@ pub(crate) trait HealthService: tonic_health::pb::health_server::Health {}
 
 impl<T: tonic_health::pb::health_server::Health> HealthService for T {}
 
+/// Passes a connection on. After an error, such as too many open files, it waits a little: the
+/// next attempt would fail at once, and the one after it.
+async fn patient<T>(accepted: io::Result<T>) -> io::Result<T> {
+    if let Err(error) = &accepted {
+        tracing::warn!(%error, "a connection cannot be accepted");
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+    accepted
+}
+
 /// Serves until `over`, then until what is open has ended.
 pub(crate) fn serve(
     listener: TcpListener,
@@ -90,6 +104,7 @@ pub(crate) fn serve(
     let incoming = TcpIncoming::from(listener)
         .with_nodelay(Some(true))
         .with_keepalive(Some(Duration::from_secs(60)));
+    let incoming = incoming.then(patient);
     let server = Server::builder()
         .accept_http1(true)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)

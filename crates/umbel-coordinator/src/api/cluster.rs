@@ -30,13 +30,15 @@ impl ClusterService for Api {
         let workers = self
             .engine
             .look(move |machine, _| machine.workers(&after, limit + 1));
-        let mut workers = workers.await.map_err(|closed| self.gone(closed))?;
-        let more = workers.len() > limit;
-        workers.truncate(limit);
+        let workers = workers.await.map_err(|closed| self.gone(closed))?;
+        let mut more = workers.len() > limit;
+        let workers = workers.into_iter().take(limit);
+        let mut workers = workers.map(convert::worker).collect();
+        more |= list::cut(&mut workers);
         let last = workers.last().filter(|_| more);
         let next = last.map(|last| token::encode(List::Workers, &[], last.name.as_bytes()));
         Ok(Response::new(v1::ListWorkersResponse {
-            workers: workers.into_iter().map(convert::worker).collect(),
+            workers,
             next_page_token: next.unwrap_or_default(),
         }))
     }

@@ -10,7 +10,7 @@ use umbel_core::view::{InvocationView, JobView};
 use umbel_proto::convert::{self, Invalid};
 use umbel_proto::status::{self, Metadata, Reason};
 use umbel_proto::v1;
-use umbel_store::{Gaps, Reached, ResultRow, Wanted};
+use umbel_store::{Gaps, Outcome, Reached, ResultRow, Store, Wanted};
 
 use super::token::{self, List};
 use super::{Api, list, result};
@@ -27,7 +27,8 @@ impl Api {
         let (job, total) = (view.record.id, view.counts.total);
         let known = Index::try_from(index).ok().filter(|_| index < total);
         let index = known.ok_or_else(|| unknown(job, index, total))?;
-        let found = self.within(view, index..index.saturating_add(1)).await?;
+        let range = index..index.saturating_add(1);
+        let found = self.within(view, range, Outputs::Keep).await?;
         found
             .into_iter()
             .next()
@@ -62,17 +63,14 @@ impl Api {
             u32::try_from(limit).unwrap_or(1)
         };
         let end = begin.saturating_add(look_at).min(total);
-        let mut invocations = self.within(&view, begin..end.max(begin)).await?;
+        let range = begin..end.max(begin);
+        let mut invocations = self.within(&view, range, Outputs::Drop).await?;
+        // Long failures end a page early.
+        let mut next = begin.saturating_add(u32::try_from(invocations.len()).unwrap_or(0));
         invocations.retain(|invocation| !filtered || invocation.state() == state);
-        let mut next = end;
         if let Some(first_left) = invocations.get(limit) {
             next = Index::try_from(first_left.index).unwrap_or(end);
             invocations.truncate(limit);
-        }
-        for invocation in &mut invocations {
-            if let Some(result) = &mut invocation.result {
-                result.output = Bytes::new();
-            }
         }
         let next =
             (next < total).then(|| token::encode(List::Invocations, &scope, &next.to_be_bytes()));
@@ -82,11 +80,13 @@ impl Api {
         })
     }
 
-    /// All invocations of a range that lies within the job.
+    /// The invocations of a range that lies within the job, from its begin; all of them, unless
+    /// their failures are long.
     async fn within(
         &self,
         view: &JobView,
         range: Range<Index>,
+        outputs: Outputs,
     ) -> Result<Vec<v1::Invocation>, Status> {
         let (job, indices) = (view.record.id, range.clone());
         // First the machine, then the store: what became final in between is found there.
@@ -95,9 +95,11 @@ impl Api {
             indices.collect::<Vec<Option<InvocationView>>>()
         });
         let known = known.await.map_err(|closed| self.gone(closed))?;
-        let mut rows = self.rows(job, range.clone()).await?;
+        let begin = range.start;
+        let read = self.read(move |store| rows(store, job, range, outputs));
+        let (mut rows, end) = read.await?;
         let function = view.record.spec.target.display();
-        let invocations = range.zip(known).map(|(index, known)| {
+        let invocations = (begin..end).zip(known).map(|(index, known)| {
             if let Some(row) = rows.remove(&index) {
                 return convert::invocation_of_result(result::shown(row, &function));
             }
@@ -107,24 +109,41 @@ impl Api {
         });
         Ok(invocations.collect())
     }
+}
 
-    async fn rows(
-        &self,
-        job: JobId,
-        range: Range<Index>,
-    ) -> Result<BTreeMap<Index, ResultRow>, Status> {
-        self.read(move |store| {
-            let mut rows = BTreeMap::new();
-            let mut reader = store.in_order(job, range, Wanted::ALL, Gaps::Skip);
-            loop {
-                let page = reader.page(store.durable())?;
-                rows.extend(page.rows.into_iter().map(|row| (row.index, row)));
-                if page.reached != Reached::Limit {
-                    return Ok(rows);
-                }
+/// Whether outputs are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outputs {
+    Keep,
+    Drop,
+}
+
+/// The results of a range, and where it was left when they are large.
+fn rows(
+    store: &Store,
+    job: JobId,
+    range: Range<Index>,
+    outputs: Outputs,
+) -> Result<(BTreeMap<Index, ResultRow>, Index), umbel_store::Error> {
+    let (mut rows, mut bytes) = (BTreeMap::new(), 0);
+    let mut reader = store.in_order(job, range.clone(), Wanted::ALL, Gaps::Skip);
+    loop {
+        let page = reader.page(store.durable())?;
+        for mut row in page.rows {
+            match &mut row.outcome {
+                Outcome::Succeeded(output) if outputs == Outputs::Drop => *output = Bytes::new(),
+                Outcome::Succeeded(_) | Outcome::Cancelled => {}
+                Outcome::Failed(failure) => bytes += failure.message.len() + failure.stderr.len(),
             }
-        })
-        .await
+            let index = row.index;
+            rows.insert(index, row);
+            if bytes > list::PAGE_BYTES_MAX / 2 {
+                return Ok((rows, index.saturating_add(1)));
+            }
+        }
+        if page.reached != Reached::Limit {
+            return Ok((rows, range.end));
+        }
     }
 }
 

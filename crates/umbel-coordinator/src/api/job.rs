@@ -199,10 +199,14 @@ impl Api {
         let page = self
             .engine
             .look(move |machine, _| machine.jobs(before, limit, &accept));
-        let (jobs, next) = page.await.map_err(|closed| self.gone(closed))?;
+        let (views, mut next) = page.await.map_err(|closed| self.gone(closed))?;
+        let mut jobs = views.iter().map(convert::job).collect();
+        if list::cut(&mut jobs) {
+            next = views.get(jobs.len() - 1).map(|view| view.record.id);
+        }
         let next = next.map(|next| token::encode(List::Jobs, scope.as_bytes(), &next.0));
         Ok(v1::ListJobsResponse {
-            jobs: jobs.iter().map(convert::job).collect(),
+            jobs,
             next_page_token: next.unwrap_or_default(),
         })
     }

@@ -1,9 +1,15 @@
 //! Pages of lists.
 
+use prost::Message;
 use tonic::Status;
-use umbel_core::limit::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX};
+use umbel_core::limit::{MESSAGE_BYTES_MAX, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX};
 use umbel_proto::convert::Invalid;
 use umbel_proto::status;
+
+/// Bytes of one page. Labels and failures may be long.
+pub(super) const PAGE_BYTES_MAX: usize = 4 << 20;
+
+const _: () = assert!(PAGE_BYTES_MAX <= MESSAGE_BYTES_MAX / 2);
 
 /// How many entries a page has: the default where the request names no size, and never more than
 /// the limit.
@@ -17,6 +23,19 @@ pub(super) fn page_size(asked: i32) -> Result<usize, Status> {
     } else {
         asked.min(PAGE_SIZE_MAX)
     })
+}
+
+/// Cuts a page that is too large for a message; tells whether it did. One entry always stays.
+pub(super) fn cut<T: Message>(entries: &mut Vec<T>) -> bool {
+    let mut bytes = 0;
+    let fits = entries.iter().take_while(|entry| {
+        bytes += entry.encoded_len();
+        bytes <= PAGE_BYTES_MAX
+    });
+    let fits = fits.count().max(1);
+    let is_cut = fits < entries.len();
+    entries.truncate(fits);
+    is_cut
 }
 
 /// The place of a page that goes on behind a name.
@@ -34,5 +53,16 @@ mod tests {
         assert_eq!(page_size(7).unwrap(), 7);
         assert_eq!(page_size(i32::MAX).unwrap(), PAGE_SIZE_MAX);
         assert!(page_size(-1).unwrap_err().message().contains("page_size"));
+    }
+
+    #[test]
+    fn a_page_that_is_too_large_is_cut_and_never_to_nothing() {
+        let mut page = vec!["x".repeat(PAGE_BYTES_MAX / 2 - 100); 3];
+        assert!(cut(&mut page));
+        assert_eq!(page.len(), 2);
+        assert!(!cut(&mut page));
+        let mut page = vec!["x".repeat(PAGE_BYTES_MAX); 2];
+        assert!(cut(&mut page));
+        assert_eq!(page.len(), 1);
     }
 }

@@ -1,6 +1,10 @@
 //! A coordinator in this process, with real gRPC on a free port and a scripted worker.
 
-#![allow(missing_docs, reason = "tests say what they are about in their names")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "clippy knows the tests here, but not what they share"
+)]
 
 mod jobs;
 mod port;
