@@ -10,8 +10,8 @@ use crate::log;
 pub(crate) const COORDINATOR_DEFAULT: &str = "http://127.0.0.1:7600";
 
 const LIMITS: &str = "\
-Limits: an input or output 6 MiB; 100,000,000 invocations a job; inline inputs 1,000 or 1 MiB;
-32 labels of 63+255 bytes; a failure message 64 KiB, with the last 16 KiB of stderr.
+Limits: 6 MiB an input and an output; 100,000,000 invocations a job; 1,000 inputs or 1 MiB
+inline; 32 labels of 63+255 bytes; 64 KiB a failure message, with the last 16 KiB of stderr.
 
 Exit codes: 0 done; 1 the job failed or was cancelled; 2 bad usage or a malformed input file;
 3 the coordinator cannot be reached; 4 refused, or the thing does not exist; 130 interrupted.

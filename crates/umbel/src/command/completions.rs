@@ -1,11 +1,10 @@
 //! `umbel completions`.
 
-use std::io;
-
 use clap_complete::Shell;
 
 use crate::cli;
 use crate::exit::Exit;
+use crate::output::Out;
 
 /// What the command takes.
 #[derive(Debug, clap::Args)]
@@ -19,11 +18,9 @@ pub(crate) struct Args {
 
 /// Prints the script.
 pub(crate) fn run(args: &Args) -> Result<(), Exit> {
-    clap_complete::generate(
-        args.shell,
-        &mut cli::definition(),
-        "umbel",
-        &mut io::stdout(),
-    );
-    Ok(())
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut cli::definition(), "umbel", &mut script);
+    let mut out = Out::new();
+    out.bytes(&script)?;
+    out.flush()
 }

@@ -12,8 +12,9 @@ use crate::signal::{self, Signals};
 /// What the command takes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Prints one line on stdout when it is ready; the log goes to stderr. SIGTERM and Ctrl-C drain, a second
-one leaves at once. Each option NAME can also be set as UMBEL_NAME, and in the file of --config.
+Prints one line on stdout when it is ready; the log goes to stderr. SIGTERM and Ctrl-C drain, a
+second one leaves at once. Options can also be set in a file (--config), and in the environment:
+--cache-bytes as UMBEL_CACHE_BYTES.
 
 Example:
   umbel coordinator start --data /var/lib/umbel --listen 127.0.0.1:7600")]

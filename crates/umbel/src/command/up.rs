@@ -22,8 +22,8 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// What the command takes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Prints one line on stdout when coordinator and workers are ready; Ctrl-C drains, a second one leaves at
-once. A worker that crashes is started again.
+Prints one line on stdout when coordinator and workers are ready. Ctrl-C drains, a second one
+leaves at once. A worker that crashes is started again.
 
 Examples:
   umbel up --workers 2

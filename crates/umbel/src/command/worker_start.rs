@@ -15,9 +15,10 @@ use crate::signal::{self, Signals};
 /// What the command takes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Prints one line on stdout when its session stands; the log goes to stderr. SIGTERM and Ctrl-C drain, a
-second one leaves at once. Each option NAME can also be set as UMBEL_NAME, and in the file of --config.
-More workers, here or on another host, are all it takes to scale.
+Prints one line on stdout when its session stands; the log goes to stderr. SIGTERM and Ctrl-C
+drain, a second one leaves at once. Options can also be set in a file (--config), and in the
+environment: --allow-crash as UMBEL_ALLOW_CRASH. More workers, here or on another host, are all
+it takes to scale.
 
 Examples:
   umbel worker start --coordinator http://10.0.0.5:7600 --slots 8
@@ -48,7 +49,13 @@ pub(crate) async fn serve(
     log::start(&config.log, Some(config.log_format))?;
     let mut catalog = catalog(&config, &programs)?;
     more(&mut catalog).map_err(|error| Exit::usage(error.to_string()))?;
-    let _ = (&mut signals, catalog, name(&config.name), slots(config.slots), output::line(""));
+    let _ = (
+        &mut signals,
+        catalog,
+        name(&config.name),
+        slots(config.slots),
+        output::line(""),
+    );
     Ok(())
 }
 
@@ -58,9 +65,14 @@ fn catalog(config: &config::Worker, programs: &[String]) -> Result<Catalog, Exit
     let mut catalog = Catalog::with_builtins(config.allow_crash);
     for function in &config.function {
         let program = Program::new(&function.command).map_err(|source| {
-            wrong(umbel_runtime::Error::Program { name: function.name.clone(), source })
+            wrong(umbel_runtime::Error::Program {
+                name: function.name.clone(),
+                source,
+            })
         })?;
-        catalog.register_program(&function.name, program).map_err(wrong)?;
+        catalog
+            .register_program(&function.name, program)
+            .map_err(wrong)?;
     }
     for declaration in programs {
         catalog.declare(declaration).map_err(wrong)?;

@@ -26,8 +26,9 @@ const WARM_UP: u32 = 2_000;
 /// What the command takes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Coordinator and workers are processes of their own with data in a temporary directory; every result is
-durable, read back and verified. CPU is that of all processes, this client's included.
+Coordinator and workers are processes of their own with data in a temporary directory; every
+result is durable, read back and verified. CPU is that of all processes, this client's included.
+Each process is warmed up with a small job before anything is measured.
 
 Examples:
   umbel bench fanout --n 1000000 --workers 2
@@ -35,16 +36,19 @@ Examples:
   umbel bench fanout --n 10000000 --range")]
 pub(crate) struct Args {
     /// Invocations in all
-    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..=i64::from(limit::JOB_INPUTS_MAX)))]
+    #[arg(long, default_value_t = 1_000_000, value_parser = from_1_to(limit::JOB_INPUTS_MAX))]
     n: u32,
     /// Worker processes
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=256))]
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = from_1_to(256))]
     workers: u32,
     /// Slots of each worker
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(limit::WORKER_SLOTS_MAX)))]
+    #[arg(
+        long, value_name = "N", default_value_t = 1,
+        value_parser = from_1_to(limit::WORKER_SLOTS_MAX)
+    )]
     slots: u32,
     /// Jobs to split the invocations over, from one client
-    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = from_1_to(100_000))]
     jobs: u32,
     /// Submit ranges, so that no inputs are sent
     #[arg(long)]
@@ -52,6 +56,10 @@ pub(crate) struct Args {
     /// The same as --output json
     #[arg(long)]
     json: bool,
+}
+
+fn from_1_to(max: u32) -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=i64::from(max))
 }
 
 /// Measures, prints, and ends with 1 if a result was wrong.

@@ -19,8 +19,8 @@ const TIMEOUT_MS: u64 = 60_000;
 /// What the command takes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-One invocation is answered before the next is sent, so these are latencies, as `umbel invoke` and any
-client of the FunctionService see them.
+One invocation is answered before the next is sent, so these are latencies, as any client of the
+FunctionService sees them.
 
 Example:
   umbel bench invoke --n 1000")]

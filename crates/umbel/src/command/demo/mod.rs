@@ -24,10 +24,11 @@ pub(crate) use self::worker::run as run_worker;
 /// What to try next.
 const NEXT: &str = "
 Try next:
-  umbel up --workers 2                                       a coordinator and two workers, until Ctrl-C
-  umbel map umbel.increment --range 0..5                     in another terminal: outputs in input order
-  seq 1000 | umbel map --inputs - -- sh -c 'read n; echo $((n * n))'      a program for each input
-  umbel bench fanout --n 1000000 --workers 2                 how fast it is on this machine";
+  umbel up --workers 2                        a coordinator and two workers, until Ctrl-C
+  umbel map umbel.increment --range 0..5      in another terminal: outputs in input order
+  seq 100 | umbel map --inputs - -- sh -c 'read n; echo $((n * n))'
+                                              a program for each input
+  umbel bench fanout --n 1000000 --workers 2  how fast it is on this machine";
 
 /// How long the whole may take before something must be wrong.
 const TIMEOUT: Duration = Duration::from_secs(300);
@@ -35,8 +36,9 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 /// What the command takes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Starts a coordinator and two workers as processes of their own, counts primes in 100,000 invocations,
-kills one worker halfway with -9, and checks every output. Needs nothing but this binary.
+Starts a coordinator and two workers as processes of their own, counts primes in 100,000
+invocations, kills one worker halfway with -9, and checks every output. Needs nothing but this
+binary.
 
 Example:
   umbel demo")]
@@ -65,7 +67,11 @@ pub(crate) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
     };
     story.end_progress();
     // The logs of what went wrong are worth keeping.
-    let keep = args.keep || matches!(played, Err(Exit::Failed(_) | Exit::Internal(_)));
+    let keep = args.keep
+        || !matches!(
+            played,
+            Ok(()) | Err(Exit::Interrupted(_) | Exit::StdoutClosed)
+        );
     if let Some(directory) = cluster.stop(keep).await? {
         story.say(&format!(
             "data and logs are kept in {}",
