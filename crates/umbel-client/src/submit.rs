@@ -33,6 +33,8 @@ pub struct Upload<'a> {
     warnings: Vec<String>,
     pub(crate) blocks: Blocks<'a>,
     pub(crate) window: Window,
+    /// The highest index below which all inputs are known to be durable.
+    pub(crate) durable: u64,
     /// All inputs went in with the job itself.
     pub(crate) complete: bool,
 }
@@ -154,6 +156,7 @@ impl Submission {
             warnings: response.warnings,
             blocks: Blocks::new(source),
             window: Window::default(),
+            durable: 0,
             complete,
         })
     }

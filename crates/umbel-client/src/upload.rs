@@ -60,8 +60,7 @@ impl Upload<'_> {
     async fn send_over_one_link(&mut self, patience: &mut Patience) -> Result<u64, Error> {
         let (link, mut answers) = open(&self.client, &self.job.id).await?;
         // The first answer says where to go on, after a break or for another process.
-        let next_index = self.answer(&mut answers).await?;
-        patience.progress();
+        let next_index = self.answer(&mut answers, patience).await?;
         self.window.rewind();
         if next_index > self.blocks.taken() {
             self.blocks.skip_until(next_index);
@@ -72,8 +71,7 @@ impl Upload<'_> {
             tokio::select! {
                 answer = answers.message() => {
                     let answer = self.client.answer(answer)?;
-                    self.take_answer(answer)?;
-                    patience.progress();
+                    self.take_answer(answer, patience)?;
                 }
                 permit = link.reserve(), if has_unsent && link_open => match permit {
                     Ok(permit) => {
@@ -98,12 +96,17 @@ impl Upload<'_> {
     async fn answer(
         &mut self,
         answers: &mut Streaming<v1::AppendInputsResponse>,
+        patience: &mut Patience,
     ) -> Result<u64, Error> {
         let answer = self.client.answer(answers.message().await)?;
-        self.take_answer(answer)
+        self.take_answer(answer, patience)
     }
 
-    fn take_answer(&mut self, answer: Option<v1::AppendInputsResponse>) -> Result<u64, Error> {
+    fn take_answer(
+        &mut self,
+        answer: Option<v1::AppendInputsResponse>,
+        patience: &mut Patience,
+    ) -> Result<u64, Error> {
         let answer = answer.ok_or_else(|| self.client.broken("the upload's stream ended"))?;
         self.window.answered(answer.next_index).map_err(|_| {
             self.client.nonsense(format!(
@@ -111,6 +114,11 @@ impl Upload<'_> {
                 answer.next_index, self.job.id
             ))
         })?;
+        // A link that only ever opens is no progress.
+        if answer.next_index > self.durable {
+            self.durable = answer.next_index;
+            patience.progress();
+        }
         Ok(answer.next_index)
     }
 }

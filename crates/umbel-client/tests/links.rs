@@ -1,6 +1,9 @@
 //! Stories of broken links, told with a coordinator that plays a script.
 
-#![allow(clippy::unwrap_used, reason = "clippy knows the tests here, but not what they share")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy knows the tests here, but not what they share"
+)]
 
 mod script;
 

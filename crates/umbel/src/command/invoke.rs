@@ -6,7 +6,7 @@ use umbel_client::Client;
 use umbel_client::v1::invoke_response::Outcome;
 use umbel_core::limit::INPUT_BYTES_MAX;
 
-use super::words::duration_ms;
+use super::words::run_time_ms;
 use crate::cli::{Global, OutputForm};
 use crate::exit::Exit;
 use crate::output::{self, Invoked, Out};
@@ -29,7 +29,7 @@ pub(crate) struct Args {
     #[arg(allow_hyphen_values = true)]
     input: Option<String>,
     /// How long it may wait for a slot and run
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration_ms)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = run_time_ms)]
     timeout: u64,
 }
 

@@ -35,6 +35,14 @@ pub(crate) fn duration_ms(text: &str) -> Result<u64, String> {
         .ok_or_else(|| format!("{text} is longer than umbel can count"))
 }
 
+/// Reads a length of time that leaves time to run, in milliseconds.
+pub(crate) fn run_time_ms(text: &str) -> Result<u64, String> {
+    match duration_ms(text)? {
+        0 => Err("a length of 0 leaves no time to run".to_owned()),
+        ms => Ok(ms),
+    }
+}
+
 /// A length of time, or `none`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Timeout(pub(crate) Option<u64>);
@@ -44,10 +52,7 @@ impl Timeout {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         match text {
             "none" => Ok(Self(None)),
-            "0" | "0ms" | "0s" | "0m" | "0h" | "0d" => {
-                Err("a length of 0 leaves no time to run; `none` means without end".to_owned())
-            }
-            text => duration_ms(text).map(|ms| Self(Some(ms))),
+            text => run_time_ms(text).map(|ms| Self(Some(ms))),
         }
     }
 }

@@ -42,8 +42,9 @@ pub(super) struct ListArgs {
     #[arg(long, value_name = "K=V", value_parser = label)]
     label: Vec<(String, String)>,
     /// At most so many
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    limit: usize,
+    #[arg(long, value_name = "N", default_value_t = 100,
+        value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
 }
 
 /// A job's state, as a filter.
@@ -83,7 +84,7 @@ pub(super) async fn list(args: ListArgs, global: &Global) -> Result<(), Exit> {
             State::Cancelled => v1::JobState::Cancelled,
         }),
         labels: args.label.into_iter().collect(),
-        limit: Some(args.limit),
+        limit: Some(args.limit as usize),
     };
     let filtered = options.state.is_some() || !options.labels.is_empty();
     let jobs = Client::connect(&global.coordinator)?.list(options).await?;
