@@ -243,3 +243,6 @@ impl Drop for Abandon<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,14 +41,14 @@ enum Outgoing {
 
 /// A message for the network, with the room that it takes until it is handed on.
 #[derive(Debug)]
-pub(super) struct Ready {
-    pub(super) message: v1::ConnectResponse,
+pub(crate) struct Ready {
+    pub(crate) message: v1::ConnectResponse,
     _room: OwnedSemaphorePermit,
 }
 
 /// The session's end: makes messages ready for the network, in order.
 #[derive(Debug)]
-pub(super) struct Delivery {
+pub(crate) struct Delivery {
     from: mpsc::UnboundedReceiver<Outgoing>,
     waiting: Arc<AtomicUsize>,
     room: Arc<Semaphore>,
@@ -56,10 +56,10 @@ pub(super) struct Delivery {
 }
 
 /// What the network takes from.
-pub(super) type Network = mpsc::Receiver<Result<Ready, Status>>;
+pub(crate) type Network = mpsc::Receiver<Result<Ready, Status>>;
 
 /// Makes an outbox: the engine's end, the session's, and the network's.
-pub(super) fn open() -> (Outbox, Delivery, Network) {
+pub(crate) fn open() -> (Outbox, Delivery, Network) {
     let (to, from) = mpsc::unbounded_channel();
     let (ready, network) = mpsc::channel(READY_MAX);
     let waiting = Arc::<AtomicUsize>::default();
@@ -109,7 +109,7 @@ impl Delivery {
     }
 
     /// Delivers until the engine or the worker ends the session.
-    pub(super) async fn run(
+    pub(crate) async fn run(
         mut self,
         session: SessionId,
         engine: Engine,
