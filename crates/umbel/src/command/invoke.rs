@@ -55,7 +55,10 @@ pub(crate) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
             out.flush()
         }
         Some(Outcome::Output(_)) => Ok(()),
-        Some(Outcome::Failure(failure)) => Err(Exit::failed(output::failure_text(failure))),
+        Some(Outcome::Failure(failure)) => {
+            let why = output::failure_text(failure);
+            Err(Exit::failed(format!("{} failed: {why}", args.target)))
+        }
         None => Err(Exit::refused("the coordinator answered without an outcome")),
     }
 }

@@ -1,9 +1,10 @@
 //! How far a job is, on stderr.
 
+use std::fmt::Write;
 use std::io::{self, IsTerminal as _};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use umbel_client::v1;
 
 use super::remark;
@@ -53,9 +54,14 @@ impl Progress {
         } else {
             ProgressBar::hidden()
         };
-        let template = "{bar:30} {human_pos} of {human_len} done, {msg}{per_sec}, {eta} to go";
+        let template = "{bar:30} {human_pos} of {human_len} done, {msg}{rate}/s, {eta} to go";
         if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
+            bar.set_style(
+                style.with_key("rate", |state: &ProgressState, out: &mut dyn Write| {
+                    // Text in memory takes every write.
+                    let _ = out.write_str(&count(state.per_sec() as u64));
+                }),
+            );
         }
         let now = Instant::now();
         Self {

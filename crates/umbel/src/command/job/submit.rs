@@ -46,12 +46,13 @@ pub(crate) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
         return Ok(());
     }
     let mut progress = Progress::new();
-    let job = watch::follow(&client, &job.id, &mut signals, |job| {
+    let ended = watch::follow(&client, &job.id, &mut signals, |job| {
         progress.show(job);
         Ok(())
     })
-    .await?;
+    .await;
     progress.clear();
+    let job = ended?;
     output::remark(&output::summary(&job));
     verdict(&job)
 }

@@ -32,7 +32,7 @@ pub(crate) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
     let client = Client::connect(&global.coordinator)?;
     let mut signals = Signals::listen()?;
     let mut progress = Progress::new();
-    let job = follow(&client, &args.job, &mut signals, |job| {
+    let ended = follow(&client, &args.job, &mut signals, |job| {
         match global.output {
             OutputForm::Json => output::document(&Job::from(job)),
             OutputForm::Table => {
@@ -41,8 +41,9 @@ pub(crate) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
             }
         }
     })
-    .await?;
+    .await;
     progress.clear();
+    let job = ended?;
     if global.output == OutputForm::Table {
         output::line(&output::summary(&job))?;
     }
