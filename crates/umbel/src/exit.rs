@@ -5,8 +5,6 @@ use std::process::ExitCode;
 
 use umbel_client::Error;
 
-use crate::input;
-
 /// A command that did not end well. The codes are a promise to scripts.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Exit {
@@ -99,11 +97,7 @@ impl From<Error> for Exit {
             Error::Unreachable { .. } => Self::Unreachable(format!(
                 "{message}; `umbel up` starts one on this machine, --coordinator names another"
             )),
-            Error::Source(source) => match source.downcast_ref::<input::Error>() {
-                // The same limit, whichever side of the wire notices.
-                Some(input::Error::TooLarge { .. }) => Self::Refused(message),
-                _ => Self::Usage(message),
-            },
+            Error::Source(_) | Error::InputTooLarge { .. } => Self::Usage(message),
             _ => Self::Refused(message),
         }
     }
@@ -114,14 +108,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_malformed_file_is_bad_usage_and_an_input_over_the_limit_is_refused() {
-        let malformed = input::Error::Malformed {
-            line: 3,
-            what: "no".to_owned(),
-        };
-        assert_eq!(Exit::from(Error::Source(malformed.into())).code(), 2);
-        let large = input::Error::TooLarge { index: 3 };
-        assert_eq!(Exit::from(Error::Source(large.into())).code(), 4);
+    fn inputs_that_cannot_be_sent_are_bad_usage() {
+        let malformed = Error::Source("line 3 is malformed".into());
+        assert_eq!(Exit::from(malformed).code(), 2);
+        let large = Error::InputTooLarge { index: 3, bytes: 2, max: 1 };
+        assert_eq!(Exit::from(large).code(), 2);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use umbel_client::Client;
 
 use crate::cli::{Global, OutputForm};
 use crate::exit::Exit;
-use crate::output::{self, Column, Function, Table};
+use crate::output::{self, Column, Functions, Table};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,7 +30,7 @@ pub(crate) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
     let Verb::List = args.verb;
     let functions = Client::connect(&global.coordinator)?.functions().await?;
     if global.output == OutputForm::Json {
-        return output::document(&functions.iter().map(Function::from).collect::<Vec<_>>());
+        return output::document(&Functions::from(functions.as_slice()));
     }
     let mut table = Table::new([Column::flexible("NAME"), Column::number("WORKERS")]);
     for function in functions {

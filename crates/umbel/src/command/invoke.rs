@@ -72,7 +72,7 @@ async fn input(given: Option<String>) -> Result<Vec<u8>, Exit> {
         text => text.unwrap_or_default().into_bytes(),
     };
     if input.len() > INPUT_BYTES_MAX {
-        return Err(Exit::refused(format!(
+        return Err(Exit::usage(format!(
             "the input is longer than {INPUT_BYTES_MAX} bytes (6 MiB), the limit"
         )));
     }

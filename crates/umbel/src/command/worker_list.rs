@@ -5,7 +5,7 @@ use umbel_client::Client;
 
 use crate::cli::{Global, OutputForm};
 use crate::exit::Exit;
-use crate::output::{self, Column, Table, Worker};
+use crate::output::{self, Column, Table, Worker, Workers};
 
 const LIST_EXAMPLES: &str = "\
 Examples:
@@ -33,7 +33,7 @@ pub(crate) struct DrainArgs {
 pub(crate) async fn run(Args {}: Args, global: &Global) -> Result<(), Exit> {
     let workers = Client::connect(&global.coordinator)?.workers().await?;
     if global.output == OutputForm::Json {
-        return output::document(&workers.iter().map(Worker::from).collect::<Vec<_>>());
+        return output::document(&Workers::from(workers.as_slice()));
     }
     let mut table = Table::new([
         Column::flexible("NAME"),

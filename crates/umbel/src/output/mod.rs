@@ -11,7 +11,8 @@ use std::io::{self, BufWriter, StdoutLock, Write};
 use serde::Serialize;
 
 pub(crate) use json::{
-    Explanation, Function, Invoked, Job, JobResult, Status, Worker, invocation_state, job_state,
+    Explanation, Functions, Invoked, Job, JobResult, Jobs, Status, Worker, Workers,
+    invocation_state, job_state,
 };
 pub(crate) use progress::Progress;
 pub(crate) use show::{failure_line, failure_text, job_lines, summary};

@@ -6,7 +6,7 @@ use umbel_client::{Client, ListOptions, v1};
 use crate::cli::{Global, OutputForm};
 use crate::command::words::label;
 use crate::exit::Exit;
-use crate::output::{self, Column, Explanation, Job, Table, count};
+use crate::output::{self, Column, Explanation, Job, Jobs, Table, count};
 
 const GET_EXAMPLES: &str = "\
 Examples:
@@ -89,7 +89,7 @@ pub(super) async fn list(args: ListArgs, global: &Global) -> Result<(), Exit> {
     let filtered = options.state.is_some() || !options.labels.is_empty();
     let jobs = Client::connect(&global.coordinator)?.list(options).await?;
     if global.output == OutputForm::Json {
-        return output::document(&jobs.iter().map(Job::from).collect::<Vec<_>>());
+        return output::document(&Jobs::from(jobs.as_slice()));
     }
     let mut table = Table::new([
         Column::text("ID"),

@@ -1,6 +1,4 @@
-//! The shapes in which things are printed as JSON: a promise to scripts.
-
-use std::collections::BTreeMap;
+//! Results, and the outputs and failures in them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,22 +6,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use umbel_client::v1;
 
-use super::text::time_us;
-
-fn shown(time: Option<&prost_types::Timestamp>) -> Option<String> {
-    time.map(ToString::to_string)
-}
-
-/// The word for a job's state.
-pub(crate) const fn job_state(state: v1::JobState) -> &'static str {
-    match state {
-        v1::JobState::Running => "running",
-        v1::JobState::Succeeded => "succeeded",
-        v1::JobState::Failed => "failed",
-        v1::JobState::Cancelled => "cancelled",
-        v1::JobState::Unspecified => "unknown",
-    }
-}
+use crate::output::text::time_us;
 
 /// The word for an invocation's state.
 pub(crate) const fn invocation_state(state: v1::InvocationState) -> &'static str {
@@ -46,90 +29,6 @@ pub(crate) const fn failure_kind(kind: v1::FailureKind) -> &'static str {
         v1::FailureKind::Lost => "lost",
         v1::FailureKind::Rejected => "rejected",
         v1::FailureKind::Unspecified => "unknown",
-    }
-}
-
-/// A job.
-#[derive(Debug, Serialize)]
-pub(crate) struct Job<'a> {
-    id: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    name: &'a str,
-    target: &'a str,
-    state: &'static str,
-    sealed: bool,
-    counts: Counts,
-    attempts: u64,
-    redrives: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    failure: Option<JobFailure<'a>>,
-    usage: Usage,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    created_at: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    started_at: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    finished_at: Option<String>,
-    labels: &'a BTreeMap<String, String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Counts {
-    total: u64,
-    waiting: u64,
-    leased: u64,
-    succeeded: u64,
-    failed: u64,
-    cancelled: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct JobFailure<'a> {
-    kind: &'a str,
-    message: &'a str,
-}
-
-#[derive(Debug, Serialize)]
-struct Usage {
-    duration_us: u64,
-    cpu_us: u64,
-    attempts: u64,
-}
-
-impl<'a> From<&'a v1::Job> for Job<'a> {
-    fn from(job: &'a v1::Job) -> Self {
-        let counts = job.counts.unwrap_or_default();
-        let usage = job.usage.unwrap_or_default();
-        Self {
-            id: &job.id,
-            name: &job.name,
-            target: &job.target,
-            state: job_state(job.state()),
-            sealed: job.sealed,
-            counts: Counts {
-                total: counts.total,
-                waiting: counts.waiting,
-                leased: counts.leased,
-                succeeded: counts.succeeded,
-                failed: counts.failed,
-                cancelled: counts.cancelled,
-            },
-            attempts: job.attempts,
-            redrives: job.redrives,
-            failure: job.failure.as_ref().map(|failure| JobFailure {
-                kind: &failure.kind,
-                message: &failure.message,
-            }),
-            usage: Usage {
-                duration_us: usage.duration_us,
-                cpu_us: usage.cpu_us,
-                attempts: usage.attempts,
-            },
-            created_at: shown(job.created_at.as_ref()),
-            started_at: shown(job.started_at.as_ref()),
-            finished_at: shown(job.finished_at.as_ref()),
-            labels: &job.labels,
-        }
     }
 }
 
@@ -287,133 +186,6 @@ impl<'a> Invoked<'a> {
     }
 }
 
-/// Why a job waits.
-#[derive(Debug, Serialize)]
-pub(crate) struct Explanation<'a> {
-    job: Option<Job<'a>>,
-    reasons: Vec<WaitReason<'a>>,
-}
-
-#[derive(Debug, Serialize)]
-struct WaitReason<'a> {
-    reason: &'a str,
-    message: &'a str,
-    invocations: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    until: Option<String>,
-}
-
-impl<'a> From<&'a v1::ExplainJobResponse> for Explanation<'a> {
-    fn from(response: &'a v1::ExplainJobResponse) -> Self {
-        let reasons = response.reasons.iter().map(|reason| WaitReason {
-            reason: &reason.reason,
-            message: &reason.message,
-            invocations: reason.invocations,
-            until: shown(reason.until.as_ref()),
-        });
-        Self {
-            job: response.job.as_ref().map(Job::from),
-            reasons: reasons.collect(),
-        }
-    }
-}
-
-/// A worker.
-#[derive(Debug, Serialize)]
-pub(crate) struct Worker<'a> {
-    name: &'a str,
-    state: &'static str,
-    slots: u32,
-    leases: u32,
-    invocations: u64,
-    labels: &'a BTreeMap<String, String>,
-    functions: &'a [String],
-    version: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    connected_at: Option<String>,
-}
-
-impl Worker<'_> {
-    /// The word for a worker's state.
-    pub(crate) const fn state(state: v1::WorkerState) -> &'static str {
-        match state {
-            v1::WorkerState::Ready => "ready",
-            v1::WorkerState::Draining => "draining",
-            v1::WorkerState::Away => "away",
-            v1::WorkerState::Unspecified => "unknown",
-        }
-    }
-}
-
-impl<'a> From<&'a v1::Worker> for Worker<'a> {
-    fn from(worker: &'a v1::Worker) -> Self {
-        Self {
-            name: &worker.name,
-            state: Self::state(worker.state()),
-            slots: worker.slots,
-            leases: worker.leases,
-            invocations: worker.invocations,
-            labels: &worker.labels,
-            functions: &worker.functions,
-            version: &worker.version,
-            connected_at: shown(worker.connected_at.as_ref()),
-        }
-    }
-}
-
-/// A function.
-#[derive(Debug, Serialize)]
-pub(crate) struct Function<'a> {
-    name: &'a str,
-    workers: u32,
-}
-
-impl<'a> From<&'a v1::Function> for Function<'a> {
-    fn from(function: &'a v1::Function) -> Self {
-        Self {
-            name: &function.name,
-            workers: function.workers,
-        }
-    }
-}
-
-/// How the cluster stands.
-#[derive(Debug, Serialize)]
-pub(crate) struct Status<'a> {
-    version: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    started_at: Option<String>,
-    epoch: u32,
-    workers: u32,
-    slots: u32,
-    slots_used: u32,
-    jobs_running: u64,
-    jobs_kept: u64,
-    invocations_waiting: u64,
-    invocations_leased: u64,
-    disk_bytes: u64,
-    data_dir: &'a str,
-}
-
-impl<'a> From<&'a v1::GetClusterStatusResponse> for Status<'a> {
-    fn from(status: &'a v1::GetClusterStatusResponse) -> Self {
-        Self {
-            version: &status.version,
-            started_at: shown(status.started_at.as_ref()),
-            epoch: status.epoch,
-            workers: status.workers,
-            slots: status.slots,
-            slots_used: status.slots_used,
-            jobs_running: status.jobs_running,
-            jobs_kept: status.jobs_kept,
-            invocations_waiting: status.invocations_waiting,
-            invocations_leased: status.invocations_leased,
-            disk_bytes: status.disk_bytes,
-            data_dir: &status.data_dir,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -456,24 +228,6 @@ mod tests {
         assert_eq!(
             serde_json::to_string(&JobResult::from(&result)).unwrap(),
             r#"{"index":7,"state":"failed","failure":{"kind":"function","type":"ValueError","message":"no"},"attempts":3}"#
-        );
-    }
-
-    #[test]
-    fn a_job_has_the_names_that_scripts_know() {
-        let job = v1::Job {
-            id: "x".to_owned(),
-            target: "umbel.echo".to_owned(),
-            state: v1::JobState::Running as i32,
-            ..v1::Job::default()
-        };
-        assert_eq!(
-            serde_json::to_string(&Job::from(&job)).unwrap(),
-            concat!(
-                r#"{"id":"x","target":"umbel.echo","state":"running","sealed":false,"#,
-                r#""counts":{"total":0,"waiting":0,"leased":0,"succeeded":0,"failed":0,"cancelled":0},"#,
-                r#""attempts":0,"redrives":0,"usage":{"duration_us":0,"cpu_us":0,"attempts":0},"labels":{}}"#
-            )
         );
     }
 }

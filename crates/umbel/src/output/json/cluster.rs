@@ -1,0 +1,131 @@
+//! Workers, functions and the cluster.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use umbel_client::v1;
+
+use super::shown;
+
+/// A worker.
+#[derive(Debug, Serialize)]
+pub(crate) struct Worker<'a> {
+    name: &'a str,
+    state: &'static str,
+    slots: u32,
+    leases: u32,
+    invocations: u64,
+    labels: &'a BTreeMap<String, String>,
+    functions: &'a [String],
+    version: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connected_at: Option<String>,
+}
+
+impl Worker<'_> {
+    /// The word for a worker's state.
+    pub(crate) const fn state(state: v1::WorkerState) -> &'static str {
+        match state {
+            v1::WorkerState::Ready => "ready",
+            v1::WorkerState::Draining => "draining",
+            v1::WorkerState::Away => "away",
+            v1::WorkerState::Unspecified => "unknown",
+        }
+    }
+}
+
+impl<'a> From<&'a v1::Worker> for Worker<'a> {
+    fn from(worker: &'a v1::Worker) -> Self {
+        Self {
+            name: &worker.name,
+            state: Self::state(worker.state()),
+            slots: worker.slots,
+            leases: worker.leases,
+            invocations: worker.invocations,
+            labels: &worker.labels,
+            functions: &worker.functions,
+            version: &worker.version,
+            connected_at: shown(worker.connected_at.as_ref()),
+        }
+    }
+}
+
+/// Workers, by name.
+#[derive(Debug, Serialize)]
+pub(crate) struct Workers<'a> {
+    workers: Vec<Worker<'a>>,
+}
+
+impl<'a> From<&'a [v1::Worker]> for Workers<'a> {
+    fn from(workers: &'a [v1::Worker]) -> Self {
+        Self {
+            workers: workers.iter().map(Worker::from).collect(),
+        }
+    }
+}
+
+/// Functions, by name.
+#[derive(Debug, Serialize)]
+pub(crate) struct Functions<'a> {
+    functions: Vec<Function<'a>>,
+}
+
+impl<'a> From<&'a [v1::Function]> for Functions<'a> {
+    fn from(functions: &'a [v1::Function]) -> Self {
+        Self {
+            functions: functions.iter().map(Function::from).collect(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Function<'a> {
+    name: &'a str,
+    workers: u32,
+}
+
+impl<'a> From<&'a v1::Function> for Function<'a> {
+    fn from(function: &'a v1::Function) -> Self {
+        Self {
+            name: &function.name,
+            workers: function.workers,
+        }
+    }
+}
+
+/// How the cluster stands.
+#[derive(Debug, Serialize)]
+pub(crate) struct Status<'a> {
+    version: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started_at: Option<String>,
+    epoch: u32,
+    workers: u32,
+    slots: u32,
+    slots_used: u32,
+    jobs_running: u64,
+    jobs_kept: u64,
+    invocations_waiting: u64,
+    invocations_leased: u64,
+    disk_bytes: u64,
+    data_dir: &'a str,
+}
+
+impl<'a> From<&'a v1::GetClusterStatusResponse> for Status<'a> {
+    fn from(status: &'a v1::GetClusterStatusResponse) -> Self {
+        Self {
+            version: &status.version,
+            started_at: shown(status.started_at.as_ref()),
+            epoch: status.epoch,
+            workers: status.workers,
+            slots: status.slots,
+            slots_used: status.slots_used,
+            jobs_running: status.jobs_running,
+            jobs_kept: status.jobs_kept,
+            invocations_waiting: status.invocations_waiting,
+            invocations_leased: status.invocations_leased,
+            disk_bytes: status.disk_bytes,
+            data_dir: &status.data_dir,
+        }
+    }
+}
