@@ -10,7 +10,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::{Commit, Error, Listener, Refused, Stats, WriteBatch};
+use crate::engine::Following;
+use crate::{Commit, Error, Followed, Listener, Refused, Stats, WriteBatch};
 
 /// How many batches go into one commit at most.
 const COMMIT_BATCHES_MAX: usize = 1024;
@@ -56,6 +57,8 @@ struct Line {
     submitted: u64,
     /// How many of them are durable.
     committed: u64,
+    /// What is kept for one who copies the data.
+    following: Option<Following>,
     phase: Phase,
 }
 
@@ -88,6 +91,7 @@ impl Committer {
             undurable_bytes: 0,
             submitted: 0,
             committed: 0,
+            following: None,
             phase: Phase::Open,
         };
         let shared = Arc::new(Shared {
@@ -157,6 +161,48 @@ impl Committer {
                 .unwrap_or_else(PoisonError::into_inner);
         }
         Ok(())
+    }
+
+    pub(crate) fn follow(&self) -> Result<(), Error> {
+        let mut line = self.shared.lock();
+        match &line.phase {
+            Phase::Failed(error) => return Err(error.clone()),
+            Phase::Closing => return Err(Error::Closed),
+            Phase::Open => {}
+        }
+        if line.following.is_some() {
+            return Err(Error::CopyUnderWay);
+        }
+        line.following = Some(Following::begin(self.durable()));
+        Ok(())
+    }
+
+    pub(crate) fn followed(&self) -> Result<Vec<WriteBatch>, Error> {
+        let mut line = self.shared.lock();
+        if let Phase::Failed(error) = &line.phase {
+            return Err(error.clone());
+        }
+        line.following.as_mut().ok_or(Error::Closed)?.take()
+    }
+
+    pub(crate) fn unfollow(&self) -> Result<Followed, Error> {
+        let mut line = self.shared.lock();
+        // The commit under way may be written and not yet synced, and so have been read. Those that
+        // begin after it were not.
+        let taken = line.submitted - line.batches.len() as u64;
+        while line.committed < taken {
+            if let Phase::Failed(error) = &line.phase {
+                let error = error.clone();
+                line.following = None;
+                return Err(error);
+            }
+            line = self
+                .shared
+                .settled
+                .wait(line)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        line.following.take().ok_or(Error::Closed)?.end()
     }
 
     /// The sums of all commits; what only the engine knows is left at its default.
@@ -241,7 +287,7 @@ impl Shared {
         Some(line.batches.drain(..count).collect())
     }
 
-    fn succeed(&self, commit: &Commit) {
+    fn succeed(&self, commit: &Commit, batches: Vec<WriteBatch>) {
         if let Some(number) = commit.number {
             self.durable.store(number, Ordering::Release);
         }
@@ -249,6 +295,9 @@ impl Shared {
             let mut line = self.lock();
             line.undurable_bytes -= commit.bytes;
             line.committed += commit.batches as u64;
+            if let Some(following) = &mut line.following {
+                following.push(batches);
+            }
         }
         self.settled.notify_all();
         let us = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
@@ -289,7 +338,7 @@ fn run(shared: &Shared, mut storage: impl Storage, listener: &dyn Listener) {
             });
         match done {
             Ok(commit) => {
-                shared.succeed(&commit);
+                shared.succeed(&commit, batches);
                 if let Some(number) = commit.number {
                     listener.durable(number);
                 }

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use crate::backup::restore;
 use crate::{Error, format, lock};
 
 /// Where sled keeps its files, inside the data directory.
@@ -47,7 +48,13 @@ pub(crate) fn refuse_foreign(dir: &Path) -> Result<(), Error> {
         let name = entry.file_name();
         // The first open may have ended between its lock and its format record; a volume of its own
         // is born with `lost+found`.
-        let ours = [lock::FILE, format::FILE, format::FILE_NEW, "lost+found"];
+        let ours = [
+            lock::FILE,
+            format::FILE,
+            format::FILE_NEW,
+            restore::FILE,
+            "lost+found",
+        ];
         if !ours.iter().any(|known| name == *known) {
             stranger = Some(name);
         }
@@ -79,7 +86,8 @@ pub(crate) fn foreign(dir: &Path, what: String) -> Error {
     }
 }
 
-fn parent(path: &Path) -> &Path {
+/// The directory that holds the name of `path`.
+pub(crate) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

@@ -60,6 +60,30 @@ pub trait Engine: Send + Sync + fmt::Debug {
     /// When it never will be, since the engine failed.
     fn settle(&self) -> Result<(), Error>;
 
+    /// From now on every batch is kept as it is committed, to be taken with [`Engine::followed`]
+    /// by the one who copies the data meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::CopyUnderWay`] when somebody follows already; else when the engine failed.
+    fn follow(&self) -> Result<(), Error>;
+
+    /// Takes the batches that were committed since the last time, in their order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::CopyBehind`] when they had become more than [`FOLLOWED_BYTES_MAX`]: none are kept
+    /// any more. Also when the engine failed.
+    fn followed(&self) -> Result<Vec<WriteBatch>, Error>;
+
+    /// Ends the following between two commits: whatever a read has shown before is durable, and its
+    /// batches were taken or are given here.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::followed`]; the following has ended all the same.
+    fn unfollow(&self) -> Result<Followed, Error>;
+
     /// Counts and sizes since the engine was opened.
     fn stats(&self) -> Stats;
 
@@ -178,6 +202,69 @@ impl WriteBatch {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.writes.is_empty()
+    }
+}
+
+/// The bytes of committed batches that are kept for one who follows; those who run go first.
+pub const FOLLOWED_BYTES_MAX: usize = 64 << 20;
+
+/// The last batches of a following, and where it ends.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Followed {
+    /// What was committed and not taken yet.
+    pub batches: Vec<WriteBatch>,
+    /// The highest number that is among all batches of the following, or was durable before it.
+    pub durable: u64,
+}
+
+/// Batches that are kept for one who follows.
+#[derive(Debug, Default)]
+pub(crate) struct Following {
+    batches: Vec<WriteBatch>,
+    bytes: usize,
+    durable: u64,
+    behind: bool,
+}
+
+impl Following {
+    /// A following that begins when `durable` is the highest durable number.
+    pub(crate) fn begin(durable: u64) -> Self {
+        Self {
+            durable,
+            ..Self::default()
+        }
+    }
+
+    /// Keeps what was just committed.
+    pub(crate) fn push(&mut self, batches: Vec<WriteBatch>) {
+        let number = batches.iter().filter_map(WriteBatch::number).max();
+        self.durable = self.durable.max(number.unwrap_or(0));
+        self.bytes += batches.iter().map(WriteBatch::bytes).sum::<usize>();
+        if self.behind || self.bytes > FOLLOWED_BYTES_MAX {
+            self.behind = true;
+            self.batches = Vec::new();
+        } else {
+            self.batches.extend(batches);
+        }
+    }
+
+    /// Gives what was kept.
+    pub(crate) fn take(&mut self) -> Result<Vec<WriteBatch>, Error> {
+        if self.behind {
+            return Err(Error::CopyBehind {
+                bytes_max: FOLLOWED_BYTES_MAX,
+            });
+        }
+        self.bytes = 0;
+        Ok(std::mem::take(&mut self.batches))
+    }
+
+    /// Gives the last of it.
+    pub(crate) fn end(mut self) -> Result<Followed, Error> {
+        Ok(Followed {
+            batches: self.take()?,
+            durable: self.durable,
+        })
     }
 }
 
@@ -329,5 +416,21 @@ mod tests {
                 .contains("65537 bytes is over the store's limit of 65536")
         );
         assert_eq!(batch, before);
+    }
+
+    #[test]
+    fn who_follows_too_slowly_is_told_so_and_costs_no_memory() {
+        let mut following = Following::begin(3);
+        let mut batch = WriteBatch::numbered(4);
+        for key in 0..64_u8 {
+            batch.put(vec![key], vec![0; VALUE_BYTES_MAX]).unwrap();
+        }
+        for _ in 0..20 {
+            following.push(vec![batch.clone()]);
+        }
+        assert!(following.batches.is_empty());
+        let error = following.end().unwrap_err();
+        assert!(matches!(error, Error::CopyBehind { .. }), "{error}");
+        assert!(error.to_string().contains("64 MiB"), "{error}");
     }
 }

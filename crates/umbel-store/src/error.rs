@@ -126,6 +126,52 @@ pub enum Error {
         /// What.
         what: String,
     },
+    /// Somebody else copies the data.
+    #[error("a backup of these data is under way; wait for its end and try again")]
+    CopyUnderWay,
+    /// More was written meanwhile than is kept for a copy.
+    #[error(
+        "the backup could not keep up with what was written meanwhile, {} MiB waited for it; \
+         nothing of the data is lost: try again at a quieter time, or write it to a faster disk",
+        .bytes_max >> 20
+    )]
+    CopyBehind {
+        /// How much is kept, in bytes.
+        bytes_max: usize,
+    },
+    /// A backup that is not whole, or is none.
+    #[error("{} is not a backup that can be restored: {what}", .path.display())]
+    Backup {
+        /// The backup's directory.
+        path: PathBuf,
+        /// What is wrong with it, and where.
+        what: String,
+    },
+    /// There is something where something new was to be made.
+    #[error("{} exists{}; {way_out}", .path.display(), what.map(|what| format!(" {what}")).unwrap_or_default())]
+    Exists {
+        /// What exists.
+        path: PathBuf,
+        /// What is the matter with it, if that is not all.
+        what: Option<&'static str>,
+        /// What to do.
+        way_out: &'static str,
+    },
+    /// A directory into which a restore did not finish.
+    #[error(
+        "a restore into {} did not finish; remove the directory and restore the backup again",
+        .dir.display()
+    )]
+    Unfinished {
+        /// The data directory.
+        dir: PathBuf,
+    },
+    /// There are no data.
+    #[error("{} holds no data of umbel; name their directory with --data", .dir.display())]
+    NoData {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// The store was closed.
     #[error("the store is closed")]
     Closed,

@@ -9,6 +9,8 @@
 //! another engine can join it. [`MemoryEngine`] forgets everything at its end: it serves tests and
 //! the simulation, which decides itself what a crash keeps.
 
+pub mod backup;
+pub mod check;
 mod commit;
 mod directory;
 mod engine;
@@ -27,7 +29,8 @@ mod sync;
 mod testing;
 
 pub use engine::{
-    Commit, Direction, Engine, Entry, Listener, Page, Refused, Scan, Stats, Write, WriteBatch,
+    Commit, Direction, Engine, Entry, FOLLOWED_BYTES_MAX, Followed, Listener, Page, Refused, Scan,
+    Stats, Write, WriteBatch,
 };
 pub use error::Error;
 pub use memory::MemoryEngine;

@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
+use crate::engine::Following;
 use crate::{
-    Commit, Direction, Engine, Entry, Error, Listener, Page, Refused, Scan, Stats, Write,
+    Commit, Direction, Engine, Entry, Error, Followed, Listener, Page, Refused, Scan, Stats, Write,
     WriteBatch,
 };
 
@@ -30,6 +31,7 @@ struct State {
     line: VecDeque<WriteBatch>,
     durable: u64,
     stats: Stats,
+    following: Option<Following>,
     ended: Option<Error>,
 }
 
@@ -73,6 +75,9 @@ impl MemoryEngine {
             state.stats.batches += commit.batches as u64;
             state.stats.bytes += commit.bytes as u64;
             state.stats.undurable_bytes -= commit.bytes as u64;
+            if let Some(following) = &mut state.following {
+                following.push(batches);
+            }
             commit
         };
         // Without the lock, so that the listener can submit what follows from it.
@@ -215,6 +220,24 @@ impl Engine for MemoryEngine {
     fn settle(&self) -> Result<(), Error> {
         self.commit(usize::MAX);
         self.lock().ended.clone().map_or(Ok(()), Err)
+    }
+
+    fn follow(&self) -> Result<(), Error> {
+        let mut state = self.lock();
+        if state.following.is_some() {
+            return Err(Error::CopyUnderWay);
+        }
+        state.following = Some(Following::begin(state.durable));
+        Ok(())
+    }
+
+    fn followed(&self) -> Result<Vec<WriteBatch>, Error> {
+        self.lock().following.as_mut().ok_or(Error::Closed)?.take()
+    }
+
+    fn unfollow(&self) -> Result<Followed, Error> {
+        self.settle()?;
+        self.lock().following.take().ok_or(Error::Closed)?.end()
     }
 
     fn stats(&self) -> Stats {

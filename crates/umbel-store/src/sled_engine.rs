@@ -11,13 +11,14 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use bytes::Bytes;
 
+use crate::backup::restore;
 use crate::commit::{Committer, Storage};
 use crate::lock::Lock;
 use crate::open::{self, Opened};
 use crate::sync::{Disk, RealDisk, Syncer};
 use crate::{
-    Direction, Engine, Entry, Error, Listener, Page, Refused, Scan, Settings, Stats, Write,
-    WriteBatch, directory,
+    Direction, Engine, Entry, Error, Followed, Listener, Page, Refused, Scan, Settings, Stats,
+    Write, WriteBatch, directory,
 };
 
 /// An [`Engine`] in a directory on this machine.
@@ -37,6 +38,19 @@ impl SledEngine {
     /// When the directory is another coordinator's, is not umbel's, has a format that this version
     /// does not read, is damaged, or the system refuses it. Each error says what to do.
     pub fn open(settings: &Settings, listener: Arc<dyn Listener>) -> Result<Self, Error> {
+        if restore::is_unfinished(&settings.dir) {
+            return Err(Error::Unfinished {
+                dir: settings.dir.clone(),
+            });
+        }
+        Self::open_unfinished(settings, listener)
+    }
+
+    /// Opens a directory that is being restored, or any other.
+    pub(crate) fn open_unfinished(
+        settings: &Settings,
+        listener: Arc<dyn Listener>,
+    ) -> Result<Self, Error> {
         Self::open_on(Box::new(RealDisk), settings, listener)
     }
 
@@ -132,6 +146,18 @@ impl Engine for SledEngine {
 
     fn settle(&self) -> Result<(), Error> {
         self.committer.settle()
+    }
+
+    fn follow(&self) -> Result<(), Error> {
+        self.committer.follow()
+    }
+
+    fn followed(&self) -> Result<Vec<WriteBatch>, Error> {
+        self.committer.followed()
+    }
+
+    fn unfollow(&self) -> Result<Followed, Error> {
+        self.committer.unfollow()
     }
 
     fn stats(&self) -> Stats {

@@ -9,10 +9,12 @@ use super::{At, Block, Key, Kind, Whole};
 
 /// A key that this version cannot read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a key of {bytes} bytes and kind {kind} is not known")]
+#[error("a key of {bytes} bytes and kind {kind} is not known: {start}")]
 pub(crate) struct Error {
     kind: u8,
     bytes: usize,
+    /// Its first bytes in hexadecimal, enough to find it.
+    start: String,
 }
 
 impl Key {
@@ -51,6 +53,7 @@ impl Key {
         let unknown = || Error {
             kind,
             bytes: bytes.len(),
+            start: bytes.iter().take(40).map(|b| format!("{b:02x}")).collect(),
         };
         let mut rest = Reader(bytes.get(1..).unwrap_or_default());
         let key = rest.key(kind).ok_or_else(unknown)?;
@@ -279,9 +282,10 @@ mod tests {
         ];
         assert_eq!(key, expected.concat());
         let cut = Key::decode(&key[..key.len() - 1]).unwrap_err();
-        assert_eq!(
-            cut.to_string(),
-            "a key of 32 bytes and kind 10 is not known"
+        let words = cut.to_string();
+        assert!(
+            words.starts_with("a key of 32 bytes and kind 10 is not known: 0aabab"),
+            "{words}"
         );
     }
 }

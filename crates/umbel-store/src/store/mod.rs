@@ -4,7 +4,7 @@ mod blocks;
 mod restore;
 pub(crate) mod scan;
 mod sweep;
-mod write;
+pub(crate) mod write;
 
 use std::sync::Arc;
 

@@ -73,11 +73,16 @@ fn put_record(batch: &mut WriteBatch, at: At, record: &Record) -> Result<(), Err
         Whole::Record(record.job, at),
         &disk::encode_record(record, columns),
     )?;
-    for (first, last) in extents(&shown(record)) {
+    for (first, last) in pointers(record) {
         let value = Bytes::copy_from_slice(&last.to_be_bytes());
         batch.put(Key::ByIndex(record.job, first, at).encode(), value)?;
     }
     Ok(())
+}
+
+/// The first and last indices under which a record is found.
+pub(crate) fn pointers(record: &Record) -> Vec<(Index, Index)> {
+    extents(&shown(record))
 }
 
 /// The indices for which a reader has to look at the record: its final outcomes, and what a redrive
