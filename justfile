@@ -34,3 +34,11 @@ proto:
 # Invocations a second, processor time and memory, on real processes.
 bench n="1000000" workers="2":
     cargo run --release -- bench fanout --n {{n}} --workers {{workers}}
+
+# One simulated cluster, twice.
+sim seed:
+    cargo run -p umbel-sim --release -- run {{seed}} --shrink
+
+# Simulated clusters for some minutes, and how many.
+sim-soak minutes="10":
+    cargo run -p umbel-sim --release -- soak {{minutes}}

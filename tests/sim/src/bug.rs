@@ -1,0 +1,63 @@
+//! Deliberate bugs: each breaks a promise in the simulated shell or on the wire, so
+//! that the checks can prove that they would see it. The product itself knows none.
+
+/// One deliberate bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bug {
+    /// Replies and views leave before their batch is durable.
+    ShowBeforeFlush,
+    /// Reports are acknowledged before they are durable.
+    AckBeforeFlush,
+    /// A report of a lease that has ended is taken for one of the lease that lives.
+    SkipFence,
+    /// Invocations that wait for a retry are forgotten when restoring.
+    ForgetRetries,
+    /// A worker that is silent for a while is taken for lost.
+    StallIsLoss,
+    /// A restarted coordinator numbers its leases as the one before.
+    ReuseLeases,
+    /// The end of a lease is not written.
+    KeepEndedLease,
+    /// A report comes twice, the second time under the next number.
+    RepeatReport,
+    /// A report is lost on the way, and those behind it close the gap.
+    LoseReport,
+    /// A grant allows every slot of its worker.
+    IgnoreConcurrency,
+    /// The request id of a job is not written.
+    ForgetRequestId,
+    /// The seal of a job is not written.
+    ForgetSeal,
+    /// The watchers of a job are not told of its end.
+    ForgetWatchers,
+    /// A loss counts for the neighbours of a suspect too.
+    BlameNeighbours,
+    /// A coordinator that was stopped takes its own silence for the workers'.
+    PauseIsSilence,
+    /// A failed attempt does not count.
+    ForgetFailure,
+    /// Of a grant the first invocation is sent twice over.
+    RunTwice,
+}
+
+impl Bug {
+    pub(crate) const ALL: [Self; 17] = [
+        Self::ShowBeforeFlush,
+        Self::AckBeforeFlush,
+        Self::SkipFence,
+        Self::ForgetRetries,
+        Self::StallIsLoss,
+        Self::ReuseLeases,
+        Self::KeepEndedLease,
+        Self::RepeatReport,
+        Self::LoseReport,
+        Self::IgnoreConcurrency,
+        Self::ForgetRequestId,
+        Self::ForgetSeal,
+        Self::ForgetWatchers,
+        Self::BlameNeighbours,
+        Self::PauseIsSilence,
+        Self::ForgetFailure,
+        Self::RunTwice,
+    ];
+}

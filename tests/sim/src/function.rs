@@ -1,0 +1,97 @@
+//! The functions that simulated workers have: what an input does is settled by the
+//! plan, so that the model knows what must come of it.
+
+use umbel_core::id::Index;
+use umbel_core::outcome::{Failure, FailureKind};
+
+use crate::dice::mix;
+
+/// What running one input does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Behaviour {
+    /// It succeeds.
+    Succeeds,
+    /// Its first attempts fail, by the number that the worker tells.
+    FailsFirst(u32),
+    /// It always fails.
+    Fails,
+    /// It says that another attempt cannot help.
+    Refuses,
+    /// It takes its worker down with it.
+    Crashes,
+}
+
+/// How the inputs of a job behave, in percent; the rest succeeds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Mix {
+    pub(crate) seed: u64,
+    pub(crate) fails_first: u64,
+    pub(crate) fails: u64,
+    pub(crate) refuses: u64,
+    /// Of a thousand, since a crash costs so much time.
+    pub(crate) crashes_permille: u64,
+    /// How long an input runs at most.
+    pub(crate) run_ms_max: u64,
+    /// Of a hundred, how many run twenty times as long.
+    pub(crate) slow: u64,
+}
+
+impl Mix {
+    fn number(&self, index: Index, salt: u64) -> u64 {
+        mix(self.seed ^ mix(u64::from(index) ^ (salt << 40)))
+    }
+
+    pub(crate) fn behaviour(&self, index: Index) -> Behaviour {
+        if self.number(index, 1) % 1_000 < self.crashes_permille {
+            return Behaviour::Crashes;
+        }
+        let at = self.number(index, 2) % 100;
+        if at < self.fails_first {
+            let attempts = 1 + self.number(index, 3) % 3;
+            return Behaviour::FailsFirst(u32::try_from(attempts).unwrap_or(1));
+        }
+        if at < self.fails_first + self.fails {
+            return Behaviour::Fails;
+        }
+        if at < self.fails_first + self.fails + self.refuses {
+            return Behaviour::Refuses;
+        }
+        Behaviour::Succeeds
+    }
+
+    /// How long an attempt runs if nothing stops it.
+    pub(crate) fn run_ms(&self, index: Index, attempt: u32) -> u64 {
+        let number = self.number(index, 4 + u64::from(attempt));
+        let ms = number % (self.run_ms_max + 1);
+        if (number >> 32) % 100 < self.slow { 20 * ms.max(5) } else { ms }
+    }
+}
+
+impl Behaviour {
+    /// What an attempt comes to.
+    pub(crate) fn outcome(self, input: &[u8], attempt: u32) -> Result<Vec<u8>, (Failure, bool)> {
+        match self {
+            Self::Succeeds | Self::Crashes => Ok(output(input)),
+            Self::FailsFirst(failures) if attempt > failures => Ok(output(input)),
+            Self::FailsFirst(_) | Self::Fails => Err((failure(FailureKind::Function), false)),
+            Self::Refuses => Err((failure(FailureKind::Function), true)),
+        }
+    }
+}
+
+/// What the functions give back for an input.
+pub(crate) fn output(input: &[u8]) -> Vec<u8> {
+    let mut output = b"<".to_vec();
+    output.extend_from_slice(input);
+    output.push(b'>');
+    output
+}
+
+pub(crate) fn failure(kind: FailureKind) -> Failure {
+    Failure {
+        kind,
+        error_type: "Planned".to_owned(),
+        message: "the plan says so".to_owned(),
+        stderr: String::new(),
+    }
+}

@@ -1,0 +1,273 @@
+//! Who may run and report what, as an onlooker between machine, wire and workers
+//! sees it.
+
+use std::collections::BTreeMap;
+
+use umbel_core::change::{LeaseRecord, Record};
+use umbel_core::config::Config;
+use umbel_core::id::{Index, JobId, LeaseId, WorkerId};
+use umbel_core::limit::CRASH_LIMIT;
+use umbel_core::message::{ChunkReport, OfferAnswer, TakenBack};
+use umbel_core::ranges::Ranges;
+
+/// A report as its worker said it.
+#[derive(Clone, Debug)]
+pub(crate) struct Arrival {
+    pub(crate) worker: WorkerId,
+    pub(crate) chunks: Vec<ChunkReport>,
+}
+
+/// A live lease.
+#[derive(Debug)]
+struct Live {
+    worker: WorkerId,
+    job: JobId,
+    /// What of it is neither reported nor given back.
+    open: Ranges,
+    granted_ms: u64,
+}
+
+/// What was last heard of a worker's session, on the engine's clock.
+#[derive(Clone, Copy, Debug)]
+struct Hearing {
+    heard_ms: u64,
+    ended_ms: Option<u64>,
+}
+
+/// What took a worker process out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// An input that it ran.
+    Input,
+    /// A fault of the plan.
+    Fault,
+}
+
+/// Leases, executions and losses.
+#[derive(Debug, Default)]
+pub(crate) struct Grants {
+    live: BTreeMap<LeaseId, Live>,
+    /// Every lease there ever was, with its job.
+    jobs: BTreeMap<LeaseId, JobId>,
+    sent: BTreeMap<(JobId, Index), u32>,
+    starts: BTreeMap<(JobId, Index), u32>,
+    running: BTreeMap<(WorkerId, JobId, Index), u64>,
+    hearings: BTreeMap<WorkerId, Hearing>,
+    deaths: BTreeMap<WorkerId, Loss>,
+    /// How often a fault took away the worker that held an invocation.
+    unlucky: BTreeMap<(JobId, Index), u32>,
+}
+
+impl Grants {
+    /// The coordinator is gone, and with it all its leases.
+    pub(crate) fn crashed(&mut self) {
+        self.live.clear();
+        self.hearings.clear();
+    }
+
+    /// How many invocations of a job are leased.
+    pub(crate) fn open_of(&self, job: JobId) -> u64 {
+        let leases = self.live.values().filter(|lease| lease.job == job);
+        leases.map(|lease| lease.open.len()).sum()
+    }
+
+    pub(crate) fn granted(&mut self, lease: &LeaseRecord, now_ms: u64) {
+        let before = self.jobs.insert(lease.lease, lease.job);
+        assert!(before.is_none(), "lease {} was granted before", lease.lease);
+        for (id, live) in &self.live {
+            let both = live.open.intersect(&lease.indices);
+            assert!(
+                live.job != lease.job || both.is_empty(),
+                "{both:?} of job {} are leased as {id} and as {}",
+                lease.job,
+                lease.lease
+            );
+        }
+        let live = Live {
+            worker: lease.worker,
+            job: lease.job,
+            open: lease.indices.clone(),
+            granted_ms: now_ms,
+        };
+        self.live.insert(lease.lease, live);
+    }
+
+    pub(crate) fn ended(&mut self, lease: LeaseId) {
+        self.live.remove(&lease);
+    }
+
+    /// A grant left for its worker.
+    pub(crate) fn sent(&mut self, job: JobId, indices: &Ranges) {
+        for index in indices.indices() {
+            *self.sent.entry((job, index)).or_default() += 1;
+        }
+    }
+
+    /// A lease went on with a session as far as it was kept.
+    pub(crate) fn welcomed(&mut self, answers: &[OfferAnswer]) {
+        for answer in answers {
+            if let Some((lease, kept)) = &answer.kept
+                && let Some(live) = self.live.get_mut(lease)
+            {
+                live.open = kept.clone();
+            }
+        }
+    }
+
+    pub(crate) fn taken_back(&mut self, worker: WorkerId, taken: &TakenBack) {
+        if let Some(live) = self.held(taken.begun.lease, worker) {
+            live.open = live.open.minus(&taken.indices);
+        }
+    }
+
+    /// A report was handled; what it records must have been judged before.
+    pub(crate) fn reported(&mut self, arrival: &Arrival) {
+        for chunk in &arrival.chunks {
+            let Some(live) = self.held(chunk.begun.lease, arrival.worker) else { continue };
+            let failed = failed(chunk);
+            let ended = chunk.succeeded.union(&failed).union(&chunk.handed_back);
+            live.open = live.open.minus(&ended);
+        }
+    }
+
+    fn held(&mut self, lease: LeaseId, worker: WorkerId) -> Option<&mut Live> {
+        self.live.get_mut(&lease).filter(|live| live.worker == worker)
+    }
+
+    /// A result counts only under a live lease of who reports it.
+    pub(crate) fn judge(&self, record: &Record, arrival: Option<&Arrival>) {
+        if record.worker.is_empty() {
+            assert!(record.succeeded.is_empty(), "nobody reported {:?}", record.succeeded);
+            return;
+        }
+        let Some(arrival) = arrival else {
+            panic!("a report of {} was recorded, and none came", record.worker);
+        };
+        let (mut succeeded, mut unsucceeded) = (Ranges::new(), Ranges::new());
+        for chunk in &arrival.chunks {
+            let live = self.live.get(&chunk.begun.lease);
+            let live = live.filter(|live| live.worker == arrival.worker && live.job == record.job);
+            if let Some(live) = live {
+                succeeded = succeeded.union(&chunk.succeeded.intersect(&live.open));
+                unsucceeded = unsucceeded.union(&failed(chunk).intersect(&live.open));
+            }
+        }
+        let dead = record.succeeded.minus(&succeeded);
+        assert!(dead.is_empty(), "{dead:?} of job {} succeeded under a dead lease", record.job);
+        let mut recorded = Ranges::new();
+        for failed in &record.failed {
+            recorded.insert(failed.index);
+        }
+        for waiting in &record.waiting {
+            recorded = recorded.union(&waiting.indices);
+        }
+        let dead = recorded.minus(&unsucceeded);
+        assert!(dead.is_empty(), "{dead:?} of job {} failed under a dead lease", record.job);
+    }
+
+    /// Under which lease what a dead one covered is held now; for a bug.
+    pub(crate) fn successor(&self, chunk: &ChunkReport) -> Option<(LeaseId, WorkerId)> {
+        if self.live.contains_key(&chunk.begun.lease) {
+            return None;
+        }
+        let index = chunk.succeeded.first()?;
+        let job = self.jobs.get(&chunk.begun.lease)?;
+        let mut live = self.live.iter();
+        let live = live.find(|(_, live)| live.job == *job && live.open.contains(index));
+        live.map(|(id, live)| (*id, live.worker))
+    }
+
+    pub(crate) fn heard(&mut self, worker: WorkerId, engine_ms: u64) {
+        self.hearings.insert(worker, Hearing { heard_ms: engine_ms, ended_ms: None });
+    }
+
+    pub(crate) fn session_ended(&mut self, worker: WorkerId, engine_ms: u64) {
+        if let Some(hearing) = self.hearings.get_mut(&worker) {
+            hearing.ended_ms.get_or_insert(engine_ms);
+        }
+    }
+
+    /// A worker process is gone.
+    pub(crate) fn died(&mut self, worker: WorkerId, loss: Loss) {
+        self.deaths.entry(worker).or_insert(loss);
+        self.running.retain(|(other, ..), _| *other != worker);
+    }
+
+    /// A lease expired: its worker must have been away or silent for long enough.
+    pub(crate) fn expired(&mut self, lease: LeaseId, engine_ms: u64, config: &Config) {
+        let Some(live) = self.live.get(&lease) else {
+            panic!("lease {lease} expired and was not live");
+        };
+        let Some(hearing) = self.hearings.get(&live.worker) else {
+            panic!("lease {lease} of a worker that was never heard expired");
+        };
+        let (since_ms, patience_ms) = match hearing.ended_ms {
+            Some(ended_ms) => (ended_ms, config.reconnect_grace_ms),
+            None => (hearing.heard_ms, config.lease_timeout_ms),
+        };
+        let waited_ms = engine_ms - since_ms;
+        assert!(
+            waited_ms >= patience_ms,
+            "lease {lease} expired after {waited_ms} ms; {patience_ms} ms are promised"
+        );
+        if self.deaths.get(&live.worker) != Some(&Loss::Input) {
+            let (job, open) = (live.job, live.open.clone());
+            for index in open.indices() {
+                *self.unlucky.entry((job, index)).or_default() += 1;
+            }
+        }
+    }
+
+    /// An invocation met the crash limit, and `guilty` tells whether it crashes.
+    pub(crate) fn blamed(&self, job: JobId, index: Index, guilty: bool) {
+        let unlucky = self.unlucky.get(&(job, index)).copied().unwrap_or(0);
+        assert!(
+            guilty || unlucky >= u32::from(CRASH_LIMIT),
+            "{index} of job {job} is innocent and was blamed for crashes of its neighbours"
+        );
+    }
+
+    /// A slot begins an invocation.
+    pub(crate) fn started(&mut self, worker: WorkerId, job: JobId, index: Index, now_ms: u64) {
+        let starts = self.starts.entry((job, index)).or_default();
+        *starts += 1;
+        let sent = self.sent.get(&(job, index)).copied().unwrap_or(0);
+        assert!(*starts <= sent, "{index} of job {job} ran {starts} times on {sent} grants");
+        let before = self.running.insert((worker, job, index), now_ms);
+        assert!(before.is_none(), "{index} of job {job} runs twice on one worker");
+    }
+
+    /// It ended, or was stopped.
+    pub(crate) fn stopped(&mut self, worker: WorkerId, job: JobId, index: Index) {
+        self.running.remove(&(worker, job, index));
+    }
+
+    /// No more run at a time than the job allows, of what runs under live leases and
+    /// began under them.
+    pub(crate) fn judge_concurrency(&self, job: JobId, limit: u32) {
+        let counts = |(worker, of, index): &(WorkerId, JobId, Index), since: u64| {
+            *of == job
+                && self.live.values().any(|live| {
+                    live.worker == *worker
+                        && live.job == job
+                        && live.open.contains(*index)
+                        && live.granted_ms <= since
+                })
+        };
+        let running = self.running.iter().filter(|(key, since)| counts(key, **since)).count();
+        assert!(running <= limit as usize, "{running} of job {job} run, {limit} may");
+    }
+
+    /// How often anything was run.
+    pub(crate) fn executions(&self) -> u64 {
+        self.starts.values().map(|starts| u64::from(*starts)).sum()
+    }
+}
+
+fn failed(chunk: &ChunkReport) -> Ranges {
+    let mut failed = Ranges::new();
+    for attempt in &chunk.failed {
+        failed.insert(attempt.index);
+    }
+    failed
+}

@@ -1,0 +1,162 @@
+//! The rules, kept apart from what they judge. Whoever breaks one panics, and the
+//! runner turns that into a failure of the seed.
+
+mod grants;
+mod ledger;
+mod promises;
+
+use std::collections::VecDeque;
+
+use umbel_core::change::Change;
+use umbel_core::job::JobState;
+use umbel_core::machine::Machine;
+use umbel_core::view::{InvocationView, JobView};
+
+pub(crate) use grants::{Arrival, Grants, Loss};
+pub(crate) use ledger::{Cell, JobCells, Ledger};
+pub(crate) use promises::Promises;
+
+/// All that is known beside the system.
+#[derive(Debug, Default)]
+pub(crate) struct Model {
+    /// What the running coordinator has said to its store.
+    pub(crate) live: Ledger,
+    /// What of that is durable.
+    durable: Ledger,
+    /// What is not yet, by batch.
+    line: VecDeque<(u64, Vec<Change>)>,
+    pub(crate) grants: Grants,
+    pub(crate) promises: Promises,
+}
+
+impl Model {
+    /// A turn's changes went to the store.
+    pub(crate) fn committed(&mut self, number: u64, changes: Vec<Change>) {
+        self.line.push_back((number, changes));
+    }
+
+    /// All batches up to this one are durable.
+    pub(crate) fn became_durable(&mut self, number: u64) {
+        while let Some((first, _)) = self.line.front() {
+            if *first > number {
+                return;
+            }
+            self.take_first();
+        }
+    }
+
+    fn take_first(&mut self) {
+        for change in self.line.pop_front().map(|(_, changes)| changes).unwrap_or_default() {
+            self.durable.apply(&change);
+        }
+    }
+
+    /// The coordinator is gone, and of its batches that were not durable the first
+    /// `survivors` are found again.
+    pub(crate) fn crashed(&mut self, survivors: usize) {
+        for _ in 0..survivors {
+            self.take_first();
+        }
+        self.line.clear();
+        self.live = self.durable.clone();
+        self.grants.crashed();
+        self.promises.kept_by(&self.durable);
+    }
+
+    /// What the store gives back is what was durable.
+    pub(crate) fn restored(&self, changes: &[Change]) {
+        let mut leases = self.durable.leases.values();
+        let mut jobs = 0;
+        for change in changes {
+            match change {
+                Change::Granted(lease) => {
+                    assert_eq!(Some(lease), leases.next(), "a lease that a restart finds");
+                }
+                Change::JobCreated(record) => {
+                    jobs += 1;
+                    let known = self.durable.jobs.get(&record.id);
+                    assert_eq!(Some(record), known.map(|job| &job.record), "a job comes back");
+                }
+                Change::JobStatus { job, status } => {
+                    let known = self.durable.jobs.get(job).map(|job| &job.status);
+                    assert_eq!(Some(status), known, "a status comes back");
+                }
+                Change::FunctionSeen(name) => {
+                    assert!(self.durable.functions.contains(name), "{name} was never seen");
+                }
+                Change::Appended { .. } | Change::Recorded(_) => {}
+                Change::LeaseEnded(_) | Change::JobDeleted(_) => {
+                    panic!("a restart is not told of {change:?}")
+                }
+            }
+        }
+        assert_eq!(leases.next(), None, "a lease that was not found again");
+        assert_eq!(jobs, self.durable.jobs.len(), "jobs that come back");
+    }
+
+    /// A machine that was restored knows what was durable, to the last invocation.
+    pub(crate) fn restored_machine(&self, machine: &Machine) {
+        for (id, job) in &self.durable.jobs {
+            let view = self.same_view(machine, job);
+            assert_eq!(view.status, job.status, "the status of job {id} after a restart");
+            if job.status.state.is_final() {
+                continue;
+            }
+            for (index, cell) in (0..).zip(&job.cells) {
+                let found = machine.invocation(*id, index);
+                let expected = match cell {
+                    Cell::Waiting { history, due_ms } => {
+                        InvocationView::Waiting { history: *history, due_ms: *due_ms }
+                    }
+                    Cell::Succeeded { .. } => InvocationView::Succeeded,
+                    Cell::Failed(_) => InvocationView::Failed,
+                    Cell::Cancelled => InvocationView::Cancelled,
+                };
+                assert_eq!(found, Some(expected), "{index} of job {id} after a restart");
+            }
+        }
+        let kept = machine.cluster().jobs_kept;
+        assert_eq!(kept, self.durable.jobs.len() as u64, "jobs after a restart");
+    }
+
+    /// A machine between two turns agrees with what it has told.
+    pub(crate) fn same_machine(&self, machine: &Machine) {
+        for (id, job) in &self.live.jobs {
+            let view = self.same_view(machine, job);
+            assert_eq!(view.status, job.status, "the status of job {id}");
+            if view.status.state.is_final() {
+                continue;
+            }
+            for (index, cell) in (0..).zip(&job.cells) {
+                let same = match (cell, machine.invocation(*id, index)) {
+                    (Cell::Succeeded { .. }, Some(InvocationView::Succeeded))
+                    | (Cell::Failed(_), Some(InvocationView::Failed)) => true,
+                    (
+                        Cell::Waiting { history: told, .. },
+                        Some(
+                            InvocationView::Waiting { history, .. }
+                            | InvocationView::Leased { history },
+                        ),
+                    ) => (told.failed, told.lost_alone) == (history.failed, history.lost_alone),
+                    _ => false,
+                };
+                let found = machine.invocation(*id, index);
+                assert!(same, "{index} of job {id} is {found:?}, and was told as {cell:?}");
+            }
+        }
+        assert_eq!(machine.cluster().jobs_kept, self.live.jobs.len() as u64, "jobs that are kept");
+    }
+
+    fn same_view(&self, machine: &Machine, job: &JobCells) -> JobView {
+        let id = job.record.id;
+        let Some(view) = machine.job_view(id) else {
+            panic!("job {id} is recorded, and the machine does not know it");
+        };
+        let running = job.status.state == JobState::Running;
+        let leased = if running { self.grants.open_of(id) } else { 0 };
+        assert_eq!(view.counts, job.counts(leased), "the counts of job {id}");
+        assert_eq!(view.usage, job.usage, "the usage of job {id}");
+        assert_eq!(machine.find_job(&id.to_string()), Ok(id), "job {id} is found by its id");
+        view
+    }
+}

@@ -1,0 +1,163 @@
+//! What was shown to clients, none of which may ever be unshown.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use umbel_core::id::{Index, JobId};
+use umbel_core::view::JobView;
+use umbel_store::{Outcome, ResultRow};
+
+use super::ledger::{Cell, JobCells, Ledger};
+
+/// What was said of one job.
+#[derive(Debug, Default)]
+struct Promise {
+    next_index: u32,
+    view: Option<JobView>,
+    rows: BTreeMap<Index, ResultRow>,
+    /// Whether it may be gone.
+    delete_asked: bool,
+    /// Whether it must be.
+    deleted: bool,
+}
+
+/// Everything that clients were told.
+#[derive(Debug, Default)]
+pub(crate) struct Promises {
+    jobs: BTreeMap<JobId, Promise>,
+    requests: BTreeMap<String, JobId>,
+    /// Requests whose job a delete may have forgotten, so that they may make another.
+    free: BTreeSet<String>,
+}
+
+impl Promises {
+    /// A job was accepted, or found by its request id.
+    pub(crate) fn created(&mut self, view: &JobView) {
+        let (id, request) = (view.record.id, &view.record.request_id);
+        let free = self.free.contains(request);
+        let known = *self.requests.entry(request.clone()).or_insert(id);
+        assert!(known == id || free, "request {request:?} made {known} and then {id}");
+        self.requests.insert(request.clone(), id);
+        self.shown(view);
+    }
+
+    pub(crate) fn appended(&mut self, job: JobId, next_index: u32) {
+        let promise = self.jobs.entry(job).or_default();
+        promise.next_index = promise.next_index.max(next_index);
+    }
+
+    /// A view of a job was shown.
+    pub(crate) fn shown(&mut self, view: &JobView) {
+        let id = view.record.id;
+        let counts = view.counts;
+        let sum =
+            counts.waiting + counts.leased + counts.succeeded + counts.failed + counts.cancelled;
+        assert_eq!(sum, counts.total, "the counts of job {id} add up: {counts:?}");
+        let promise = self.jobs.entry(id).or_default();
+        assert!(!promise.deleted, "job {id} was deleted and is shown");
+        if let Some(before) = &promise.view {
+            goes_on_from(before, view);
+        }
+        let total = u32::try_from(counts.total).unwrap_or(u32::MAX);
+        assert!(total >= promise.next_index, "{} inputs were accepted", promise.next_index);
+        promise.next_index = total;
+        promise.view = Some(view.clone());
+    }
+
+    /// A result was shown.
+    pub(crate) fn row(&mut self, job: JobId, row: ResultRow) {
+        let promise = self.jobs.entry(job).or_default();
+        let index = row.index;
+        if let Some(before) = promise.rows.insert(index, row) {
+            assert_eq!(Some(&before), promise.rows.get(&index), "a result of job {job} changed");
+        }
+    }
+
+    pub(crate) fn delete_asked(&mut self, job: JobId, request: &str) {
+        self.jobs.entry(job).or_default().delete_asked = true;
+        self.free.insert(request.to_owned());
+    }
+
+    pub(crate) fn deleted(&mut self, job: JobId) {
+        self.jobs.entry(job).or_default().deleted = true;
+    }
+
+    /// A client was told that there is no such job.
+    pub(crate) fn unknown(&self, job: JobId) {
+        let promise = self.jobs.get(&job);
+        let may = promise.is_none_or(|promise| promise.delete_asked);
+        assert!(may, "job {job} was accepted and is unknown");
+    }
+
+    /// All that was shown is in what is durable.
+    pub(crate) fn kept_by(&self, ledger: &Ledger) {
+        for (id, promise) in &self.jobs {
+            match ledger.jobs.get(id) {
+                Some(job) => {
+                    assert!(!promise.deleted, "job {id} was deleted and is back");
+                    kept(promise, job);
+                }
+                None => assert!(promise.delete_asked, "job {id} was accepted and is gone"),
+            }
+        }
+    }
+}
+
+fn goes_on_from(before: &JobView, view: &JobView) {
+    let id = view.record.id;
+    let (was, is) = (before.counts, view.counts);
+    assert_eq!(before.record, view.record, "job {id} is what was accepted");
+    if before.status.state.is_final() {
+        assert_eq!(before, view, "job {id} had ended");
+    }
+    let sealed = before.status.sealed;
+    assert!(sealed.is_none() || sealed == view.status.sealed, "job {id} was sealed");
+    assert!(
+        was.total <= is.total
+            && was.succeeded <= is.succeeded
+            && was.failed <= is.failed
+            && before.usage.attempts <= view.usage.attempts,
+        "job {id} went back from {before:?} to {view:?}"
+    );
+}
+
+fn kept(promise: &Promise, job: &JobCells) {
+    let id = job.record.id;
+    let inputs = job.cells.len();
+    assert!(
+        inputs >= promise.next_index as usize,
+        "{} inputs of job {id} were accepted, {inputs} are left",
+        promise.next_index
+    );
+    if let Some(view) = &promise.view {
+        let counts = job.counts(0);
+        assert!(
+            view.counts.succeeded <= counts.succeeded
+                && view.counts.failed <= counts.failed
+                && view.usage.attempts <= job.usage.attempts,
+            "job {id} was shown as {view:?} and is {counts:?}"
+        );
+        let sealed = view.status.sealed;
+        assert!(sealed.is_none() || sealed == job.status.sealed, "job {id} was shown sealed");
+        if view.status.state.is_final() {
+            assert_eq!(view.status, job.status, "job {id} was shown ended");
+        }
+    }
+    for (index, row) in &promise.rows {
+        same(id, *index, row, job.cells.get(*index as usize));
+    }
+}
+
+/// A row says what was recorded.
+fn same(job: JobId, index: Index, row: &ResultRow, cell: Option<&Cell>) {
+    let same = match (&row.outcome, cell) {
+        (Outcome::Succeeded(shown), Some(Cell::Succeeded { output, attempts })) => {
+            shown == output && row.attempts == *attempts
+        }
+        (Outcome::Failed(shown), Some(Cell::Failed(failed))) => {
+            *shown == failed.failure && row.attempts == failed.attempts
+        }
+        (Outcome::Cancelled, Some(Cell::Cancelled)) => true,
+        _ => false,
+    };
+    assert!(same, "{index} of job {job} was shown as {row:?} and is {cell:?}");
+}
