@@ -94,6 +94,26 @@ impl Context<'_> {
         }
     }
 
+    /// The same attempt with a deadline no later than `timeout` from now.
+    pub(crate) fn within(&self, timeout: Option<Duration>) -> Self {
+        let own = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let deadline = match (self.deadline, own) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        Self { deadline, ..*self }
+    }
+
+    /// The time from `started` to the deadline, which is the timeout when the deadline was set a
+    /// moment before: whole milliseconds, rounded up.
+    pub(crate) fn timeout_ms(&self, started: Instant) -> u128 {
+        let timeout = self.deadline.map_or_else(
+            || started.elapsed(),
+            |at| at.saturating_duration_since(started),
+        );
+        timeout.as_micros().div_ceil(1_000)
+    }
+
     /// How long to wait before the next look at flag and deadline; never more than 10 ms.
     pub(crate) fn pause(&self) -> Duration {
         self.deadline.map_or(PAUSE, |deadline| {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::context::Context;
 use crate::exec::{self, Program};
 use crate::failure::Failure;
+use crate::lambda::{self, Lambda};
 use crate::native::{self, NativeFunction};
 use crate::output::Output;
 
@@ -15,6 +16,8 @@ pub enum Executable {
     Native(Arc<dyn NativeFunction>),
     /// A program that is started for each invocation.
     Exec(Arc<Program>),
+    /// A warm process that speaks the Lambda Runtime API.
+    Lambda(Arc<Lambda>),
 }
 
 /// What came of one attempt.
@@ -26,10 +29,34 @@ pub struct Execution {
     /// could be measured. Always absent for a native function: the thread's CPU clock, read once
     /// for a chunk, is cheaper and no less true.
     pub cpu_us: Option<u64>,
+    /// What it took to have an instance, where none stood ready.
+    pub cold_start: Option<ColdStart>,
+}
+
+/// The parts of a cold start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ColdStart {
+    /// From the wish for an instance to its running process, in microseconds.
+    pub spawn_us: u64,
+    /// From there until the process asked for its first invocation, in microseconds.
+    pub init_us: u64,
+}
+
+impl Execution {
+    /// An attempt that failed before there was anything to measure.
+    pub(crate) const fn failed(failure: Failure) -> Self {
+        Self {
+            outcome: Err(failure),
+            cpu_us: None,
+            cold_start: None,
+        }
+    }
 }
 
 impl Executable {
     /// Runs one input to its end on this thread, appending its output to `outputs`.
+    ///
+    /// It blocks, so an asynchronous program calls it from a thread that may.
     #[inline]
     pub fn invoke(&self, input: &[u8], outputs: &mut Vec<u8>, context: &Context<'_>) -> Execution {
         match self {
@@ -39,9 +66,11 @@ impl Executable {
                 Execution {
                     outcome: output.close(outcome),
                     cpu_us: None,
+                    cold_start: None,
                 }
             }
             Self::Exec(program) => exec::run(program, input, outputs, context),
+            Self::Lambda(lambda) => lambda::run(lambda, input, outputs, context),
         }
     }
 }
@@ -51,6 +80,7 @@ impl std::fmt::Debug for Executable {
         match self {
             Self::Native(_) => f.write_str("Native"),
             Self::Exec(program) => f.debug_tuple("Exec").field(program).finish(),
+            Self::Lambda(lambda) => f.debug_tuple("Lambda").field(lambda).finish(),
         }
     }
 }

@@ -2,10 +2,15 @@
 
 use std::fmt;
 
+use crate::tail::last_lines;
+
 /// A failure's message is cut at this many bytes.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// A failure's type is cut at this many bytes.
 const ERROR_TYPE_BYTES_MAX: usize = 255;
+/// So much of what was printed is repeated in a message.
+const MESSAGE_LINES_MAX: usize = 5;
+const MESSAGE_LOG_BYTES_MAX: usize = 2 * 1024;
 
 /// Who is to blame, and so whether another attempt may help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,7 +46,8 @@ pub struct Failure {
     pub error_type: String,
     /// A sentence for people, at most 64 KiB.
     pub message: String,
-    /// The last of what a program printed on stderr; empty for a native function.
+    /// The last of what was printed: on stderr by a program, on stdout too by an instance. Empty
+    /// for a native function.
     pub log: String,
 }
 
@@ -81,6 +87,16 @@ impl Failure {
                 "the output is over the limit of {output_bytes_max} bytes; keep what is large elsewhere and return its address"
             ),
         )
+    }
+
+    /// Keeps what was printed, and repeats its end in the message: it mostly says why.
+    pub(crate) fn with_last_lines(mut self, log: String) -> Self {
+        let lines = last_lines(&log, MESSAGE_LINES_MAX, MESSAGE_LOG_BYTES_MAX);
+        if !lines.is_empty() {
+            self.message.push('\n');
+            self.message.push_str(lines);
+        }
+        self.with_log(log)
     }
 
     pub(crate) fn with_log(mut self, log: String) -> Self {

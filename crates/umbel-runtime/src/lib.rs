@@ -1,9 +1,13 @@
-//! Runs one input through one function: native Rust functions and programs.
+//! Runs one input through one function: native Rust functions, programs, and warm processes.
 //!
 //! The crate knows no network and no job. A worker looks a target up in its [`Catalog`] once for
 //! a whole chunk, then invokes the [`Executable`] that it found for each input, on the thread of
 //! a slot. All of it is synchronous: a native function is a plain call (no task, timer, span or
-//! allocation), and a program is attended to by one `poll` loop.
+//! allocation), a program is attended to by one `poll` loop, and a warm process ([`Lambda`]) by an
+//! endpoint that runs on that same thread, for as long as an invocation does.
+//!
+//! Every process that is started leads a process group and bears a mark; both are killed when its
+//! invocation or its instance ends. [`install_reaper`] sees to the end of the worker itself.
 //!
 //! ```
 //! use umbel_runtime::{CancelFlag, Catalog, Context, Limits};
@@ -35,13 +39,22 @@ mod context;
 mod exec;
 mod executable;
 mod failure;
+mod lambda;
 mod native;
 mod output;
+mod process;
+mod reaper;
+mod tail;
+#[cfg(test)]
+mod testing;
 
 pub use catalog::{Catalog, Error};
 pub use context::{CancelFlag, Context, Limits};
 pub use exec::{Program, ProgramError};
-pub use executable::{Executable, Execution};
+pub use executable::{ColdStart, Executable, Execution};
 pub use failure::{Failure, FailureKind};
+pub use lambda::{Lambda, LambdaError};
 pub use native::NativeFunction;
 pub use output::Output;
+pub use process::Bounds;
+pub use reaper::{Reaper, ReaperProcess, install_reaper, reap};

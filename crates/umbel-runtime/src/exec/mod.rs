@@ -1,13 +1,11 @@
 //! Programs: one is started for each invocation, and attended to until nothing of it is left.
 
 mod pipes;
-mod process;
 mod program;
-mod tail;
 mod words;
 
 use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
+use std::process::{ExitStatus, Stdio};
 use std::time::Instant;
 
 use rustix::io::Errno;
@@ -15,15 +13,10 @@ use rustix::io::Errno;
 pub use program::{Program, ProgramError};
 
 use self::pipes::Pipes;
-use self::process::Process;
-use self::tail::last_lines;
 use crate::context::Context;
 use crate::executable::Execution;
 use crate::failure::{Failure, FailureKind};
-
-/// So much of stderr is repeated in the message of a failure.
-const MESSAGE_LINES_MAX: usize = 5;
-const MESSAGE_LOG_BYTES_MAX: usize = 2 * 1024;
+use crate::process::{self, Process};
 
 /// Why a program is attended to no longer.
 enum End {
@@ -45,10 +38,8 @@ pub(crate) fn run(
     outputs: &mut Vec<u8>,
     context: &Context<'_>,
 ) -> Execution {
-    run_measured(program, input, outputs, context).unwrap_or_else(|failure| Execution {
-        outcome: Err(failure),
-        cpu_us: None,
-    })
+    let context = context.within(program.timeout());
+    run_measured(program, input, outputs, &context).unwrap_or_else(Execution::failed)
 }
 
 fn run_measured(
@@ -59,20 +50,30 @@ fn run_measured(
 ) -> Result<Execution, Failure> {
     context.check()?;
     let started = Instant::now();
-    let command = program.command(input, context)?;
+    let mut command = program.command(input, context)?;
     let stdin: &[u8] = if program.input_in_arguments() {
         &[]
     } else {
         input
     };
-    let mut process = Process::spawn(command, !stdin.is_empty())?;
+    command
+        .stdin(if stdin.is_empty() {
+            Stdio::null()
+        } else {
+            Stdio::piped()
+        })
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut process = Process::spawn(command, program.bounds())?;
     let mut pipes = Pipes::new(process.child(), stdin, outputs, context.limits)
         .map_err(|error| broken(error.into()))?;
 
     let end = attend(&process, &mut pipes, context);
-    process.kill_group();
     if matches!(end, End::Exited) {
+        process.kill_group();
         pipes.drain();
+    } else {
+        process.kill_all();
     }
     let (status, cpu_us) = match process.reap() {
         Ok(reaped) => reaped,
@@ -96,9 +97,13 @@ fn run_measured(
             pipes.keep_output();
             Ok(())
         }
-        Some(failure) => Err(with_log(failure, pipes.drop_output())),
+        Some(failure) => Err(failure.with_last_lines(pipes.drop_output())),
     };
-    Ok(Execution { outcome, cpu_us })
+    Ok(Execution {
+        outcome,
+        cpu_us,
+        cold_start: None,
+    })
 }
 
 /// Moves bytes until the program ends or must end.
@@ -123,26 +128,13 @@ fn attend(process: &Process, pipes: &mut Pipes<'_>, context: &Context<'_>) -> En
 
 fn ended_badly(status: ExitStatus) -> Failure {
     match status.signal() {
-        Some(signal) => Failure::new(
-            FailureKind::Crashed,
-            "Signal",
-            // std's words name the signal and say whether it left a core file.
-            match signal {
-                9 => format!("{status}; the system sends this signal when memory runs out"),
-                _ => status.to_string(),
-            },
-        ),
+        Some(_) => Failure::new(FailureKind::Crashed, "Signal", process::in_words(status)),
         None => Failure::function("ExitCode", status.to_string()),
     }
 }
 
 fn timed_out(started: Instant, context: &Context<'_>) -> Failure {
-    let timeout = context.deadline.map_or_else(
-        || started.elapsed(),
-        |at| at.saturating_duration_since(started),
-    );
-    // The deadline was set a moment before the start: in whole milliseconds this is the timeout.
-    let timeout_ms = timeout.as_micros().div_ceil(1_000);
+    let timeout_ms = context.timeout_ms(started);
     Failure::new(
         FailureKind::Timeout,
         "Timeout",
@@ -161,16 +153,6 @@ fn broken(error: std::io::Error) -> Failure {
         "Unattended",
         format!("the worker could not attend to the program, and killed it: {error}"),
     )
-}
-
-/// Repeats the end of stderr in the message: it mostly says why.
-fn with_log(mut failure: Failure, log: String) -> Failure {
-    let lines = last_lines(&log, MESSAGE_LINES_MAX, MESSAGE_LOG_BYTES_MAX);
-    if !lines.is_empty() {
-        failure.message.push('\n');
-        failure.message.push_str(lines);
-    }
-    failure.with_log(log)
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ioctl_fionbio, read, write};
 
-use super::tail::Tail;
 use crate::context::Limits;
+use crate::tail::Tail;
 
 /// How much is read at once: the capacity of a pipe.
 const READ_BYTES: usize = 64 * 1024;

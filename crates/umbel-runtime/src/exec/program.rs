@@ -6,12 +6,14 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use rustix::fs::{Access, access};
 
 use super::words;
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::process::Bounds;
 
 /// Where an argument holds this, the input is put there and not on stdin.
 const PLACEHOLDER: &str = "{}";
@@ -62,6 +64,8 @@ pub struct Program {
     arguments: Vec<String>,
     variables: Vec<(String, String)>,
     working_dir: Option<PathBuf>,
+    bounds: Bounds,
+    timeout: Option<Duration>,
     input_in_arguments: bool,
 }
 
@@ -85,6 +89,8 @@ impl Program {
             arguments: words,
             variables: Vec::new(),
             working_dir: None,
+            bounds: Bounds::default(),
+            timeout: None,
             input_in_arguments,
         })
     }
@@ -126,6 +132,20 @@ impl Program {
         self
     }
 
+    /// Bounds what each of the program's processes may take.
+    #[must_use]
+    pub const fn with_bounds(mut self, bounds: Bounds) -> Self {
+        self.bounds = bounds;
+        self
+    }
+
+    /// Ends an attempt after so long, if its own timeout does not do so first.
+    #[must_use]
+    pub const fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
     /// The program's name or path, as it was given.
     pub fn name(&self) -> &str {
         &self.name
@@ -136,25 +156,55 @@ impl Program {
         self.input_in_arguments
     }
 
+    pub(crate) const fn bounds(&self) -> &Bounds {
+        &self.bounds
+    }
+
+    pub(crate) const fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    pub(crate) fn working_dir(&self) -> Option<&Path> {
+        self.working_dir.as_deref()
+    }
+
+    /// Whether a variable of that name was declared.
+    pub(crate) fn declares(&self, name: &str) -> bool {
+        self.variables.iter().any(|(declared, _)| declared == name)
+    }
+
     /// What to start for one input.
     pub(super) fn command(&self, input: &[u8], context: &Context<'_>) -> Result<Command, Failure> {
-        // With a path that is already found, std can use posix_spawn although the environment
-        // is replaced; otherwise it falls back to fork, which is slow in a large worker.
-        let mut command = Command::new(self.locate()?);
+        let mut command = self.surroundings()?;
         for argument in &self.arguments {
             command.arg(fill(argument, input)?);
         }
+        command
+            .env("UMBEL_JOB_ID", context.job_id)
+            .env("UMBEL_INDEX", context.index.to_string())
+            .env("UMBEL_ATTEMPT", context.attempt.to_string());
+        Ok(command)
+    }
+
+    /// What to start where no input belongs in the arguments.
+    pub(crate) fn command_without_input(&self) -> Result<Command, Failure> {
+        let mut command = self.surroundings()?;
+        command.args(&self.arguments);
+        Ok(command)
+    }
+
+    /// The program in its directory and with its environment, still without arguments.
+    fn surroundings(&self) -> Result<Command, Failure> {
+        // With a path that is already found, std can use posix_spawn although the environment
+        // is replaced; otherwise it falls back to fork, which is slow in a large worker.
+        let mut command = Command::new(self.locate()?);
         command.env_clear();
         for name in INHERITED {
             if let Some(value) = env::var_os(name) {
                 command.env(name, value);
             }
         }
-        command
-            .envs(self.variables.iter().map(|(name, value)| (name, value)))
-            .env("UMBEL_JOB_ID", context.job_id)
-            .env("UMBEL_INDEX", context.index.to_string())
-            .env("UMBEL_ATTEMPT", context.attempt.to_string());
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         if let Some(working_dir) = &self.working_dir {
             command.current_dir(working_dir);
         }
@@ -162,7 +212,7 @@ impl Program {
     }
 
     /// The absolute path of the program, found as `execvp` would find it.
-    fn locate(&self) -> Result<PathBuf, Failure> {
+    pub(crate) fn locate(&self) -> Result<PathBuf, Failure> {
         if let Some(working_dir) = self.working_dir.as_ref().filter(|dir| !dir.is_dir()) {
             return Err(Failure::rejected(
                 "WorkingDirMissing",

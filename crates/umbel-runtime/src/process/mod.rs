@@ -1,24 +1,32 @@
 //! One running program and the group of processes that it leads.
 
-use std::fs;
+mod bounds;
+pub(crate) mod mark;
+mod measure;
+
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::param::clock_ticks_per_second;
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid,
 };
 
+pub use self::bounds::Bounds;
+use self::mark::Mark;
 use crate::failure::{Failure, FailureKind};
+use crate::reaper;
 
-/// A program in a process group of its own. Dropped, it takes the whole group with it.
+/// A program in a process group of its own. Dropped, it takes with it the whole group, and
+/// whatever left the group and still bears the process's mark.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     child: Child,
     pid: Pid,
+    mark: Mark,
     /// Readable once the program has ended.
     pidfd: OwnedFd,
     /// While the program is not reaped its number, which is the group's too, cannot be given to
@@ -27,59 +35,67 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts the program. stdin is a pipe only if `with_stdin`, else it is empty.
-    pub(super) fn spawn(mut command: Command, with_stdin: bool) -> Result<Self, Failure> {
-        let stdin = if with_stdin {
-            Stdio::piped()
-        } else {
-            Stdio::null()
-        };
-        command
-            .stdin(stdin)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0);
-        let mut child = command
+    /// Starts the program under its bounds; its standard streams are the caller's choice.
+    pub(crate) fn spawn(mut command: Command, bounds: &Bounds) -> Result<Self, Failure> {
+        let mark = Mark::next();
+        command.env(mark::VARIABLE, mark.text()).process_group(0);
+        let child = command
             .spawn()
             .map_err(|error| spawn_failure(&command, &error))?;
         let pid = Pid::from_child(&child);
-        match pidfd_open(pid, PidfdFlags::empty()) {
+        reaper::watch(pid);
+        let held = pidfd_open(pid, PidfdFlags::empty())
+            .and_then(|pidfd| bounds.impose(pid).map(|()| pidfd));
+        match held {
             Ok(pidfd) => Ok(Self {
                 child,
                 pid,
+                mark,
                 pidfd,
                 reaped: false,
             }),
             Err(error) => {
                 let failure = spawn_failure(&command, &error.into());
-                // Unreaped, so the group is still the child's own.
-                let _ended = kill_process_group(pid, Signal::KILL);
-                let _status = child.wait();
+                end(child, pid);
                 Err(failure)
             }
         }
     }
 
     /// The program's ends of pipes, each to be taken once.
-    pub(super) const fn child(&mut self) -> &mut Child {
+    pub(crate) const fn child(&mut self) -> &mut Child {
         &mut self.child
     }
 
     /// Becomes readable when the program ends.
-    pub(super) fn pidfd(&self) -> BorrowedFd<'_> {
+    pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
     }
 
-    /// Kills the program and all that it left running in its group.
-    pub(super) fn kill_group(&self) {
+    /// Whether the program has ended, reaped or not.
+    pub(crate) fn has_ended(&self) -> bool {
+        let mut ended = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        matches!(poll(&mut ended, Some(&Timespec::default())), Ok(1..))
+    }
+
+    /// Kills the program and all that it left running in its group. Cheap; what has left the
+    /// group is killed by [`Process::kill_all`].
+    pub(crate) fn kill_group(&self) {
         if !self.reaped {
             // The only error is that no process of the group is left to be killed.
             let _gone = kill_process_group(self.pid, Signal::KILL);
         }
     }
 
+    /// Kills the group, and then all that has left it and still bears the mark. Reads all of
+    /// `/proc`, and so is for ends that are not the usual one.
+    pub(crate) fn kill_all(&self) {
+        self.kill_group();
+        mark::kill_bearers(&self.mark);
+    }
+
     /// Waits for the end of the program and answers its status and its CPU time in microseconds.
-    pub(super) fn reap(mut self) -> io::Result<(ExitStatus, Option<u64>)> {
+    pub(crate) fn reap(mut self) -> io::Result<(ExitStatus, Option<u64>)> {
         let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         while let Err(error) = waitid(WaitId::Pid(self.pid), ended) {
             if error != Errno::INTR {
@@ -87,8 +103,10 @@ impl Process {
             }
         }
         // A program that ended and is not reaped still shows what it used.
-        let cpu_us = cpu_us(self.pid);
+        let cpu_us = measure::cpu_us(self.pid);
         self.kill_group();
+        // First released, then reaped: a reaper never knows a number that may be another's.
+        reaper::release(self.pid);
         let status = self.child.wait()?;
         self.reaped = true;
         Ok((status, cpu_us))
@@ -98,9 +116,27 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if !self.reaped {
-            self.kill_group();
+            self.kill_all();
+            reaper::release(self.pid);
             let _status = self.child.wait();
         }
+    }
+}
+
+/// Ends a process that never came to be a [`Process`].
+fn end(mut child: Child, pid: Pid) {
+    // Unreaped, so the group is still the child's own.
+    let _ended = kill_process_group(pid, Signal::KILL);
+    reaper::release(pid);
+    let _status = child.wait();
+}
+
+/// A status in words, with the reason that is likely.
+pub(crate) fn in_words(status: ExitStatus) -> String {
+    match status.signal() {
+        Some(9) => format!("{status}; the system sends this signal when memory runs out"),
+        // std's words name the signal and say whether it left a core file.
+        _ => status.to_string(),
     }
 }
 
@@ -143,56 +179,20 @@ fn spawn_failure(command: &Command, error: &io::Error) -> Failure {
     )
 }
 
-/// The CPU time of a program that ended and is not reaped, with that of the children that it
-/// waited for. `stat` knows all of it, in steps of some 10 ms; `schedstat` knows the program's
-/// first thread alone, in nanoseconds. The larger is the truer: the first serves long programs,
-/// the second the short ones. (The exact figure of wait4(2) has no safe binding in std or rustix.)
-fn cpu_us(pid: Pid) -> Option<u64> {
-    let read = |name| fs::read_to_string(format!("/proc/{}/{name}", pid.as_raw_pid())).ok();
-    let fine = read("schedstat").and_then(|text| schedstat_us(&text));
-    let coarse = read("stat").and_then(|text| stat_us(&text, clock_ticks_per_second()));
-    fine.max(coarse)
-}
-
-fn schedstat_us(text: &str) -> Option<u64> {
-    let nanoseconds: u64 = text.split_ascii_whitespace().next()?.parse().ok()?;
-    Some(nanoseconds / 1_000)
-}
-
-/// utime, stime, cutime and cstime are fields 14 to 17; field 2 is a name in parentheses that may
-/// itself hold spaces and parentheses.
-fn stat_us(text: &str, ticks_per_second: u64) -> Option<u64> {
-    let (_, after_name) = text.rsplit_once(')')?;
-    let mut fields = after_name.split_ascii_whitespace().skip(11);
-    let mut ticks: u64 = 0;
-    for _ in 0..4 {
-        // The kernel prints cutime and cstime as signed numbers.
-        let field: i64 = fields.next()?.parse().ok()?;
-        ticks = ticks.saturating_add(u64::try_from(field).ok()?);
-    }
-    ticks
-        .saturating_mul(1_000_000)
-        .checked_div(ticks_per_second)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::fs;
+    use std::process::Stdio;
 
-    #[test]
-    fn the_cpu_of_a_program_counts_its_children_whatever_its_name() {
-        let stat = "42 (a) b (c) R 1 42 42 0 -1 4194304 9 8 7 6 1 2 3 4 20 0 1 0 99";
-        assert_eq!(stat_us(stat, 100), Some(100_000));
-        assert_eq!(stat_us("42 (cut", 100), None);
-        assert_eq!(schedstat_us("1234567 89 10\n"), Some(1_234));
-        assert_eq!(schedstat_us(""), None);
-    }
+    use super::*;
 
     #[test]
     fn a_dropped_process_takes_its_group_with_it() {
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", "sleep 600 & sleep 600"]);
-        let process = Process::spawn(command, false).unwrap();
+        command
+            .args(["-c", "sleep 600 & sleep 600"])
+            .stdout(Stdio::null());
+        let process = Process::spawn(command, &Bounds::default()).unwrap();
         let pid = process.pid;
 
         drop(process);

@@ -10,13 +10,13 @@ const READ_BYTES: usize = 16 * 1024;
 
 /// Keeps the last `bytes_max` bytes of what it reads.
 #[derive(Debug)]
-pub(super) struct Tail {
+pub(crate) struct Tail {
     bytes: Vec<u8>,
     bytes_max: usize,
 }
 
 impl Tail {
-    pub(super) const fn new(bytes_max: usize) -> Self {
+    pub(crate) const fn new(bytes_max: usize) -> Self {
         Self {
             bytes: Vec::new(),
             bytes_max,
@@ -24,9 +24,17 @@ impl Tail {
     }
 
     /// Reads once; 0 is the stream's end.
-    pub(super) fn read_from(&mut self, stream: BorrowedFd<'_>) -> Result<usize, Errno> {
+    pub(crate) fn read_from(&mut self, stream: BorrowedFd<'_>) -> Result<usize, Errno> {
+        self.fill(|bytes| read(stream, spare_capacity(bytes)))
+    }
+
+    /// Reads once, by whatever appends to the bytes and answers how many it appended.
+    pub(crate) fn fill<E>(
+        &mut self,
+        read: impl FnOnce(&mut Vec<u8>) -> Result<usize, E>,
+    ) -> Result<usize, E> {
         self.bytes.reserve(READ_BYTES);
-        let count = read(stream, spare_capacity(&mut self.bytes))?;
+        let count = read(&mut self.bytes)?;
         // Cut only at twice the bound, so that a byte is moved once and not at every read.
         if self.bytes.len() > 2 * self.bytes_max {
             self.cut();
@@ -34,8 +42,25 @@ impl Tail {
         Ok(count)
     }
 
+    /// Adds bytes that were read elsewhere.
+    pub(crate) fn append(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.cut();
+    }
+
+    /// Forgets what it kept.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+    }
+
+    /// The kept bytes, and none kept from now on.
+    pub(crate) fn take_text(&mut self) -> String {
+        let bytes_max = self.bytes_max;
+        std::mem::replace(self, Self::new(bytes_max)).into_text()
+    }
+
     /// The kept bytes; what is no UTF-8 (a character cut in two at the front) is replaced.
-    pub(super) fn into_text(mut self) -> String {
+    pub(crate) fn into_text(mut self) -> String {
         self.cut();
         String::from_utf8_lossy(&self.bytes).into_owned()
     }
@@ -47,7 +72,7 @@ impl Tail {
 }
 
 /// The last lines of a text, for a message: at most `lines_max` of them and `bytes_max` bytes.
-pub(super) fn last_lines(text: &str, lines_max: usize, bytes_max: usize) -> &str {
+pub(crate) fn last_lines(text: &str, lines_max: usize, bytes_max: usize) -> &str {
     let text = text.trim_end();
     let from = text
         .rmatch_indices('\n')
