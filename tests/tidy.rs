@@ -1,5 +1,10 @@
 //! House rules as a test: what a reviewer should never have to say.
 
+#![allow(
+    clippy::expect_used,
+    reason = "a test that cannot go on says why and ends"
+)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -18,7 +23,10 @@ const WORDS: &[(&str, &str)] = &[
 
 fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors().nth(2).expect("the crate lies two below the root").to_path_buf()
+    here.ancestors()
+        .nth(2)
+        .expect("the crate lies two below the root")
+        .to_path_buf()
 }
 
 fn rust_files(dir: &Path, found: &mut Vec<PathBuf>) {
@@ -39,7 +47,11 @@ fn sources() -> Vec<(PathBuf, String)> {
     rust_files(&root().join("crates"), &mut paths);
     rust_files(&root().join("tests"), &mut paths);
     paths.sort();
-    assert!(paths.len() > 50, "the walk found only {} files", paths.len());
+    assert!(
+        paths.len() > 50,
+        "the walk found only {} files",
+        paths.len()
+    );
     paths
         .into_iter()
         .map(|path| {
@@ -50,7 +62,8 @@ fn sources() -> Vec<(PathBuf, String)> {
 }
 
 fn without_tests(text: &str) -> &str {
-    text.split_once("\n#[cfg(test)]\nmod ").map_or(text, |(code, _)| code)
+    text.split_once("\n#[cfg(test)]\nmod ")
+        .map_or(text, |(code, _)| code)
 }
 
 fn report(complaints: &[String]) {
@@ -79,7 +92,8 @@ fn one_word_for_each_concept() {
         for (number, line) in text.lines().enumerate() {
             for word in line.split(|c: char| !c.is_alphanumeric() && c != '_') {
                 for (wrong, right) in WORDS {
-                    if word == *wrong || (wrong.starts_with(char::is_uppercase) && word.ends_with(wrong))
+                    if word == *wrong
+                        || (wrong.starts_with(char::is_uppercase) && word.ends_with(wrong))
                     {
                         complaints.push(format!(
                             "{}:{}: {word:?}: say {right}",
@@ -104,7 +118,12 @@ fn nothing_is_left_for_later_without_a_word() {
         }
         for (number, line) in text.lines().enumerate() {
             if marks.iter().any(|mark| line.contains(mark)) || line.contains("#[ignore") {
-                complaints.push(format!("{}:{}: {}", path.display(), number + 1, line.trim()));
+                complaints.push(format!(
+                    "{}:{}: {}",
+                    path.display(),
+                    number + 1,
+                    line.trim()
+                ));
             }
         }
     }
@@ -121,7 +140,12 @@ fn tests_wait_for_facts_and_never_for_time() {
         for (number, line) in text.lines().enumerate() {
             let sleeps = line.contains("thread::sleep") || line.contains("time::sleep");
             if sleeps && !line.contains("// poll") {
-                complaints.push(format!("{}:{}: {}", path.display(), number + 1, line.trim()));
+                complaints.push(format!(
+                    "{}:{}: {}",
+                    path.display(),
+                    number + 1,
+                    line.trim()
+                ));
             }
         }
     }
@@ -131,12 +155,24 @@ fn tests_wait_for_facts_and_never_for_time() {
 #[test]
 fn only_the_store_names_sled_and_the_coordinator_never_meets_the_worker() {
     let forbidden = [
-        ("umbel-core", &["tokio", "tonic", "prost", "sled", "tracing", "serde"][..]),
+        (
+            "umbel-core",
+            &["tokio", "tonic", "prost", "sled", "tracing", "serde"][..],
+        ),
         ("umbel-proto", &["sled", "tokio", "axum"][..]),
-        ("umbel-coordinator", &["sled", "umbel-worker", "umbel-runtime"][..]),
+        (
+            "umbel-coordinator",
+            &["sled", "umbel-worker", "umbel-runtime"][..],
+        ),
         ("umbel-runtime", &["tonic", "sled", "umbel-proto"][..]),
-        ("umbel-worker", &["sled", "umbel-coordinator", "umbel-store"][..]),
-        ("umbel-client", &["sled", "umbel-coordinator", "umbel-store", "umbel-worker"][..]),
+        (
+            "umbel-worker",
+            &["sled", "umbel-coordinator", "umbel-store"][..],
+        ),
+        (
+            "umbel-client",
+            &["sled", "umbel-coordinator", "umbel-store", "umbel-worker"][..],
+        ),
     ];
     let mut complaints = Vec::new();
     for (krate, names) in forbidden {
@@ -144,7 +180,8 @@ fn only_the_store_names_sled_and_the_coordinator_never_meets_the_worker() {
         let text = fs::read_to_string(&path).expect("a manifest");
         for name in names {
             if text.lines().any(|line| {
-                line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '.', '=']))
+                line.strip_prefix(name)
+                    .is_some_and(|rest| rest.starts_with([' ', '.', '=']))
             }) {
                 complaints.push(format!("{krate} depends on {name}"));
             }

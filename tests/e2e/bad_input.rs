@@ -9,7 +9,11 @@ use crate::cluster::{Cluster, Process, UMBEL, eventually, quiet_environment, tol
 /// Runs a command that is expected to fail; gives the exit code and what it said.
 fn fails(cluster: &Cluster, arguments: &[&str]) -> (i32, String) {
     let output = cluster.umbel(arguments).output().expect("the binary runs");
-    assert!(!output.status.success(), "umbel {arguments:?}: {}", told(&output));
+    assert!(
+        !output.status.success(),
+        "umbel {arguments:?}: {}",
+        told(&output)
+    );
     let said = String::from_utf8(output.stderr).expect("UTF-8");
     assert!(!said.contains("panicked"), "{said}");
     (output.status.code().expect("an exit code"), said)
@@ -45,7 +49,10 @@ fn a_malformed_row_is_named_by_line_and_its_job_cancelled() {
     let cluster = Cluster::with_workers(1, 1);
     let inputs = cluster.inputs(["a,b", "1,2", "3"].map(str::to_owned).into_iter());
     let path = inputs.to_str().expect("UTF-8");
-    let (code, said) = fails(&cluster, &["map", "umbel.echo", "--inputs", path, "--format", "csv"]);
+    let (code, said) = fails(
+        &cluster,
+        &["map", "umbel.echo", "--inputs", path, "--format", "csv"],
+    );
     assert_eq!(code, 2, "{said}");
     says(&said, &["line 3"]);
     let jobs = cluster.json(&["job", "list"]);
@@ -59,7 +66,10 @@ fn a_worker_whose_name_is_taken_waits_and_says_so() {
     let mut cluster = Cluster::with_workers(1, 1);
     let second = cluster.spawn_worker("w0", 1, &[]);
     eventually("it says that the name is taken", || {
-        second.stderr_text().contains("the name \"w0\"").then_some(())
+        second
+            .stderr_text()
+            .contains("the name \"w0\"")
+            .then_some(())
     });
     cluster.workers[0].kill();
     let mut second = second;
@@ -71,12 +81,29 @@ fn a_port_in_use_and_a_directory_in_use_are_named() {
     let cluster = Cluster::start();
     let elsewhere = cluster.dir.path().join("elsewhere");
     let elsewhere = elsewhere.to_str().expect("UTF-8");
-    let arguments = ["coordinator", "start", "--listen", cluster.address(), "--data", elsewhere];
+    let arguments = [
+        "coordinator",
+        "start",
+        "--listen",
+        cluster.address(),
+        "--data",
+        elsewhere,
+    ];
     let (_, said) = fails(&cluster, &arguments);
     says(&said, &[cluster.address(), "in use"]);
     let data = cluster.dir.path().join("data");
     let data = data.to_str().expect("UTF-8");
-    let (_, said) = fails(&cluster, &["coordinator", "start", "--listen", "127.0.0.1:0", "--data", data]);
+    let (_, said) = fails(
+        &cluster,
+        &[
+            "coordinator",
+            "start",
+            "--listen",
+            "127.0.0.1:0",
+            "--data",
+            data,
+        ],
+    );
     says(&said, &[data]);
 }
 
@@ -85,8 +112,17 @@ fn another_address_than_loopback_must_be_meant() {
     let cluster = Cluster::start();
     let data = cluster.dir.path().join("open");
     let data = data.to_str().expect("UTF-8");
-    let (code, said) =
-        fails(&cluster, &["coordinator", "start", "--listen", "0.0.0.0:0", "--data", data]);
+    let (code, said) = fails(
+        &cluster,
+        &[
+            "coordinator",
+            "start",
+            "--listen",
+            "0.0.0.0:0",
+            "--data",
+            data,
+        ],
+    );
     assert_eq!(code, 2, "{said}");
     says(&said, &["--insecure"]);
 }
@@ -108,7 +144,10 @@ fn a_program_that_prints_without_end_fails_and_its_worker_lives() {
     let (code, said) = fails(&cluster, &["map", "--input", "x", "--", "yes"]);
     assert_eq!(code, 1, "{said}");
     says(&said, &["OutputTooLarge"]);
-    assert_eq!(cluster.run(&["map", "umbel.increment", "--input", "41"]), "42\n");
+    assert_eq!(
+        cluster.run(&["map", "umbel.increment", "--input", "41"]),
+        "42\n"
+    );
 }
 
 #[test]
@@ -122,11 +161,18 @@ fn a_program_that_does_not_exist_is_rejected_with_worker_and_path() {
 #[test]
 fn garbage_on_the_port_harms_nobody() {
     let cluster = Cluster::with_workers(1, 1);
-    for garbage in [&b"GET /nothing HTTP/1.1\r\n\r\n"[..], &[0xff; 4096], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nxxxx"] {
+    for garbage in [
+        &b"GET /nothing HTTP/1.1\r\n\r\n"[..],
+        &[0xff; 4096],
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nxxxx",
+    ] {
         let mut stream = TcpStream::connect(cluster.address()).expect("it listens");
         stream.write_all(garbage).expect("it takes bytes");
     }
-    assert_eq!(cluster.run(&["map", "umbel.increment", "--input", "41"]), "42\n");
+    assert_eq!(
+        cluster.run(&["map", "umbel.increment", "--input", "41"]),
+        "42\n"
+    );
 }
 
 #[test]
@@ -136,7 +182,10 @@ fn nobody_there_is_exit_code_3_with_the_url() {
     command.args(["job", "list", "--coordinator", "http://127.0.0.1:9"]);
     let output = command.output().expect("the binary runs");
     assert_eq!(output.status.code(), Some(3), "{}", told(&output));
-    says(&String::from_utf8_lossy(&output.stderr), &["http://127.0.0.1:9"]);
+    says(
+        &String::from_utf8_lossy(&output.stderr),
+        &["http://127.0.0.1:9"],
+    );
 }
 
 /// A disk that is full: the coordinator's files may not grow beyond a size. It
@@ -163,11 +212,19 @@ fn a_full_disk_ends_with_words_and_loses_nothing_acknowledged() {
     let mut full = Process::start(&mut command, cluster.dir.path().join("full.log"));
     full.line();
     let big = cluster.inputs((0..60).map(|_| "x".repeat(1 << 20)));
-    let submit = ["job", "submit", "umbel.echo", "--inputs", big.to_str().expect("UTF-8")];
+    let submit = [
+        "job",
+        "submit",
+        "umbel.echo",
+        "--inputs",
+        big.to_str().expect("UTF-8"),
+    ];
     let mut upload = cluster.umbel(&submit).spawn().expect("the binary starts");
     full.wait();
     let said = full.stderr_text();
-    upload.kill().expect("it waits for the coordinator to come back");
+    upload
+        .kill()
+        .expect("it waits for the coordinator to come back");
     upload.wait().expect("it ends");
     assert!(!said.contains("panicked"), "{said}");
     says(&said, &["disk"]);

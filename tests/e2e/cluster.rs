@@ -25,7 +25,10 @@ pub(crate) fn eventually<T>(what: &str, mut fact: impl FnMut() -> Option<T>) -> 
         if let Some(found) = fact() {
             return found;
         }
-        assert!(begun.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "not within {PATIENCE:?}: {what}"
+        );
         std::thread::sleep(Duration::from_millis(20)); // poll
     }
 }
@@ -41,7 +44,11 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn start(command: &mut Command, stderr: PathBuf) -> Self {
-        let log = File::options().create(true).append(true).open(&stderr).expect("a log file");
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(&stderr)
+            .expect("a log file");
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -58,7 +65,11 @@ impl Process {
                 }
             }
         });
-        Self { child, lines, stderr }
+        Self {
+            child,
+            lines,
+            stderr,
+        }
     }
 
     /// The next line on standard output.
@@ -71,10 +82,6 @@ impl Process {
 
     pub(crate) fn stderr_text(&self) -> String {
         std::fs::read_to_string(&self.stderr).unwrap_or_default()
-    }
-
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -94,7 +101,10 @@ impl Process {
 
     /// Waits for its end and tells the exit code.
     pub(crate) fn wait(&mut self) -> Option<i32> {
-        eventually("the process ends", || self.child.try_wait().expect("a child")).code()
+        eventually("the process ends", || {
+            self.child.try_wait().expect("a child")
+        })
+        .code()
     }
 }
 
@@ -135,7 +145,13 @@ impl Cluster {
             .collect();
         let mut coordinator = spawn_coordinator(dir.path(), "127.0.0.1:0", &environment);
         let url = ready_url(&mut coordinator);
-        Self { dir, url, coordinator, workers: Vec::new(), environment }
+        Self {
+            dir,
+            url,
+            coordinator,
+            workers: Vec::new(),
+            environment,
+        }
     }
 
     /// A coordinator and workers `w0`, `w1`, ... that have joined.
@@ -155,7 +171,10 @@ impl Cluster {
     pub(crate) fn add_worker(&mut self, name: &str, slots: usize, more: &[&str]) -> usize {
         let mut worker = self.spawn_worker(name, slots, more);
         let line = worker.line();
-        assert_eq!(line, format!("umbel worker {name} ready, {slots} slot{}", plural(slots)));
+        assert_eq!(
+            line,
+            format!("umbel worker {name} ready, {slots} slot{}", plural(slots))
+        );
         self.workers.push(worker);
         self.workers.len() - 1
     }
@@ -164,11 +183,22 @@ impl Cluster {
     pub(crate) fn spawn_worker(&self, name: &str, slots: usize, more: &[&str]) -> Process {
         let mut command = Command::new(UMBEL);
         command
-            .args(["worker", "start", "--coordinator", &self.url, "--name", name, "--slots"])
+            .args([
+                "worker",
+                "start",
+                "--coordinator",
+                &self.url,
+                "--name",
+                name,
+                "--slots",
+            ])
             .arg(slots.to_string())
             .args(more);
         quiet_environment(&mut command);
-        Process::start(&mut command, self.dir.path().join(format!("worker-{name}.log")))
+        Process::start(
+            &mut command,
+            self.dir.path().join(format!("worker-{name}.log")),
+        )
     }
 
     /// `kill -9` of the coordinator, then a new one on the same data and port.
@@ -188,14 +218,21 @@ impl Cluster {
     pub(crate) fn umbel(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(UMBEL);
         quiet_environment(&mut command);
-        command.args(arguments).env("UMBEL_COORDINATOR", &self.url).stdin(Stdio::null());
+        command
+            .args(arguments)
+            .env("UMBEL_COORDINATOR", &self.url)
+            .stdin(Stdio::null());
         command
     }
 
     /// Runs a command and gives what it printed, if it ended with 0.
     pub(crate) fn run(&self, arguments: &[&str]) -> String {
         let output = self.umbel(arguments).output().expect("the binary runs");
-        assert!(output.status.success(), "umbel {arguments:?}: {}", told(&output));
+        assert!(
+            output.status.success(),
+            "umbel {arguments:?}: {}",
+            told(&output)
+        );
         String::from_utf8(output.stdout).expect("UTF-8")
     }
 
@@ -215,13 +252,18 @@ impl Cluster {
 
     /// Waits for the end of a job and gives it.
     pub(crate) fn ended(&self, id: &str) -> Value {
-        eventually("the job ends", || Some(self.job(id)).filter(|job| job["state"] != "running"))
+        eventually("the job ends", || {
+            Some(self.job(id)).filter(|job| job["state"] != "running")
+        })
     }
 
     /// Each result of an ended job, in input order.
     pub(crate) fn results(&self, id: &str) -> Vec<Value> {
         let lines = self.run(&["job", "results", id, "--output", "json"]);
-        lines.lines().map(|line| serde_json::from_str(line).expect("a JSON object")).collect()
+        lines
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("a JSON object"))
+            .collect()
     }
 
     /// Writes a file of inputs, one a line.
@@ -240,7 +282,10 @@ impl Cluster {
 pub(crate) fn check_counts(job: &Value) {
     let counts = &job["counts"];
     let states = ["waiting", "leased", "succeeded", "failed", "cancelled"];
-    let sum: u64 = states.iter().map(|state| counts[state].as_u64().expect("a count")).sum();
+    let sum: u64 = states
+        .iter()
+        .map(|state| counts[state].as_u64().expect("a count"))
+        .sum();
     assert_eq!(Some(sum), counts["total"].as_u64(), "{job}");
 }
 
@@ -280,5 +325,6 @@ fn spawn_coordinator(dir: &Path, listen: &str, environment: &[(String, String)])
 fn ready_url(coordinator: &mut Process) -> String {
     let line = coordinator.line();
     let url = line.strip_prefix("umbel ready on ");
-    url.unwrap_or_else(|| panic!("an unexpected first line: {line}")).to_owned()
+    url.unwrap_or_else(|| panic!("an unexpected first line: {line}"))
+        .to_owned()
 }

@@ -15,24 +15,49 @@ fn a_worker_that_is_told_to_leave_repeats_nothing() {
     let id = cluster.run(&["job", "submit", "umbel.spin", "--inputs", inputs]);
     let id = id.trim();
     eventually("the job is under way", || {
-        cluster.job(id)["counts"]["succeeded"].as_u64().filter(|&done| done > TOTAL / 10)
+        cluster.job(id)["counts"]["succeeded"]
+            .as_u64()
+            .filter(|&done| done > TOTAL / 10)
     });
     cluster.workers[0].signal(Signal::TERM);
-    assert_eq!(cluster.workers[0].wait(), Some(0), "a drained worker leaves with 0");
+    assert_eq!(
+        cluster.workers[0].wait(),
+        Some(0),
+        "a drained worker leaves with 0"
+    );
     let job = cluster.ended(id);
     assert_eq!(job["counts"]["succeeded"], TOTAL, "{job}");
-    assert_eq!(job["attempts"], TOTAL, "no attempt was lost and none repeated: {job}");
+    assert_eq!(
+        job["attempts"], TOTAL,
+        "no attempt was lost and none repeated: {job}"
+    );
 }
 
 #[test]
 fn a_coordinator_that_is_told_to_leave_keeps_everything() {
     let mut cluster = Cluster::with_workers(1, 1);
-    let id = cluster.run(&["job", "submit", "umbel.spin", "--input", "1000", "--input", "2000"]);
+    let id = cluster.run(&[
+        "job",
+        "submit",
+        "umbel.spin",
+        "--input",
+        "1000",
+        "--input",
+        "2000",
+    ]);
     let job = cluster.ended(id.trim());
     cluster.coordinator.signal(Signal::TERM);
-    assert_eq!(cluster.coordinator.wait(), Some(0), "a drained coordinator leaves with 0");
+    assert_eq!(
+        cluster.coordinator.wait(),
+        Some(0),
+        "a drained coordinator leaves with 0"
+    );
     cluster.resume_coordinator();
-    assert_eq!(cluster.job(id.trim()), job, "an ended job looks the same after a restart");
+    assert_eq!(
+        cluster.job(id.trim()),
+        job,
+        "an ended job looks the same after a restart"
+    );
 }
 
 #[test]

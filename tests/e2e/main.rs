@@ -4,12 +4,18 @@
 //! build made, on free ports and in directories of their own, so they run side by
 //! side. Waiting is always for a fact, with a bound.
 
+#![allow(
+    clippy::expect_used,
+    reason = "a test that cannot go on says why and ends"
+)]
+
 mod bad_input;
 mod cli;
 mod cluster;
 mod crash;
 mod drain;
 mod elastic;
+mod local;
 mod long_run;
 mod restart;
 mod storm;

@@ -7,7 +7,10 @@ struct Dice(u64);
 
 impl Dice {
     fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % bound
     }
 }
@@ -61,7 +64,11 @@ fn ten_kills_at_random_lose_nothing_and_record_nothing_twice() {
     assert_eq!(job["state"], "succeeded", "seed {seed}: {job}");
     assert_eq!(job["counts"]["succeeded"], TOTAL, "seed {seed}: {job}");
     let results = cluster.results(id);
-    assert_eq!(results.len() as u64, TOTAL, "seed {seed}: each index has one result");
+    assert_eq!(
+        results.len() as u64,
+        TOTAL,
+        "seed {seed}: each index has one result"
+    );
     for (index, result) in (0u64..).zip(&results) {
         assert_eq!(result["index"], index, "seed {seed}: {result}");
         assert_eq!(result["output"], spin_us(index), "seed {seed}: {result}");
@@ -71,7 +78,13 @@ fn ten_kills_at_random_lose_nothing_and_record_nothing_twice() {
     for line in completed.lines() {
         let result: serde_json::Value = serde_json::from_str(line).expect("JSON");
         let index = usize::try_from(result["index"].as_u64().expect("an index")).expect("small");
-        assert!(!std::mem::replace(&mut seen[index], true), "seed {seed}: {index} recorded twice");
+        assert!(
+            !std::mem::replace(&mut seen[index], true),
+            "seed {seed}: {index} recorded twice"
+        );
     }
-    assert!(seen.into_iter().all(|seen| seen), "seed {seed}: a result is missing");
+    assert!(
+        seen.into_iter().all(|seen| seen),
+        "seed {seed}: a result is missing"
+    );
 }
