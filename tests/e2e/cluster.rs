@@ -84,6 +84,10 @@ impl Process {
         std::fs::read_to_string(&self.stderr).unwrap_or_default()
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.child.id()).expect("a process id");
         kill_process(Pid::from_raw(id).expect("not zero"), signal).expect("the process is there");
