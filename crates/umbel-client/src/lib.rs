@@ -21,6 +21,7 @@
 //! error: uploads, [`Client::watch`] and [`Client::results`] connect again for
 //! [`PATIENCE_DEFAULT`] and go on from where they were.
 
+mod backup;
 mod blocks;
 mod client;
 mod error;

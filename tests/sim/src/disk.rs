@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use umbel_store::{
-    Commit, Engine, Error, Listener, MemoryEngine, Page, Refused, Scan, Stats, WriteBatch,
+    Commit, Engine, Error, Followed, Listener, MemoryEngine, Page, Refused, Scan, Stats, WriteBatch,
 };
 
 /// Bytes on their way above which blocks are refused: few, so that it happens.
@@ -111,6 +111,19 @@ impl Engine for Disk {
     fn settle(&self) -> Result<(), Error> {
         self.line().clear();
         self.memory.settle()
+    }
+
+    fn follow(&self) -> Result<(), Error> {
+        self.memory.follow()
+    }
+
+    fn followed(&self) -> Result<Vec<WriteBatch>, Error> {
+        self.memory.followed()
+    }
+
+    fn unfollow(&self) -> Result<Followed, Error> {
+        self.line().clear();
+        self.memory.unfollow()
     }
 
     fn stats(&self) -> Stats {

@@ -7,10 +7,12 @@ use umbel_proto::v1::cluster_service_server::ClusterService;
 use umbel_proto::{convert, v1};
 
 use super::token::{self, List};
-use super::{Api, list, unexpected};
+use super::{Api, backup, list, unexpected};
 
 #[tonic::async_trait]
 impl ClusterService for Api {
+    type BackupStream = backup::Pieces;
+
     async fn list_workers(
         &self,
         request: Request<v1::ListWorkersRequest>,
@@ -69,5 +71,12 @@ impl ClusterService for Api {
             data_dir: about.data_dir.display().to_string(),
             ..convert::cluster_status(cluster)
         }))
+    }
+
+    async fn backup(
+        &self,
+        _: Request<v1::BackupRequest>,
+    ) -> Result<Response<Self::BackupStream>, Status> {
+        Ok(Response::new(self.pieces()))
     }
 }

@@ -2,6 +2,7 @@
 //! and answered.
 
 mod append;
+mod backup;
 mod cluster;
 mod create;
 mod function;

@@ -126,6 +126,12 @@ reasons! {
     ProtocolBroken "PROTOCOL_BROKEN" InvalidArgument ["problem"]
         "A session said something that it may not say."
         "Run the same version of umbel on both; else it is a bug worth a report.";
+    BackupUnderWay "BACKUP_UNDER_WAY" FailedPrecondition []
+        "Another backup of the same data is being taken."
+        "Wait for its end and try again.";
+    BackupBehind "BACKUP_BEHIND" ResourceExhausted ["limit"]
+        "More was written during a backup than is kept for one that is slow to take it."
+        "Try again at a quieter time, or write the backup to a faster disk.";
     StoreFull "STORE_FULL" ResourceExhausted ["data_dir"]
         "The disk of the coordinator is full."
         "Make room on it, or delete ended jobs.";
