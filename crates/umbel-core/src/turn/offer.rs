@@ -91,8 +91,10 @@ fn renew(
         return None;
     }
     let cuts = running.backlog.claim(&bounded(&offer.indices), worker);
-    let (kept, history, others) = most_alike(cuts);
-    for cut in others {
+    let still_open = |cut: &Cut| is_open(cut.wait.history, offer.attempt);
+    let (open, recorded) = cuts.into_iter().partition(still_open);
+    let (kept, history, others) = most_alike(open);
+    for cut in others.into_iter().chain(recorded) {
         running.backlog.put(&cut.indices, cut.wait);
     }
     t.touch(offer.job);
@@ -101,6 +103,14 @@ fn renew(
     }
     let id = lease::promise(t, out, (worker, offer.job, slots), &kept, history)?;
     Some((id, kept))
+}
+
+/// Whether an attempt that was granted under this number can still be counted. Its
+/// failure may have been recorded, and only the acknowledgement lost: to keep the
+/// attempt would count it twice. A loss in between does not end it; where the
+/// history cannot tell the two apart, the invocation rather runs again.
+fn is_open(history: History, attempt: u32) -> bool {
+    history.failed == 0 || history.next_attempt() == attempt
 }
 
 /// As much of an offer as a chunk may have.
@@ -145,4 +155,53 @@ fn most_alike(cuts: Vec<Cut>) -> (Ranges, History, Vec<Cut>) {
         history.suspect_chunk = 2;
     }
     (kept, history, alike.into_values().flatten().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Env, failed, run};
+    use super::*;
+    use crate::job::JobState;
+    use crate::outcome::FailureKind;
+
+    /// Gives a worker's process back what it forgot too early: it was not told that
+    /// its report is durable, so it holds what it reported.
+    fn unacknowledged(env: &mut Env, name: &str, lease: LeaseId, indices: Ranges) {
+        let worker = env.workers.get_mut(name).unwrap();
+        worker.open.insert(lease, indices);
+    }
+
+    #[test]
+    fn a_failure_whose_acknowledgement_was_lost_counts_once() {
+        let mut env = Env::new();
+        env.worker("a", 1);
+        let job = env.submit_range(1);
+        let (lease, indices) = env.open("a").remove(0);
+        let attempts = vec![failed(0, FailureKind::Function)];
+        env.report("a", lease, (run(0..0), attempts), 10);
+        unacknowledged(&mut env, "a", lease, indices);
+        env.restart();
+        env.connect("a");
+        assert_eq!(env.open("a"), [], "what was recorded is not kept");
+        env.advance(1_000);
+        let (lease, indices) = env.open("a").remove(0);
+        assert_eq!(env.workers["a"].held[&lease].head.attempt, 2);
+        env.report("a", lease, (indices, Vec::new()), 10);
+        assert_eq!(env.state(job), JobState::Succeeded);
+        assert_eq!(env.view(job).usage.attempts, 2);
+    }
+
+    #[test]
+    fn a_loss_does_not_end_an_attempt_whose_worker_returns() {
+        let lost = History {
+            lost: 1,
+            ..History::FRESH
+        };
+        let failed = History {
+            failed: 1,
+            ..History::FRESH
+        };
+        assert!(is_open(History::FRESH, 1) && is_open(lost, 1) && is_open(failed, 2));
+        assert!(!is_open(failed, 1));
+    }
 }

@@ -315,6 +315,7 @@ impl Env {
             lease: *lease,
             job: worker.held[lease].head.job,
             indices: indices.clone(),
+            attempt: worker.held[lease].head.attempt,
         });
         let hello = Hello {
             protocol: limit::PROTOCOL,

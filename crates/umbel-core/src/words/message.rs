@@ -82,6 +82,8 @@ pub struct Offer {
     pub job: JobId,
     /// The indices.
     pub indices: Ranges,
+    /// The number of the attempt as which it was granted, from 1.
+    pub attempt: u32,
 }
 
 /// The coordinator accepts a session.

@@ -242,6 +242,7 @@ impl<I> Line<I> {
             lease: chunk.lease,
             job: chunk.job,
             indices: chunk.waiting.union(&ended(key)),
+            attempt: chunk.attempt,
         };
         self.chunks.iter().map(offer).collect()
     }

@@ -135,10 +135,14 @@ fn parse_functions(mut functions: Vec<String>) -> Result<Vec<String>, Invalid> {
 fn parse_offer(wire: v1::Offer) -> Result<Offer, Invalid> {
     let field = "hello.offers";
     let job: JobId = job_bytes(field, &wire.job_id)?;
+    if wire.attempt == 0 {
+        return Err(Invalid::broken(field, "attempts are numbered from 1"));
+    }
     Ok(Offer {
         lease: lease(field, wire.lease)?,
         job,
         indices: ranges(field, &wire.indices, CHUNK_INVOCATIONS_MAX)?,
+        attempt: wire.attempt,
     })
 }
 

@@ -28,6 +28,7 @@ pub(crate) fn some_hello() -> Hello {
             lease: LEASE,
             job: JobId([5; 16]),
             indices: Ranges::one(3..9),
+            attempt: 2,
         }],
     }
 }

@@ -15,6 +15,7 @@ pub fn hello(hello: Hello) -> v1::ConnectRequest {
         lease: Some(wire_lease(offer.lease)),
         job_id: wire_bytes(offer.job.0),
         indices: wire_ranges(&offer.indices),
+        attempt: offer.attempt,
     });
     envelope(Message::Hello(v1::Hello {
         protocol: hello.protocol,
