@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::exec::{Program, ProgramError};
 use crate::executable::Executable;
+use crate::lambda::Lambda;
 use crate::native::builtin::{self, Crash};
 use crate::native::{NativeFunction, plain};
 
@@ -121,6 +122,15 @@ impl Catalog {
     /// When the name is taken, reserved or no name.
     pub fn register_program(&mut self, name: &str, program: Program) -> Result<(), Error> {
         self.add(name, Executable::Exec(Arc::new(program)))
+    }
+
+    /// Adds a warm process, under the function's own name.
+    ///
+    /// # Errors
+    /// When the name is taken, reserved or no name.
+    pub fn register_lambda(&mut self, lambda: Lambda) -> Result<(), Error> {
+        let name = lambda.name().to_owned();
+        self.add(&name, Executable::Lambda(Arc::new(lambda)))
     }
 
     /// Adds a program that is declared as `NAME=COMMAND`; see [`Program::parse`].

@@ -274,3 +274,6 @@ fn with_body(status: StatusCode, body: Bytes) -> Reply {
     reply.headers_mut().insert(CONTENT_TYPE, json);
     reply
 }
+
+#[cfg(test)]
+mod tests;
