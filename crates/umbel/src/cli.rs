@@ -129,6 +129,8 @@ enum Command {
     Function(command::function_list::Args),
     /// The coordinator and its workers as a whole
     Cluster(command::cluster::Args),
+    /// The data: backup, restore, check
+    Admin(command::admin::Args),
     /// Measure umbel on this machine, with real processes
     #[command(subcommand)]
     Bench(command::bench::Command),
@@ -196,6 +198,7 @@ impl Command {
             Self::Job(args) => Box::pin(command::job::run(args, global)).await,
             Self::Function(args) => Box::pin(command::function_list::run(args, global)).await,
             Self::Cluster(args) => Box::pin(command::cluster::run(args, global)).await,
+            Self::Admin(args) => Box::pin(command::admin::run(args, global)).await,
             Self::Bench(command) => Box::pin(command::bench::run(command, global)).await,
             Self::Completions(args) => command::completions::run(&args),
             Self::DemoWorker(args) => Box::pin(command::demo::run_worker(args, global)).await,

@@ -1,5 +1,6 @@
 //! The commands, one module each: its arguments and what it does.
 
+pub(crate) mod admin;
 pub(crate) mod bench;
 pub(crate) mod cluster;
 pub(crate) mod completions;

@@ -5,6 +5,11 @@ use std::path::{Path, PathBuf};
 
 use super::Error;
 
+/// The directory that was named, or the default one.
+pub(crate) fn directory(named: Option<PathBuf>) -> Result<PathBuf, Error> {
+    named.map_or_else(default_directory, Ok)
+}
+
 /// `$XDG_DATA_HOME/umbel`, else `~/.local/share/umbel`.
 pub(super) fn default_directory() -> Result<PathBuf, Error> {
     // Only absolute paths count in these variables: a relative one would move the data with the

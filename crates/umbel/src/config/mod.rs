@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use crate::exit::Exit;
 
 pub(crate) use coordinator::{Coordinator, CoordinatorFlags};
+pub(crate) use data::directory as data_directory;
 pub(crate) use worker::{Worker, WorkerFlags};
 
 /// What is wrong with a configuration.
