@@ -71,6 +71,18 @@ impl ColumnsBuilder {
         self.started_at_us.push(started_at_us);
     }
 
+    /// Gives each result an equal share of processor time that was measured for
+    /// all of them together, in place of what it had.
+    pub fn spread_cpu(&mut self, total_us: u64) {
+        self.cpu_us.clear();
+        self.cpu_missing = false;
+        let count = u64::from(self.count()).max(1);
+        for position in 0..u64::from(self.count()) {
+            let share = total_us / count + u64::from(position < total_us % count);
+            varint::write(&mut self.cpu_us, share);
+        }
+    }
+
     /// Adds the results of another, in their order.
     pub fn append(&mut self, other: &Self) {
         self.outputs.append(&other.outputs);
@@ -302,6 +314,20 @@ mod tests {
         assert_eq!([rows[0].cpu_us, rows[1].cpu_us], [None, None]);
         assert_eq!([rows[0].started_at_us, rows[1].started_at_us], [70, 70]);
         assert!(columns.start_offset_us.is_empty());
+    }
+
+    #[test]
+    fn processor_time_that_was_measured_for_all_is_shared_out() {
+        let mut builder = ColumnsBuilder::new();
+        for _ in 0..3 {
+            builder.push(b"", 1, None, 0);
+        }
+        builder.spread_cpu(8);
+
+        let columns = Columns::parse(builder.finish(), 3, 9).unwrap();
+
+        let shares: Vec<_> = columns.rows().map(|row| row.cpu_us).collect();
+        assert_eq!(shares, [Some(3), Some(3), Some(2)]);
     }
 
     #[test]

@@ -1,0 +1,287 @@
+//! One session, from the dial to the end of its stream.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status, Streaming};
+use umbel_core::id::WorkerId;
+use umbel_core::limit::{MESSAGE_BYTES_MAX, PROTOCOL};
+use umbel_core::message::{FromWorker, Hello, Welcome};
+use umbel_proto::convert::{FromCoordinator, from_coordinator, from_worker, hello};
+use umbel_proto::status::{Reason, reason_of};
+use umbel_proto::v1;
+use umbel_proto::v1::session_service_client::SessionServiceClient;
+
+use crate::config::Config;
+use crate::floor::Floor;
+use crate::report;
+use crate::work::{Shop, Work};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A coordinator that takes a connection and then says nothing is given up.
+const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
+const KEEPALIVE: Duration = Duration::from_secs(5);
+/// How long the last words of a worker that leaves may take.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
+/// What may be on its way to the worker: a few messages of full length.
+const WINDOW_BYTES: u32 = 32 << 20;
+/// Messages between this task and the stream. What waits longer waits in the
+/// machine, where it is merged.
+const OUTBOX_MESSAGES: usize = 4;
+/// Whatever the coordinator says, signs of life are at least and at most so far
+/// apart.
+const HEARTBEAT_MS: std::ops::RangeInclusive<u64> = 10..=60_000;
+
+/// How a session ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The worker has left: all that it did was heard.
+    Left,
+    /// It broke off, or never stood.
+    Lost {
+        /// Whether it stood.
+        stood: bool,
+        /// Why it ended.
+        status: Status,
+    },
+}
+
+/// Whose session it is.
+pub(crate) struct Session<'a> {
+    pub(crate) floor: &'a Floor,
+    pub(crate) config: &'a Config,
+    pub(crate) worker: WorkerId,
+    pub(crate) endpoint: &'a Endpoint,
+    /// Told when the session stands.
+    pub(crate) stands: &'a (dyn Fn(&str) + Send + Sync),
+}
+
+type Outbox = mpsc::Sender<v1::ConnectRequest>;
+
+/// The way to a coordinator; nothing is dialled yet.
+pub(crate) fn endpoint(url: &str) -> Result<Endpoint, tonic::transport::Error> {
+    let endpoint = Endpoint::from_shared(url.to_owned())?;
+    Ok(endpoint
+        .tcp_nodelay(true)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES))
+}
+
+impl Session<'_> {
+    /// Runs one session to its end.
+    pub(crate) async fn run(&self) -> End {
+        let mut stood = false;
+        match self.talk(&mut stood).await {
+            Ok(()) => End::Left,
+            Err(status) => End::Lost { stood, status },
+        }
+    }
+
+    async fn talk(&self, stood: &mut bool) -> Result<(), Status> {
+        let (outbox, mut inbox, welcome, version) = timeout(WELCOME_TIMEOUT, self.introduce())
+            .await
+            .map_err(|_| {
+                Status::deadline_exceeded(format!("no welcome within {WELCOME_TIMEOUT:?}"))
+            })??;
+        *stood = true;
+        let heartbeat_ms = welcome.heartbeat_ms;
+        {
+            let mut machine = self.floor.machine();
+            let stopped = machine.welcome(&welcome);
+            self.floor.stop_slots(stopped);
+        }
+        self.floor.work_came();
+        (self.stands)(&version);
+        let mut beat = heartbeat(heartbeat_ms);
+        loop {
+            let is_full = self.say(&outbox);
+            if self.has_left() {
+                drop(outbox);
+                return farewell(inbox).await;
+            }
+            tokio::select! {
+                message = inbox.message() => match message? {
+                    Some(message) => self.hear(read(message)?),
+                    None => return Err(Status::unavailable("the coordinator ended the session")),
+                },
+                () = self.floor.wake.notified() => {}
+                _ = outbox.reserve(), if is_full => {}
+                _ = beat.tick() => self.beat(&outbox),
+            }
+        }
+    }
+
+    /// Dials, says hello and hears the welcome.
+    async fn introduce(
+        &self,
+    ) -> Result<(Outbox, Streaming<v1::ConnectResponse>, Welcome, String), Status> {
+        let channel: Channel =
+            (self.endpoint.connect().await).map_err(|error| Status::unavailable(words(&error)))?;
+        let mut client = SessionServiceClient::new(channel)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let (outbox, messages) = mpsc::channel(OUTBOX_MESSAGES);
+        let first = outbox.send(hello(self.hello())).await;
+        first.map_err(|_| Status::internal("the outbox is closed"))?;
+        let response = client.connect(ReceiverStream::new(messages)).await?;
+        let mut inbox = response.into_inner();
+        let ended = || Status::unavailable("the coordinator ended the session");
+        let message = inbox.message().await?.ok_or_else(ended)?;
+        match read(message)? {
+            FromCoordinator::Welcome { welcome, version } => Ok((outbox, inbox, welcome, version)),
+            _ => Err(Status::internal(
+                "the coordinator's first message was no welcome",
+            )),
+        }
+    }
+
+    fn hello(&self) -> Hello {
+        let offers = self.floor.machine().offers();
+        Hello {
+            protocol: PROTOCOL,
+            worker: self.worker,
+            name: self.config.name.clone(),
+            slots: self.config.slots,
+            labels: self.config.labels.clone(),
+            functions: self.config.catalog.names().map(str::to_owned).collect(),
+            runs_programs: self.config.runs_programs,
+            version: umbel_proto::VERSION.to_owned(),
+            offers,
+        }
+    }
+
+    /// Says what there is to say, as far as the outbox takes it; tells whether it
+    /// is full.
+    fn say(&self, outbox: &Outbox) -> bool {
+        loop {
+            let Ok(permit) = outbox.try_reserve() else {
+                return true;
+            };
+            let next = {
+                let mut machine = self.floor.machine();
+                machine.next_message(self.floor.clock.now_us())
+            };
+            match next {
+                // Parts are merged outside of the lock.
+                Some(outgoing) => permit.send(from_worker(report::message(outgoing))),
+                None => return false,
+            }
+        }
+    }
+
+    /// A full outbox is on its way, and so a sign of life itself.
+    fn beat(&self, outbox: &Outbox) {
+        if let Ok(permit) = outbox.try_reserve() {
+            let begun = self.floor.machine().begun();
+            permit.send(from_worker(FromWorker::Heartbeat(begun)));
+        }
+    }
+
+    fn has_left(&self) -> bool {
+        let machine = self.floor.machine();
+        machine.is_draining() && machine.is_settled()
+    }
+
+    fn hear(&self, message: FromCoordinator) {
+        let floor = self.floor;
+        let mut machine = floor.machine();
+        match message {
+            FromCoordinator::Grant { head, inputs } => {
+                drop(machine);
+                // Programs and inputs are looked up outside of the lock.
+                let work = Work::of_chunk(head.job, &head.target, inputs, &self.shop());
+                machine = floor.machine();
+                machine.grant(*head, Arc::new(work));
+                floor.work_came();
+            }
+            FromCoordinator::Ack(number) => {
+                machine.acknowledged(number);
+                if machine.has_work() {
+                    floor.work_came();
+                }
+            }
+            FromCoordinator::TakeBack { lease, keep } => machine.take_back(lease, keep),
+            FromCoordinator::Revoke(leases) => {
+                let stopped = machine.revoke(&leases);
+                floor.stop_slots(stopped);
+            }
+            FromCoordinator::Drain => {
+                if !machine.is_draining() {
+                    tracing::info!(
+                        "the coordinator asks worker {:?} to leave",
+                        self.config.name
+                    );
+                }
+                machine.drain();
+            }
+            FromCoordinator::Invoke(invoke) => {
+                let work = Work::of_invoke(&invoke.target, invoke.input, &self.shop());
+                machine.invoke(invoke.id, invoke.target, invoke.timeout_ms, Arc::new(work));
+                floor.work_came();
+            }
+            FromCoordinator::InvokeCancel(id) => {
+                let stopped = machine.invoke_cancelled(id);
+                floor.stop_slots(stopped);
+            }
+            // There is one, and it came first.
+            FromCoordinator::Welcome { .. } => {}
+        }
+    }
+
+    fn shop(&self) -> Shop<'_> {
+        Shop {
+            worker: &self.config.name,
+            catalog: &self.config.catalog,
+            runs_programs: self.config.runs_programs,
+        }
+    }
+}
+
+/// Waits for the end of the stream, so that the last words are out.
+async fn farewell(mut inbox: Streaming<v1::ConnectResponse>) -> Result<(), Status> {
+    let end = async { while let Ok(Some(_)) = inbox.message().await {} };
+    // Who does not answer a farewell has heard all that matters before.
+    let _ = timeout(FAREWELL_TIMEOUT, end).await;
+    Ok(())
+}
+
+fn heartbeat(ms: u64) -> Interval {
+    let ms = ms.clamp(*HEARTBEAT_MS.start(), *HEARTBEAT_MS.end());
+    let mut interval = interval(Duration::from_millis(ms));
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}
+
+fn read(message: v1::ConnectResponse) -> Result<FromCoordinator, Status> {
+    from_coordinator(message).map_err(|invalid| {
+        Status::new(
+            Code::Internal,
+            format!("the coordinator broke the protocol: {invalid}"),
+        )
+    })
+}
+
+/// An error with its causes, outermost first.
+fn words(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let words: Vec<String> = causes.map(ToString::to_string).collect();
+    words.join(": ")
+}
+
+/// Whether the coordinator will refuse this worker always.
+pub(crate) fn is_final(status: &Status) -> bool {
+    matches!(reason_of(status), Some((Reason::ProtocolMismatch, _)))
+}
+
+/// Whether another live worker bears the name.
+pub(crate) fn is_name_taken(status: &Status) -> bool {
+    matches!(reason_of(status), Some((Reason::WorkerNameTaken, _)))
+}
