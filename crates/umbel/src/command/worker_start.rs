@@ -1,9 +1,7 @@
 //! `umbel worker start`.
 
-use std::thread::available_parallelism;
-
 use umbel_runtime::{Catalog, Program};
-use uuid::Uuid;
+use umbel_worker::Error;
 
 use crate::cli::Global;
 use crate::config::{self, WorkerFlags};
@@ -49,14 +47,38 @@ pub(crate) async fn serve(
     log::start(&config.log, Some(config.log_format))?;
     let mut catalog = catalog(&config, &programs)?;
     more(&mut catalog).map_err(|error| Exit::usage(error.to_string()))?;
-    let _ = (
-        &mut signals,
-        catalog,
-        name(&config.name),
-        slots(config.slots),
-        output::line(""),
-    );
-    Ok(())
+    let worker = config
+        .settings(catalog)
+        .start()
+        .map_err(|error| exit(&error))?;
+    tokio::select! {
+        ready = worker.ready() => ready.map_err(|error| exit(&error))?,
+        // It has no work that could be finished.
+        () = signals.next() => return Ok(()),
+    }
+    let (name, slots) = (worker.name(), worker.slots());
+    let ending = if slots == 1 { "" } else { "s" };
+    output::line(&format!("umbel worker {name} ready, {slots} slot{ending}"))?;
+    tokio::select! {
+        // It was drained by name, or the coordinator wants it no more.
+        ended = worker.wait() => return ended.map_err(|error| exit(&error)),
+        () = signals.next() => worker.drain(),
+    }
+    signals
+        .unless_again(worker.wait())
+        .await?
+        .map_err(|error| exit(&error))
+}
+
+/// How the process ends for an error of the worker.
+fn exit(error: &Error) -> Exit {
+    match error {
+        Error::Function(_) | Error::Address { .. } | Error::OverLimit { .. } => {
+            Exit::usage(error.to_string())
+        }
+        Error::Refused { .. } => Exit::refused(error.to_string()),
+        _ => Exit::internal(error.to_string()),
+    }
 }
 
 /// What is built in, what the file declares, what the flags declare.
@@ -78,22 +100,4 @@ fn catalog(config: &config::Worker, programs: &[String]) -> Result<Catalog, Exit
         catalog.declare(declaration).map_err(wrong)?;
     }
     Ok(catalog)
-}
-
-/// The name as given, or one that no other worker of this host has.
-fn name(given: &str) -> String {
-    if !given.is_empty() {
-        return given.to_owned();
-    }
-    let system = rustix::system::uname();
-    let host = system.nodename().to_string_lossy();
-    let mark = Uuid::new_v4().simple().to_string();
-    format!("{host}-{}", &mark[..4])
-}
-
-fn slots(given: u32) -> u32 {
-    if given > 0 {
-        return given;
-    }
-    available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX))
 }

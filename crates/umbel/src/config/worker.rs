@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use umbel_core::limit;
+use umbel_runtime::{Catalog, Limits};
 
 use super::{Error, file, overrule};
 use crate::cli::{COORDINATOR_DEFAULT, Global};
@@ -122,7 +124,7 @@ fn label(text: &str) -> Result<(String, String), String> {
 }
 
 impl Worker {
-    /// The file, overruled by the environment, overruled by the flags; checked. Labels of the
+    /// The file, overruled by the environment, overruled by the flags. Labels of the
     /// flags join those of the file.
     pub(crate) fn read(flags: WorkerFlags, global: &Global) -> Result<Self, Error> {
         let mut config: Self = file::read(flags.config.as_deref())?;
@@ -136,44 +138,28 @@ impl Worker {
         overrule(&mut config.stderr_bytes_max, flags.stderr_bytes_max);
         overrule(&mut config.drain_timeout_ms, flags.drain_timeout_ms);
         config.labels.extend(flags.labels);
-        config.check()?;
         Ok(config)
     }
 
-    fn check(&self) -> Result<(), Error> {
-        at_most(
-            "slots",
-            self.slots as usize,
-            limit::WORKER_SLOTS_MAX as usize,
-        )?;
-        at_most("name", self.name.len(), limit::NAME_BYTES_MAX)?;
-        at_most(
-            "output_bytes_max",
-            self.output_bytes_max,
-            limit::OUTPUT_BYTES_MAX,
-        )?;
-        at_most(
-            "stderr_bytes_max",
-            self.stderr_bytes_max,
-            limit::STDERR_BYTES_MAX,
-        )?;
-        at_most("labels", self.labels.len(), limit::LABELS_MAX)?;
-        for (key, value) in &self.labels {
-            at_most("labels", key.len(), limit::LABEL_KEY_BYTES_MAX)?;
-            at_most("labels", value.len(), limit::LABEL_VALUE_BYTES_MAX)?;
+    /// What the worker is started with, with these functions.
+    pub(crate) fn settings(self, catalog: Catalog) -> umbel_worker::Config {
+        umbel_worker::Config {
+            coordinator: self.coordinator,
+            name: self.name,
+            slots: self.slots,
+            labels: self.labels,
+            catalog,
+            runs_programs: true,
+            limits: Limits {
+                output_bytes_max: self.output_bytes_max,
+                stderr_bytes_max: self.stderr_bytes_max,
+            },
+            drain_timeout: match self.drain_timeout_ms {
+                0 => None,
+                ms => Some(Duration::from_millis(ms)),
+            },
         }
-        Ok(())
     }
-}
-
-fn at_most(option: &'static str, given: usize, max: usize) -> Result<(), Error> {
-    if given > max {
-        return Err(Error::option(
-            option,
-            format!("{given} is over the limit of {max}"),
-        ));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -193,19 +179,6 @@ mod tests {
         let config: Worker = toml::from_str(text).expect("well-formed");
         assert_eq!(config.function[0].name, "upper");
         assert_eq!(config.function[0].command, ["tr", "a-z", "A-Z"]);
-    }
-
-    #[test]
-    fn a_value_over_its_limit_is_named_with_the_limit() {
-        let config = Worker {
-            slots: 5_000,
-            ..Worker::default()
-        };
-        let error = config.check().expect_err("too many slots");
-        assert_eq!(
-            error.to_string(),
-            "option `slots`: 5000 is over the limit of 4096"
-        );
     }
 
     #[test]
