@@ -100,17 +100,15 @@ pub struct Lambda {
     name: String,
     arn: Arc<str>,
     handler: String,
-    /// What to run one input may take; unset: only the attempt's own timeout counts.
-    timeout: Option<Duration>,
     init_timeout: Duration,
     idle: Pool<Instance>,
 }
 
 impl Lambda {
-    /// A command that speaks the API, such as `python3 -m awslambdaric app.handler`, started in
-    /// the program's working directory.
-    pub fn command_line(name: &str, program: Program) -> Self {
-        Self::new(name, program, String::new(), None)
+    /// A command that speaks the API, such as `python3 -m awslambdaric app.handler`, with all
+    /// that was said about its program. `handler` is what the process sees as `_HANDLER`.
+    pub fn command_line(name: &str, program: Program, handler: &str) -> Self {
+        Self::new(name, program, handler.to_owned(), None)
     }
 
     /// A folder with an executable named `bootstrap`, or such an executable itself.
@@ -155,7 +153,6 @@ impl Lambda {
             name: name.to_owned(),
             arn: format!("arn:aws:lambda:local:000000000000:function:{name}").into(),
             handler,
-            timeout: None,
             init_timeout: INIT_TIMEOUT,
             idle: Pool::new(IDLE_TIMEOUT),
         }
@@ -184,8 +181,8 @@ impl Lambda {
     /// Ends an attempt, and its instance, when one input takes so long; a cold start does not
     /// count.
     #[must_use]
-    pub const fn with_timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.program = self.program.with_timeout(timeout);
         self
     }
 
@@ -322,7 +319,7 @@ fn attempt(
     input: &[u8],
     context: &Context<'_>,
 ) -> Result<Option<Vec<u8>>, Failure> {
-    let context = context.within(lambda.timeout);
+    let context = context.within(lambda.program.timeout());
     let outcome = instance.invoke(input, &context);
     // Its own failure says nothing against an instance; its end does.
     if instance.is_usable() {

@@ -42,7 +42,8 @@ fn node(test: &str, file_name: &str, source: &str) -> Option<Case> {
 }
 
 fn sh(script: &str) -> Lambda {
-    Lambda::command_line("case", Program::new(["/bin/sh", "-c", script]).unwrap())
+    let program = Program::new(["/bin/sh", "-c", script]).unwrap();
+    Lambda::command_line("case", program, "")
 }
 
 fn execute(
@@ -215,7 +216,7 @@ fn a_process_that_never_asks_is_killed_after_its_init_timeout() {
 
 #[test]
 fn a_program_that_is_not_there_is_rejected() {
-    let absent = Lambda::command_line("case", Program::new(["/no/such/program"]).unwrap());
+    let absent = Lambda::command_line("case", Program::new(["/no/such/program"]).unwrap(), "");
     let failure = output(&absent, "").unwrap_err();
     assert_eq!(failure.kind, FailureKind::Rejected);
     assert!(failure.message.contains("/no/such/program"), "{failure}");
