@@ -12,7 +12,7 @@ use crate::cli::OutputForm;
 use crate::exit::Exit;
 use crate::output::{self, count};
 
-const BAR: &str = "         {bar:40} {human_pos} of {human_len}, {per_sec:.0}";
+const BAR: &str = "         {bar:40} {human_pos} of {human_len}, {msg} a second";
 const BAR_EVERY: Duration = Duration::from_millis(100);
 const LINE_EVERY: Duration = Duration::from_secs(1);
 
@@ -84,6 +84,8 @@ impl Story {
                 let done = count(done);
                 output::remark(&format!("{seconds:>6.1} s  {done} of {total}"));
             } else {
+                let rate = done as f64 / self.bar.elapsed().as_secs_f64().max(1e-3);
+                self.bar.set_message(count(rate.round() as u64));
                 self.bar.set_position(done);
             }
         }
