@@ -26,6 +26,8 @@ pub(crate) struct Floor {
     work: Condvar,
     /// The watch waits here for something to watch.
     running: Condvar,
+    /// Whether it does. Read and written within the machine's lock.
+    watch_sleeps: AtomicBool,
     /// The session waits here for something to say.
     pub(crate) wake: Notify,
     stopped: AtomicBool,
@@ -40,6 +42,7 @@ impl Floor {
             lanes: (0..slots).map(|_| Lane::default()).collect(),
             work: Condvar::new(),
             running: Condvar::new(),
+            watch_sleeps: AtomicBool::new(false),
             wake: Notify::new(),
             stopped: AtomicBool::new(false),
             clock: Clock::start(),
@@ -62,7 +65,6 @@ impl Floor {
     /// There may be work for slots that wait.
     pub(crate) fn work_came(&self) {
         self.work.notify_all();
-        self.running.notify_one();
     }
 
     /// What a slot runs next; waits for it. None: the worker leaves.
@@ -85,6 +87,9 @@ impl Floor {
                 let cancel = Arc::clone(&running.cancel);
                 // Within the machine's lock, so that machine and lane always agree.
                 *lane.lock() = Some(running);
+                if self.watch_sleeps.swap(false, Ordering::Relaxed) {
+                    self.running.notify_one();
+                }
                 return Some((piece, cancel));
             }
             let waiting = self.work.wait(machine);
@@ -131,7 +136,8 @@ impl Floor {
             drop(waited.unwrap_or_else(PoisonError::into_inner));
             return !self.is_stopped();
         }
-        while !self.is_stopped() && !machine.is_running() && !machine.has_work() {
+        while !self.is_stopped() && !machine.is_running() {
+            self.watch_sleeps.store(true, Ordering::Relaxed);
             let waiting = self.running.wait(machine);
             machine = waiting.unwrap_or_else(PoisonError::into_inner);
         }

@@ -89,6 +89,7 @@ impl Link {
             if stood {
                 backoff.reset();
                 trouble = Trouble::None;
+                last_look = None;
             }
             trouble = self.complain(trouble, stood, &status);
             if draining || self.drain.is_cancelled() {
@@ -119,6 +120,7 @@ impl Link {
             worker: self.worker,
             endpoint: &self.endpoint,
             stands: &stands,
+            drain: &self.drain,
         };
         session.run().await
     }

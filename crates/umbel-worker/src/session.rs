@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
 use umbel_core::id::WorkerId;
@@ -58,6 +59,8 @@ pub(crate) struct Session<'a> {
     pub(crate) endpoint: &'a Endpoint,
     /// Told when the session stands.
     pub(crate) stands: &'a (dyn Fn(&str) + Send + Sync),
+    /// Set when the worker drains, whoever asked for it.
+    pub(crate) drain: &'a CancellationToken,
 }
 
 type Outbox = mpsc::Sender<v1::ConnectRequest>;
@@ -221,6 +224,7 @@ impl Session<'_> {
                     );
                 }
                 machine.drain();
+                self.drain.cancel();
             }
             FromCoordinator::Invoke(invoke) => {
                 let work = Work::of_invoke(&invoke.target, invoke.input, &self.shop());

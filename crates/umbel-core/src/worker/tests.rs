@@ -351,7 +351,8 @@ fn what_runs_and_is_not_kept_is_stopped() {
     worker.check();
     worker.finished(T0, 0, part(0..1, 1));
     worker.finished(T0, 1, part(1..2, 1));
-    assert_eq!(runs(&report(&mut worker, T0).chunks[0]), [1..2]);
+    let chunk = &report(&mut worker, T0).chunks[0];
+    assert_eq!(runs(chunk), vec![1..2; 1]);
 }
 
 #[test]
