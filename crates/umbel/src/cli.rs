@@ -139,6 +139,9 @@ enum Command {
     /// A worker with the demo's own function
     #[command(hide = true)]
     DemoWorker(command::worker_start::Args),
+    /// Ends what a worker leaves behind
+    #[command(hide = true)]
+    Reaper(command::reaper::Args),
 }
 
 #[derive(Debug, Subcommand)]
@@ -202,6 +205,7 @@ impl Command {
             Self::Bench(command) => Box::pin(command::bench::run(command, global)).await,
             Self::Completions(args) => command::completions::run(&args),
             Self::DemoWorker(args) => Box::pin(command::demo::run_worker(args, global)).await,
+            Self::Reaper(args) => command::reaper::run(&args),
         }
     }
 }

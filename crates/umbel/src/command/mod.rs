@@ -11,6 +11,7 @@ pub(crate) mod invoke;
 pub(crate) mod job;
 pub(crate) mod map;
 mod policy;
+pub(crate) mod reaper;
 mod submission;
 pub(crate) mod up;
 pub(crate) mod words;

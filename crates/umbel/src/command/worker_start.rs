@@ -1,8 +1,9 @@
 //! `umbel worker start`.
 
-use umbel_runtime::{Catalog, Program};
+use umbel_runtime::Catalog;
 use umbel_worker::Error;
 
+use super::reaper;
 use crate::cli::Global;
 use crate::config::{self, WorkerFlags};
 use crate::exit::Exit;
@@ -45,6 +46,7 @@ pub(crate) async fn serve(
     let programs = args.flags.programs.clone();
     let config = config::Worker::read(args.flags, global)?;
     log::start(&config.log, Some(config.log_format))?;
+    reaper::install()?;
     let mut catalog = catalog(&config, &programs)?;
     more(&mut catalog).map_err(|error| Exit::usage(error.to_string()))?;
     let worker = config
@@ -86,15 +88,7 @@ fn catalog(config: &config::Worker, programs: &[String]) -> Result<Catalog, Exit
     let wrong = |error: umbel_runtime::Error| Exit::usage(error.to_string());
     let mut catalog = Catalog::with_builtins(config.allow_crash);
     for function in &config.function {
-        let program = Program::new(&function.command).map_err(|source| {
-            wrong(umbel_runtime::Error::Program {
-                name: function.name.clone(),
-                source,
-            })
-        })?;
-        catalog
-            .register_program(&function.name, program)
-            .map_err(wrong)?;
+        function.register(&mut catalog)?;
     }
     for declaration in programs {
         catalog.declare(declaration).map_err(wrong)?;

@@ -6,6 +6,7 @@
 mod coordinator;
 mod data;
 mod file;
+mod function;
 mod worker;
 
 use std::path::PathBuf;

@@ -1,13 +1,14 @@
 //! The worker's options.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use umbel_core::limit;
 use umbel_runtime::{Catalog, Limits};
 
+use super::function::Function;
 use super::{Error, file, overrule};
 use crate::cli::{COORDINATOR_DEFAULT, Global};
 use crate::log;
@@ -28,16 +29,6 @@ pub(crate) struct Worker {
     // Tables stand last, as they must in a file.
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) function: Vec<Function>,
-}
-
-/// A program that the worker offers as a function.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Function {
-    /// The name that jobs call it by.
-    pub(crate) name: String,
-    /// The program and its arguments.
-    pub(crate) command: Vec<String>,
 }
 
 impl Default for Worker {
@@ -128,6 +119,10 @@ impl Worker {
     /// flags join those of the file.
     pub(crate) fn read(flags: WorkerFlags, global: &Global) -> Result<Self, Error> {
         let mut config: Self = file::read(flags.config.as_deref())?;
+        let folder = flags.config.as_deref().and_then(Path::parent);
+        for function in &mut config.function {
+            function.read_in(folder.unwrap_or_else(|| Path::new("")));
+        }
         overrule(&mut config.coordinator, global.coordinator_given.clone());
         overrule(&mut config.log, global.log.clone());
         overrule(&mut config.log_format, global.log_format);
