@@ -9,12 +9,14 @@
     reason = "a test that cannot go on says why and ends"
 )]
 
+mod admin;
 mod bad_input;
 mod cli;
 mod cluster;
 mod crash;
 mod drain;
 mod elastic;
+mod functions;
 mod local;
 mod long_run;
 mod restart;

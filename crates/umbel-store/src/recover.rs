@@ -1,6 +1,7 @@
 //! Opening sled, also where a crash left something in its way.
 
 use std::fs;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
@@ -19,13 +20,14 @@ const LOCK_TRIES: u32 = 50;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Opens sled in `sled_dir`. Where it says that its files are damaged, snapshots that a crash left
-/// half written are moved aside and it is tried once more: sled takes them for whole ones.
+/// half written, which sled takes for whole ones, and those whose checksum is wrong are moved aside
+/// and it is tried once more. A snapshot only saves reading: the log has everything that is in it.
 pub(crate) fn open(dir: &Path, sled_dir: &Path, cache_bytes: u64) -> Result<sled::Db, Error> {
     match try_open(dir, sled_dir, cache_bytes) {
         Err(Error::Corrupt { what, .. }) if move_snapshots_aside(dir, sled_dir)? > 0 => {
             tracing::warn!(
                 dir = %dir.display(), what,
-                "the data did not open; tried again without half-written snapshots"
+                "the data did not open; tried again without snapshots that are damaged"
             );
             try_open(dir, sled_dir, cache_bytes)
         }
@@ -61,7 +63,8 @@ fn try_open(dir: &Path, sled_dir: &Path, cache_bytes: u64) -> Result<sled::Db, E
     }
 }
 
-/// Moves `snap.*.generating` out of sled's sight; returns how many there were.
+/// Moves snapshots that are not whole out of sled's sight; returns how many there were. Those that
+/// are whole stay, whatever else is wrong: without them a damaged log could pass for a shorter one.
 fn move_snapshots_aside(dir: &Path, sled_dir: &Path) -> Result<usize, Error> {
     let failed = |error| Error::io("move snapshots out of", dir, sled_dir, error);
     let aside = dir.join(directory::ASIDE_DIR);
@@ -70,13 +73,27 @@ fn move_snapshots_aside(dir: &Path, sled_dir: &Path) -> Result<usize, Error> {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name();
         let text = name.to_string_lossy();
-        if text.starts_with("snap.") && text.ends_with(".generating") {
+        let half = || text.ends_with(".generating");
+        if text.starts_with("snap.") && (half() || !is_whole(&entry.path()).map_err(failed)?) {
             directory::create(&aside)?;
             fs::rename(entry.path(), aside.join(&name)).map_err(failed)?;
             count += 1;
         }
     }
     Ok(count)
+}
+
+/// Whether a snapshot ends with its checksum.
+fn is_whole(path: &Path) -> io::Result<bool> {
+    /// Behind the content: its length in 8 bytes and its CRC-32 in 4.
+    const TAIL_BYTES: usize = 12;
+    let bytes = fs::read(path)?;
+    let Some((rest, checksum)) = bytes.split_last_chunk() else {
+        return Ok(false);
+    };
+    let content = bytes.len().saturating_sub(TAIL_BYTES);
+    let content = rest.get(..content).unwrap_or_default();
+    Ok(!content.is_empty() && crc32fast::hash(content) == u32::from_le_bytes(*checksum))
 }
 
 #[cfg(test)]
@@ -99,15 +116,33 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_an_error_with_a_way_out() {
+    fn a_snapshot_with_a_wrong_checksum_is_moved_aside_and_the_log_alone_is_enough() {
         let dir = tempfile::tempdir().unwrap();
         let sled_dir = dir.path().join("sled");
-        drop(open(dir.path(), &sled_dir, 1 << 20).unwrap());
-        fs::write(
-            sled_dir.join("snap.FFFFFFFFFFFFFFFF"),
-            "not a snapshot at all",
-        )
-        .unwrap();
+        for number in 0..3_u64 {
+            let db = open(dir.path(), &sled_dir, 1 << 20).unwrap();
+            db.insert(number.to_be_bytes(), "value").unwrap();
+        }
+        let snapshot = snapshots(&sled_dir).pop().unwrap();
+        assert!(is_whole(&snapshot).unwrap(), "{snapshot:?}");
+        let mut bytes = fs::read(&snapshot).unwrap();
+        bytes[3] ^= 1;
+        fs::write(&snapshot, bytes).unwrap();
+        let db = open(dir.path(), &sled_dir, 1 << 20).unwrap();
+        assert_eq!(db.len(), 3);
+        let aside = dir.path().join("aside").join(snapshot.file_name().unwrap());
+        assert!(aside.exists());
+    }
+
+    #[test]
+    fn a_log_that_is_damaged_below_a_whole_snapshot_is_an_error_with_a_way_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let sled_dir = dir.path().join("sled");
+        for number in 0..3_u64 {
+            let db = open(dir.path(), &sled_dir, 1 << 20).unwrap();
+            db.insert(number.to_be_bytes(), "value").unwrap();
+        }
+        fs::write(sled_dir.join("db"), vec![0; 1 << 20]).unwrap();
         let error = open(dir.path(), &sled_dir, 1 << 20).unwrap_err();
         assert!(matches!(error, Error::Corrupt { .. }), "{error}");
         assert!(
@@ -116,5 +151,14 @@ mod tests {
                 .contains("restore the directory from a backup"),
             "{error}"
         );
+        assert_eq!(snapshots(&sled_dir).len(), 1, "it is not moved");
+    }
+
+    fn snapshots(sled_dir: &Path) -> Vec<std::path::PathBuf> {
+        let entries = fs::read_dir(sled_dir).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        paths
+            .filter(|path| path.display().to_string().contains("/snap."))
+            .collect()
     }
 }

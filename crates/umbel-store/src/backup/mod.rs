@@ -25,7 +25,7 @@ use crate::{Direction, Engine, Error, Scan, Store};
 
 use frame::Encoder;
 
-pub use restore::{Restored, restore};
+pub use restore::{EPOCHS_SKIPPED, Restored, restore};
 pub use writer::{Summary, Writer};
 
 /// How much is read at once; every read of the store shares a lock with the commits.

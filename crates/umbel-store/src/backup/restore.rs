@@ -9,10 +9,16 @@ use umbel_proto::disk;
 
 use super::frame::{Decoder, Frame};
 use super::writer::{RECORDS_FILE, Summary};
+use crate::key::Key;
 use crate::{Commit, Engine, Error, Listener, Settings, SledEngine, Write, WriteBatch, directory};
 
 /// What stands in a data directory as long as it is being restored.
 pub(crate) const FILE: &str = "umbel-restoring";
+
+/// How many epochs are left out. The data that a backup was taken of may have been opened many more
+/// times since. Leases that workers still hold from then, and places in results that clients still
+/// have, must not mean something here.
+pub const EPOCHS_SKIPPED: u32 = 1_000;
 
 /// How much of a backup is read at once.
 const READ_BYTES: usize = 1 << 20;
@@ -25,8 +31,8 @@ pub struct Restored {
 }
 
 /// Makes the data directory of `settings` from the backup in `from`. The whole backup is checked
-/// before anything is made. A coordinator that opens the data goes on as after a restart: with the
-/// next epoch, so that whatever was leased is void.
+/// before anything is made. A coordinator that opens the data goes on as after a restart, so that
+/// whatever was leased is void; its epoch is [`EPOCHS_SKIPPED`] higher than after one.
 ///
 /// # Errors
 ///
@@ -50,6 +56,7 @@ pub fn restore(from: &Path, settings: &Settings) -> Result<Restored, Error> {
         Frame::Begin(_) | Frame::End { .. } => Ok(()),
     })?;
     engine.settle()?;
+    skip_epochs(&engine)?;
     engine.close()?;
     drop(engine);
     fs::remove_file(&mark).map_err(failed)?;
@@ -137,6 +144,18 @@ fn write(engine: &SledEngine, writes: Vec<Write>) -> Result<(), Error> {
         engine.settle()?;
     }
     Ok(())
+}
+
+fn skip_epochs(engine: &SledEngine) -> Result<(), Error> {
+    let key = Key::Format.encode();
+    if let Some(format) = engine.get(&key)? {
+        let mut format = disk::decode_format(format)?;
+        format.epoch = format.epoch.saturating_add(EPOCHS_SKIPPED);
+        let mut batch = WriteBatch::unnumbered();
+        batch.put(key, disk::encode_format(format))?;
+        engine.submit(batch);
+    }
+    engine.settle()
 }
 
 /// Refuses a directory that holds anything.

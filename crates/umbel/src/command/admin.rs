@@ -205,6 +205,11 @@ fn check(settings: &Settings, form: OutputForm) -> Result<(), Exit> {
     let report = check::check(settings, &mut progress).map_err(|error| match error {
         // What does not even open is the worst of problems, not bad usage.
         Error::Corrupt { .. } | Error::Damaged { .. } => Exit::failed(error.to_string()),
+        Error::InUse { .. } => Exit::refused(format!(
+            "{} is in use by a coordinator: stop it to check its data, or check a copy of them, \
+             which `umbel admin backup` and `umbel admin restore` make while it runs",
+            settings.dir.display()
+        )),
         _ => refused(error),
     })?;
     let problems = report.problems_count;
