@@ -8,6 +8,7 @@ mod pool;
 mod ready_made;
 mod report;
 
+use std::env;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -92,7 +93,10 @@ pub enum LambdaError {
 /// A function that is a warm process speaking the Lambda Runtime API of 2018-06-01.
 ///
 /// Each slot that uses it at a time has an instance of its own, made when it is needed and kept
-/// for the next invocation; what was idle for long is ended.
+/// for the next invocation; what was idle for long is ended. An instance sees `PATH`, `HOME` and
+/// `LANG` of the worker, the variables of Lambda, what was declared for it, and as `TMPDIR` a
+/// directory of its own that is removed with it. What it prints is the log of its invocation; one
+/// that has nothing to do is not listened to, and should not print.
 #[derive(Debug)]
 pub struct Lambda {
     program: Program,
@@ -250,7 +254,9 @@ impl Lambda {
             .env("AWS_LAMBDA_RUNTIME_API", endpoint.to_string())
             .env("AWS_LAMBDA_FUNCTION_NAME", &self.name)
             .env("_HANDLER", &self.handler);
-        if let Some(folder) = self.program.working_dir() {
+        // Without a folder of its own a program starts in the worker's.
+        let folder = self.program.working_dir().map(Path::to_owned);
+        if let Some(folder) = folder.or_else(|| env::current_dir().ok()) {
             command.env("LAMBDA_TASK_ROOT", folder);
         }
         Ok(command)
