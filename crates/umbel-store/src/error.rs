@@ -59,6 +59,22 @@ pub enum Error {
         /// What the engine said.
         what: String,
     },
+    /// The data open, and commits that were durable are not in them.
+    #[error(
+        "the data in {} end at commit {found}, and commit {marked} was durable: a file was cut or \
+         damaged; restore the directory from a backup, or remove the file {} to go on without what \
+         is lost", .dir.display(), .mark.display()
+    )]
+    Shortened {
+        /// The data directory.
+        dir: PathBuf,
+        /// The last commit that is there.
+        found: u64,
+        /// A commit that should be.
+        marked: u64,
+        /// The file that says so.
+        mark: PathBuf,
+    },
     /// There is no room left for a write.
     #[error(
         "the disk of {} is full ({what}); free some space there and start the coordinator again: \
@@ -200,6 +216,11 @@ impl Error {
             sled::Error::Corruption { .. } => Self::Corrupt {
                 dir: dir.to_owned(),
                 what: error.to_string(),
+            },
+            // Its own settings, which never change, are not what they were.
+            sled::Error::Unsupported(what) if doing == "open" => Self::Corrupt {
+                dir: dir.to_owned(),
+                what,
             },
             other => Self::Engine {
                 what: other.to_string(),

@@ -18,6 +18,7 @@ mod error;
 mod format;
 mod key;
 mod lock;
+mod mark;
 mod memory;
 mod open;
 mod recover;

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use umbel_core::limit::UNDURABLE_BYTES_MAX;
 
+use crate::key::Key;
 use crate::lock::Lock;
+use crate::mark::Mark;
 use crate::sync::{Disk, Syncer};
 use crate::{Error, directory, format, recover};
 
@@ -39,6 +41,7 @@ pub(crate) struct Opened {
     // Dropped in this order: the lock is held until sled has let go of its files.
     pub(crate) db: sled::Db,
     pub(crate) lock: Lock,
+    pub(crate) mark: Mark,
 }
 
 /// Opens the directory, and what syncs it through `disk`.
@@ -52,10 +55,13 @@ pub(crate) fn open(settings: &Settings, disk: Box<dyn Disk>) -> Result<(Opened, 
     directory::create(&sled_dir)?;
     let db = recover::open(dir, &sled_dir, settings.cache_bytes)?;
     sync_new(dir, &sled_dir)?;
+    let mark = Mark::open(dir)?;
+    let number = db.get(Key::Mark.encode());
+    mark.check(number.map_err(|error| Error::sled("read", dir, error))?)?;
     let mut syncer = Syncer::open(disk, dir, &sled_dir)?;
     // What recovery wrote is made durable before anything is built on it.
     syncer.sync()?;
-    Ok((Opened { db, lock }, syncer))
+    Ok((Opened { db, lock, mark }, syncer))
 }
 
 /// Makes the files durable that sled creates and never syncs.

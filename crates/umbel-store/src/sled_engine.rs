@@ -13,7 +13,9 @@ use bytes::Bytes;
 
 use crate::backup::restore;
 use crate::commit::{Committer, Storage};
+use crate::key::Key;
 use crate::lock::Lock;
+use crate::mark::Mark;
 use crate::open::{self, Opened};
 use crate::sync::{Disk, RealDisk, Syncer};
 use crate::{
@@ -66,6 +68,8 @@ impl SledEngine {
             dir: dir.clone(),
             db: opened.db.clone(),
             lock: opened.lock.share()?,
+            mark: opened.mark.share()?,
+            number: 0,
             syncer,
         };
         let committer = Committer::start(storage, settings.undurable_bytes_max, listener)
@@ -199,6 +203,9 @@ struct SledStorage {
     dir: PathBuf,
     db: sled::Db,
     lock: Lock,
+    mark: Mark,
+    /// The highest number that was written.
+    number: u64,
     syncer: Syncer,
 }
 
@@ -210,6 +217,11 @@ impl Storage for SledStorage {
                 Write::Put { key, value } => batch.insert(&key[..], &value[..]),
                 Write::Delete { key } => batch.remove(&key[..]),
             }
+        }
+        let number = batches.iter().filter_map(WriteBatch::number).max();
+        if let Some(number) = number {
+            self.number = self.number.max(number);
+            batch.insert(&Key::Mark.encode()[..], &self.number.to_be_bytes());
         }
         self.db
             .apply_batch(batch)
@@ -223,6 +235,7 @@ impl Storage for SledStorage {
             .flush()
             .map_err(|error| Error::sled("flush", &self.dir, error))?;
         self.syncer.sync()?;
+        self.mark.set(self.number)?;
         // Last, so that nothing is acknowledged that went to a file without a name.
         self.lock.holds()
     }

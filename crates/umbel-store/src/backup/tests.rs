@@ -107,8 +107,8 @@ fn a_backup_of_a_busy_engine_on_disk_comes_back_whole() {
     // Each turn rewrites all of these, far apart from each other: a copy that mixes two shows it.
     let turn = |number: u64| {
         let mut batch = WriteBatch::numbered(number);
-        for slot in 0..20_u8 {
-            let key = [&[3, slot * 12][..], &[slot; 17]].concat();
+        for slot in 0..90_u8 {
+            let key = [&[3][..], &[slot; 17]].concat();
             batch.put(key, vec![number as u8; 30_000]).unwrap();
         }
         batch
@@ -117,6 +117,7 @@ fn a_backup_of_a_busy_engine_on_disk_comes_back_whole() {
         batch
     };
     engine.submit(turn(1));
+    engine.settle().unwrap();
     let over = std::sync::atomic::AtomicBool::new(false);
     let to = root.path().join("backup");
     let summary = std::thread::scope(|scope| {
@@ -126,7 +127,7 @@ fn a_backup_of_a_busy_engine_on_disk_comes_back_whole() {
                     break;
                 }
                 engine.submit(turn(number));
-                while engine.undurable_bytes() > 2 << 20 {
+                while engine.undurable_bytes() > 4 << 20 {
                     std::thread::yield_now();
                 }
             }

@@ -106,12 +106,13 @@ impl Checker<'_> {
 
     /// Keys of kinds that there are not, and those that belong to no job.
     fn strangers(&mut self) -> Result<(), Error> {
-        let unknown = Kind::Deleting as u8 + 1;
+        let unknown = Kind::Mark as u8 + 1;
         let keys =
             |start: u8, end: u8| Bytes::copy_from_slice(&[start])..Bytes::copy_from_slice(&[end]);
         for keys in [
             keys(0, Kind::Format as u8 + 1),
             key::all(Kind::Function),
+            key::all(Kind::Mark),
             keys(unknown, u8::MAX),
         ] {
             for item in self.walk(keys) {

@@ -23,7 +23,7 @@ impl Key {
         let mut key = Vec::with_capacity(40);
         key.push(self.kind() as u8);
         match self {
-            Self::Format => {}
+            Self::Format | Self::Mark => {}
             Self::Function(name) => key.extend_from_slice(name.as_bytes()),
             Self::Part(whole, part) => {
                 whole.extend(&mut key);
@@ -112,6 +112,7 @@ impl Reader<'_> {
         const BY_INDEX: u8 = Kind::ByIndex as u8;
         const STAGED: u8 = Kind::Staged as u8;
         const DELETING: u8 = Kind::Deleting as u8;
+        const MARK: u8 = Kind::Mark as u8;
         Some(match kind {
             FORMAT => Key::Format,
             FUNCTION => {
@@ -131,6 +132,7 @@ impl Reader<'_> {
             BY_INDEX => Key::ByIndex(self.job()?, self.u32()?, self.at()?),
             STAGED => Key::Staged(self.job()?, self.block()?),
             DELETING => Key::Deleting(self.job()?),
+            MARK => Key::Mark,
             _ => return None,
         })
     }
@@ -231,6 +233,7 @@ mod tests {
         let lease = any::<(u32, u64)>().prop_map(|(epoch, number)| LeaseId { epoch, number });
         prop_oneof![
             Just(Key::Format),
+            Just(Key::Mark),
             ".{0,12}".prop_map(Key::Function),
             (whole, any::<u16>()).prop_map(|(whole, part)| Key::Part(whole, part)),
             job().prop_map(Key::Status),

@@ -17,6 +17,7 @@
 //! | 10 `ByIndex` | job 16, first 4, commit 8, n 4 | last index, 4 |
 //! | 11 `Staged` | job 16, first 4, appender 4 | |
 //! | 12 `Deleting` | job 16 | |
+//! | 13 `Mark` | | number of the last turn, 8; the engine's own |
 //!
 //! A restart reads the kinds up to `Lease`, and the marks `Staged` and `Deleting`; inputs, outputs
 //! and `ByIndex` are most of the bytes and lie apart. The numbers are on disk: they are never
@@ -44,6 +45,7 @@ pub(crate) enum Kind {
     ByIndex = 10,
     Staged = 11,
     Deleting = 12,
+    Mark = 13,
 }
 
 /// The kinds that begin with a job's id and go with the job, in the order of their removal: what is
@@ -105,6 +107,8 @@ pub(crate) enum Key {
     Staged(JobId, Block),
     /// The job is forgotten, and what it left is being removed.
     Deleting(JobId),
+    /// How far the turns came, to be held against a mark beside the data.
+    Mark,
 }
 
 impl Key {
@@ -123,6 +127,7 @@ impl Key {
             Self::ByIndex(..) => Kind::ByIndex,
             Self::Staged(..) => Kind::Staged,
             Self::Deleting(_) => Kind::Deleting,
+            Self::Mark => Kind::Mark,
         }
     }
 }

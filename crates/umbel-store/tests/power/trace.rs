@@ -1,5 +1,6 @@
 //! What a recorded run did to its files, event by event.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
@@ -95,5 +96,25 @@ impl Trace {
             });
         }
         Self { events, bytes }
+    }
+
+    /// How many bytes were written where others had been: segments that are used again.
+    pub(crate) fn rewritten(&self) -> u64 {
+        let mut lengths = BTreeMap::new();
+        let mut rewritten = 0;
+        for event in &self.events {
+            match event {
+                Event::Create { inode, .. } => drop(lengths.insert(*inode, 0)),
+                Event::Truncate { inode, len } => drop(lengths.insert(*inode, *len)),
+                Event::Write { inode, at, bytes } => {
+                    let length: &mut u64 = lengths.entry(*inode).or_insert(0);
+                    let end = at + bytes.len() as u64;
+                    rewritten += end.min(*length).saturating_sub(*at);
+                    *length = end.max(*length);
+                }
+                _ => {}
+            }
+        }
+        rewritten
     }
 }
