@@ -30,11 +30,25 @@ pub(crate) enum What {
     /// A worker process tries to connect.
     Connects { seat: usize, process: u64 },
     /// What a slot runs has ended an invocation.
-    Steps { seat: usize, process: u64, slot: usize, run: u64 },
+    Steps {
+        seat: usize,
+        process: u64,
+        slot: usize,
+        run: u64,
+    },
     /// A slot that was stopped is free.
-    Freed { seat: usize, process: u64, slot: usize, run: u64 },
+    Freed {
+        seat: usize,
+        process: u64,
+        slot: usize,
+        run: u64,
+    },
     /// A worker gives a sign of life.
-    Beats { seat: usize, process: u64, link: LinkId },
+    Beats {
+        seat: usize,
+        process: u64,
+        link: LinkId,
+    },
     /// A worker looks whether a report is due.
     Pump { seat: usize, process: u64 },
     /// A client goes on; `step` tells a stale wake-up from a current one.
@@ -89,7 +103,11 @@ impl Agenda {
     pub(crate) fn add(&mut self, at_ms: u64, what: What) {
         self.number += 1;
         let number = self.number;
-        self.entries.push(Entry { at_ms, number, what });
+        self.entries.push(Entry {
+            at_ms,
+            number,
+            what,
+        });
     }
 
     pub(crate) fn next(&mut self) -> Option<(u64, What)> {

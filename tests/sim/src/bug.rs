@@ -36,12 +36,14 @@ pub(crate) enum Bug {
     PauseIsSilence,
     /// A failed attempt does not count.
     ForgetFailure,
-    /// Of a grant the first invocation is sent twice over.
-    RunTwice,
+    /// A chunk is sent twice, under two leases.
+    GrantTwice,
+    /// Whether an offered attempt was counted already is not asked.
+    CountTwice,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::ShowBeforeFlush,
         Self::AckBeforeFlush,
         Self::SkipFence,
@@ -58,6 +60,7 @@ impl Bug {
         Self::BlameNeighbours,
         Self::PauseIsSilence,
         Self::ForgetFailure,
-        Self::RunTwice,
+        Self::GrantTwice,
+        Self::CountTwice,
     ];
 }

@@ -21,12 +21,18 @@ const WINDOW: u32 = 3;
 /// What was asked.
 #[derive(Clone, Debug)]
 pub(crate) enum Ask {
-    Create { id: JobId, blocks: Vec<BlockRef>, aside: bool },
+    Create {
+        id: JobId,
+        blocks: Vec<BlockRef>,
+        aside: bool,
+    },
     Open,
     Append(BlockRef),
     Seal,
     Cancel,
-    Delete { aside: bool },
+    Delete {
+        aside: bool,
+    },
     Drain,
     Invoke(usize),
 }
@@ -129,7 +135,10 @@ impl Client {
     }
 
     pub(crate) fn describe(&self) -> String {
-        format!("client {} at {:?}, job {:?}", self.plan.number, self.stage, self.job)
+        format!(
+            "client {} at {:?}, job {:?}",
+            self.plan.number, self.stage, self.job
+        )
     }
 }
 
@@ -146,8 +155,15 @@ impl World {
         }
         self.asked += 1;
         let reply = ReplyId(self.asked);
-        let step = client.and_then(|at| self.clients.get(at)).map_or(0, |client| client.step);
-        let asker = Asker { reply, client, step, ask };
+        let step = client
+            .and_then(|at| self.clients.get(at))
+            .map_or(0, |client| client.step);
+        let asker = Asker {
+            reply,
+            client,
+            step,
+            ask,
+        };
         self.post(Mail::Ask(asker, event(reply)));
         true
     }
@@ -158,7 +174,9 @@ impl World {
 
     /// A client comes to a stage, now or soon.
     pub(crate) fn goes_to(&mut self, at: usize, stage: Stage, wait_ms: u64) {
-        let Some(client) = self.clients.get_mut(at) else { return };
+        let Some(client) = self.clients.get_mut(at) else {
+            return;
+        };
         client.stage = stage;
         client.step += 1;
         let step = client.step;
@@ -169,10 +187,16 @@ impl World {
 
     /// A client tries the same again.
     pub(crate) fn tries_again(&mut self, at: usize) {
-        let Some(client) = self.clients.get_mut(at) else { return };
+        let Some(client) = self.clients.get_mut(at) else {
+            return;
+        };
         let (wait_ms, stage) = (client.dice.between(20..=400), client.stage);
         // An upload begins anew, since nobody knows what of it was taken.
-        let stage = if stage == Stage::Append { Stage::Open } else { stage };
+        let stage = if stage == Stage::Append {
+            Stage::Open
+        } else {
+            stage
+        };
         self.goes_to(at, stage, wait_ms);
     }
 
@@ -184,7 +208,12 @@ impl World {
         let Some(at) = asker.client else { return };
         let aside = matches!(asker.ask, Ask::Create { aside: true, .. } | Ask::Cancel)
             || matches!(asker.ask, Ask::Delete { aside: true });
-        if !aside && self.clients.get(at).is_some_and(|client| client.step == asker.step) {
+        if !aside
+            && self
+                .clients
+                .get(at)
+                .is_some_and(|client| client.step == asker.step)
+        {
             self.tries_again(at);
         }
     }
@@ -192,7 +221,11 @@ impl World {
     /// The coordinator is gone, and its watches with it.
     pub(crate) fn watches_are_lost(&mut self) {
         for at in 0..self.clients.len() {
-            if self.clients.get(at).is_some_and(|client| client.stage == Stage::Watch) {
+            if self
+                .clients
+                .get(at)
+                .is_some_and(|client| client.stage == Stage::Watch)
+            {
                 self.tries_again(at);
             }
         }
@@ -206,15 +239,24 @@ impl World {
         if self.shell.is_none() {
             return self.tries_again(at);
         }
-        let Some(job) = job else { return self.creates(at, false) };
+        let Some(job) = job else {
+            return self.creates(at, false);
+        };
         match stage {
             Stage::Create => self.creates(at, false),
             Stage::Open => {
-                self.ask_by(Some(at), Ask::Open, |reply| Event::OpenAppend { reply, job });
+                self.ask_by(Some(at), Ask::Open, |reply| Event::OpenAppend {
+                    reply,
+                    job,
+                });
             }
             Stage::Append => self.appends(at, job),
             Stage::Seal => {
-                self.ask_by(Some(at), Ask::Seal, |reply| Event::Seal { reply, job, total });
+                self.ask_by(Some(at), Ask::Seal, |reply| Event::Seal {
+                    reply,
+                    job,
+                    total,
+                });
             }
             Stage::Watch => self.post(Mail::Look { client: at, job }),
             Stage::Read => self.reads_the_end(at, job),
@@ -224,15 +266,24 @@ impl World {
     }
 
     pub(crate) fn deletes(&mut self, at: usize, job: JobId, aside: bool) {
-        let Some(client) = self.clients.get(at) else { return };
+        let Some(client) = self.clients.get(at) else {
+            return;
+        };
         self.model.promises.delete_asked(job, &client.request_id());
-        self.ask_by(Some(at), Ask::Delete { aside }, |reply| Event::Delete { reply, job });
+        self.ask_by(Some(at), Ask::Delete { aside }, |reply| Event::Delete {
+            reply,
+            job,
+        });
     }
 
     pub(crate) fn client_aside(&mut self, at: usize, aside: usize) {
-        let Some(client) = self.clients.get_mut(at) else { return };
+        let Some(client) = self.clients.get_mut(at) else {
+            return;
+        };
         let Some(job) = client.job else { return };
-        let Some((_, aside)) = client.plan.asides.get(aside).copied() else { return };
+        let Some((_, aside)) = client.plan.asides.get(aside).copied() else {
+            return;
+        };
         match aside {
             Aside::Cancel => {
                 self.ask_by(Some(at), Ask::Cancel, |reply| Event::Cancel { reply, job });
@@ -262,7 +313,9 @@ impl World {
             Some(view) => self.model.promises.shown(view),
             None => self.model.promises.unknown(job),
         }
-        let Some(client) = self.clients.get_mut(at) else { return };
+        let Some(client) = self.clients.get_mut(at) else {
+            return;
+        };
         if client.stage != Stage::Watch || client.job != Some(job) {
             return;
         }
@@ -284,7 +337,9 @@ impl World {
             return self.judge_invoke(number, &reply);
         }
         let Some(at) = asker.client else { return };
-        let Some(client) = self.clients.get(at) else { return };
+        let Some(client) = self.clients.get(at) else {
+            return;
+        };
         let current = client.step == asker.step;
         let job = client.job;
         match (&asker.ask, reply) {
@@ -305,7 +360,10 @@ impl World {
                 let back = matches!(refusal, Refusal::SealMismatch { .. });
                 let stage = if back { Stage::Open } else { Stage::Watch };
                 assert!(
-                    back || matches!(refusal, Refusal::JobFinished { .. } | Refusal::UnknownJob { .. }),
+                    back || matches!(
+                        refusal,
+                        Refusal::JobFinished { .. } | Refusal::UnknownJob { .. }
+                    ),
                     "a seal was refused: {refusal}"
                 );
                 if current {
@@ -336,9 +394,13 @@ impl World {
 
     /// Tells whether what was staged for the job is not used.
     fn hears_of_create(&mut self, at: usize, id: JobId, aside: bool, reply: Reply) -> bool {
-        let Some(client) = self.clients.get_mut(at) else { return false };
+        let Some(client) = self.clients.get_mut(at) else {
+            return false;
+        };
         match reply {
-            Reply::Created { job: view, existed, .. } => {
+            Reply::Created {
+                job: view, existed, ..
+            } => {
                 self.model.promises.created(&view);
                 let found = view.record.id;
                 assert_eq!(existed, found != id, "whether a job is new");
@@ -349,8 +411,12 @@ impl World {
                         Inputs::Appended { .. } => Stage::Open,
                         Inputs::Range { .. } | Inputs::Inline => Stage::Watch,
                     };
-                    let asides: Vec<u64> =
-                        client.plan.asides.iter().map(|(wait_ms, _)| *wait_ms).collect();
+                    let asides: Vec<u64> = client
+                        .plan
+                        .asides
+                        .iter()
+                        .map(|(wait_ms, _)| *wait_ms)
+                        .collect();
                     if first {
                         for (aside, wait_ms) in asides.into_iter().enumerate() {
                             self.later(wait_ms, What::Aside { client: at, aside });
@@ -362,7 +428,9 @@ impl World {
             }
             Reply::Refused(Refusal::UnknownFunction { .. }) => {
                 client.unknown += 1;
-                let Some(target) = FUNCTIONS.first() else { return true };
+                let Some(target) = FUNCTIONS.first() else {
+                    return true;
+                };
                 let patient = client.plan.spec.target.display() == *target;
                 if !aside {
                     if patient || client.unknown < UNKNOWN_MAX {
@@ -378,11 +446,19 @@ impl World {
     }
 
     fn hears_of_upload(&mut self, at: usize, asker: &Asker, reply: Reply) {
-        let Some(client) = self.clients.get_mut(at) else { return };
+        let Some(client) = self.clients.get_mut(at) else {
+            return;
+        };
         let current = client.step == asker.step;
         let Some(job) = client.job else { return };
         match (&asker.ask, reply) {
-            (Ask::Open, Reply::AppendOpened { appender, next_index }) => {
+            (
+                Ask::Open,
+                Reply::AppendOpened {
+                    appender,
+                    next_index,
+                },
+            ) => {
                 self.model.promises.appended(job, next_index);
                 if current {
                     client.appender = appender;

@@ -39,7 +39,10 @@ impl Disk {
     }
 
     fn of(memory: MemoryEngine) -> Self {
-        Self { memory, line: Mutex::default() }
+        Self {
+            memory,
+            line: Mutex::default(),
+        }
     }
 
     /// How many batches are not durable.
@@ -59,7 +62,10 @@ impl Disk {
     /// under way have outlived, and how many turns there are among them.
     pub(crate) fn crash(&self, survivors: usize) -> (Self, usize) {
         let numbered = self.line().iter().take(survivors).flatten().count();
-        (Self::of(self.memory.crash(survivors, Arc::new(Deaf))), numbered)
+        (
+            Self::of(self.memory.crash(survivors, Arc::new(Deaf))),
+            numbered,
+        )
     }
 
     pub(crate) fn fail(&self, error: Error) {

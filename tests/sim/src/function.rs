@@ -63,7 +63,11 @@ impl Mix {
     pub(crate) fn run_ms(&self, index: Index, attempt: u32) -> u64 {
         let number = self.number(index, 4 + u64::from(attempt));
         let ms = number % (self.run_ms_max + 1);
-        if (number >> 32) % 100 < self.slow { 20 * ms.max(5) } else { ms }
+        if (number >> 32) % 100 < self.slow {
+            20 * ms.max(5)
+        } else {
+            ms
+        }
     }
 }
 

@@ -35,7 +35,8 @@ impl World {
             Ok(changes) => changes,
             Err(error) => panic!("the store cannot be restored: {error}"),
         };
-        self.trace.say(&|| format!("epoch {} restores {} changes", opened.epoch, changes.len()));
+        self.trace
+            .say(&|| format!("epoch {} restores {} changes", opened.epoch, changes.len()));
         self.model.restored(&changes);
         crate::mutate::restored(self.bug, &mut changes);
         let config = crate::mutate::config(self.bug, self.plan.config);
@@ -57,7 +58,9 @@ impl World {
 
     /// The coordinator's machine loses power, to come back after a while.
     pub(crate) fn coordinator_dies(&mut self, down_ms: u64) {
-        let Some(shell) = self.shell.take() else { return };
+        let Some(shell) = self.shell.take() else {
+            return;
+        };
         self.figures.crashes += 1;
         let (disk, survivors) = match shell.broken {
             Some(ref broken) => (None, broken.1),
@@ -67,10 +70,11 @@ impl World {
                 (Some(disk), survivors)
             }
         };
-        self.trace.say(&|| format!("{survivors} turns survive that were not durable"));
+        self.trace
+            .say(&|| format!("{survivors} turns survive that were not durable"));
         self.model.crashed(survivors);
         let askers = shell.askers();
-        let disk = disk.or(shell.broken.map(|(disk, _)| disk));
+        let disk = disk.or_else(|| shell.broken.map(|(disk, _)| disk));
         self.disk = Arc::new(disk.unwrap_or_else(Disk::empty));
         // Its clock starts anywhere.
         self.mono_ahead_ms += self.dice.below(100_000);
@@ -91,7 +95,11 @@ impl World {
     }
 
     pub(crate) fn store_is_noticed(&mut self, incarnation: u32, down_ms: u64) {
-        if self.shell.as_ref().is_some_and(|shell| shell.incarnation == incarnation) {
+        if self
+            .shell
+            .as_ref()
+            .is_some_and(|shell| shell.incarnation == incarnation)
+        {
             self.coordinator_dies(down_ms);
         }
     }
@@ -103,14 +111,26 @@ impl World {
         };
         shell.broken = Some(self.disk.crash(usize::try_from(some).unwrap_or(0)));
         let (dir, what) = ("/simulated".into(), "simulated".to_owned());
-        self.disk.fail(if fenced { Error::Fenced { dir } } else { Error::Full { dir, what } });
+        self.disk.fail(if fenced {
+            Error::Fenced { dir }
+        } else {
+            Error::Full { dir, what }
+        });
         let incarnation = shell.incarnation;
         let wait_ms = self.dice.below(30);
-        self.later(wait_ms, What::StoreNoticed { incarnation, down_ms });
+        self.later(
+            wait_ms,
+            What::StoreNoticed {
+                incarnation,
+                down_ms,
+            },
+        );
     }
 
     pub(crate) fn fault(&mut self, number: usize) {
-        let Some(Fault { kind, .. }) = self.plan.faults.get(number).copied() else { return };
+        let Some(Fault { kind, .. }) = self.plan.faults.get(number).copied() else {
+            return;
+        };
         self.trace.say(&|| format!("fault {kind:?}"));
         let now_ms = self.now_ms;
         // A fault ends with the faults.
@@ -132,7 +152,11 @@ impl World {
                 self.turn_soon(1);
             }
             FaultKind::WallJumps { by_ms } => self.wall_off_ms += by_ms,
-            FaultKind::WorkerDies { worker, down_ms, silent } => {
+            FaultKind::WorkerDies {
+                worker,
+                down_ms,
+                silent,
+            } => {
                 self.process_dies(worker, Loss::Fault, silent);
                 self.later(down_ms, What::SeatStarts(worker));
             }
@@ -142,17 +166,32 @@ impl World {
                 }
             }
             FaultKind::LinkBreaks { worker } => self.link_breaks(worker),
-            FaultKind::Silence { worker, for_ms, up, down } => {
+            FaultKind::Silence {
+                worker,
+                for_ms,
+                up,
+                down,
+            } => {
                 if let Some(seat) = self.seats.get_mut(worker) {
                     let until_ms = until(for_ms, end_ms);
-                    seat.silent_up_until_ms = if up { until_ms } else { seat.silent_up_until_ms };
-                    seat.silent_down_until_ms =
-                        if down { until_ms } else { seat.silent_down_until_ms };
+                    seat.silent_up_until_ms = if up {
+                        until_ms
+                    } else {
+                        seat.silent_up_until_ms
+                    };
+                    seat.silent_down_until_ms = if down {
+                        until_ms
+                    } else {
+                        seat.silent_down_until_ms
+                    };
                 }
             }
             FaultKind::Drain { worker } => {
                 let name = crate::seat::name(worker);
-                self.ask(Ask::Drain, |reply| Event::Drain { reply, worker: name });
+                self.ask(Ask::Drain, |reply| Event::Drain {
+                    reply,
+                    worker: name,
+                });
             }
         }
     }

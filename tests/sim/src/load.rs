@@ -21,11 +21,19 @@ impl World {
     /// A client asks for its job, for the first time or again.
     pub(crate) fn creates(&mut self, at: usize, aside: bool) {
         self.asked += 1;
-        let Some(client) = self.clients.get(at) else { return };
+        let Some(client) = self.clients.get(at) else {
+            return;
+        };
         let (plan, id) = (client.plan().clone(), client.propose(self.asked));
         let request_id = client.request_id();
         let (source, seal) = match plan.inputs {
-            Inputs::Range { begin } => (Source::Range { begin, count: plan.count }, true),
+            Inputs::Range { begin } => (
+                Source::Range {
+                    begin,
+                    count: plan.count,
+                },
+                true,
+            ),
             Inputs::Inline => (Source::Blocks, true),
             Inputs::Appended { .. } => (Source::Blocks, false),
         };
@@ -40,18 +48,32 @@ impl World {
             }
             blocks.push(block);
         }
-        let ask = Ask::Create { id, blocks: blocks.clone(), aside };
+        let ask = Ask::Create {
+            id,
+            blocks: blocks.clone(),
+            aside,
+        };
         let mut content_digest = [0; 32];
         content_digest[0] = u8::try_from(plan.number).unwrap_or(u8::MAX);
         let spec = plan.spec;
-        let proposal = Proposal { id, spec, source, blocks, seal, request_id, content_digest };
+        let proposal = Proposal {
+            id,
+            spec,
+            source,
+            blocks,
+            seal,
+            request_id,
+            content_digest,
+        };
         let proposal = Box::new(proposal);
         self.ask_by(Some(at), ask, |reply| Event::CreateJob { reply, proposal });
     }
 
     /// Stages a block; false when there is no room now.
     fn stages(&mut self, job: JobId, block: BlockRef, bytes: &Bytes) -> bool {
-        let Some(shell) = &self.shell else { return false };
+        let Some(shell) = &self.shell else {
+            return false;
+        };
         let staged = match shell.store.stage(job, &block, bytes) {
             Ok(()) => true,
             Err(Refused::Full(_)) => false,
@@ -60,7 +82,7 @@ impl World {
                 false
             }
         };
-        self.disk_moves();
+        self.disk_has_work();
         staged
     }
 
@@ -69,21 +91,30 @@ impl World {
         let Some(shell) = &self.shell else { return };
         for block in blocks {
             if let Err(error) = shell.store.unstage(job, block) {
-                assert!(shell.broken.is_some(), "a block cannot be unstaged: {error}");
+                assert!(
+                    shell.broken.is_some(),
+                    "a block cannot be unstaged: {error}"
+                );
             }
         }
-        self.disk_moves();
+        // To be sure of what lies in line it waited for the disk, and the next turn will
+        // find it so.
+        self.turn_soon(1);
     }
 
     /// A client sends as many blocks as its window allows.
     pub(crate) fn appends(&mut self, at: usize, job: JobId) {
         loop {
-            let Some(client) = self.clients.get_mut(at) else { return };
+            let Some(client) = self.clients.get_mut(at) else {
+                return;
+            };
             let count = client.plan().count;
             if client.next_index >= count && client.in_flight == 0 {
                 return self.goes_to(at, Stage::Seal, 1);
             }
-            let Inputs::Appended { block: most } = client.plan().inputs else { return };
+            let Inputs::Appended { block: most } = client.plan().inputs else {
+                return;
+            };
             if !Self::has_window(client) {
                 return;
             }
@@ -98,13 +129,19 @@ impl World {
                 client.next_index = end;
                 client.in_flight += 1;
             }
-            self.ask_by(Some(at), Ask::Append(block), |reply| Event::Append { reply, job, block });
+            self.ask_by(Some(at), Ask::Append(block), |reply| Event::Append {
+                reply,
+                job,
+                block,
+            });
         }
     }
 
     /// A client reads what results there are.
     pub(crate) fn reads_some(&mut self, at: usize, job: JobId) {
-        let Some(client) = self.clients.get_mut(at) else { return };
+        let Some(client) = self.clients.get_mut(at) else {
+            return;
+        };
         let count = client.plan().count;
         let begin = u32::try_from(client.dice.below(u64::from(count) + 1)).unwrap_or(0);
         let rows = self.rows(job, begin..count);
@@ -132,11 +169,20 @@ impl World {
 
     /// A client reads all results of its ended job.
     pub(crate) fn reads_the_end(&mut self, at: usize, job: JobId) {
-        let Some(client) = self.clients.get(at) else { return };
-        let (count, may_be_gone, deletes) =
-            (client.plan().count, client.may_be_gone, client.plan().deletes);
-        let Some(view) = client.last_view.clone() else { return };
-        let Some(rows) = self.rows(job, 0..count) else { return self.tries_again(at) };
+        let Some(client) = self.clients.get(at) else {
+            return;
+        };
+        let (count, may_be_gone, deletes) = (
+            client.plan().count,
+            client.may_be_gone,
+            client.plan().deletes,
+        );
+        let Some(view) = client.last_view.clone() else {
+            return;
+        };
+        let Some(rows) = self.rows(job, 0..count) else {
+            return self.tries_again(at);
+        };
         if !may_be_gone {
             let of = |wanted: fn(&Outcome) -> bool| {
                 rows.iter().filter(|row| wanted(&row.outcome)).count() as u64
@@ -148,7 +194,12 @@ impl World {
                 of(|outcome| matches!(outcome, Outcome::Cancelled)),
             );
             let counts = view.counts;
-            let shown = (counts.total, counts.succeeded, counts.failed, counts.cancelled);
+            let shown = (
+                counts.total,
+                counts.succeeded,
+                counts.failed,
+                counts.cancelled,
+            );
             assert_eq!(found, shown, "results of job {job}");
             let cancelled = counts.cancelled > 0;
             let succeeded = view.status.state == JobState::Succeeded;
@@ -165,7 +216,9 @@ impl World {
     /// What is read in the order of completion is the same.
     fn same_as_completed(&self, job: JobId, rows: &[ResultRow]) {
         let Some(shell) = &self.shell else { return };
-        let mut reader = shell.store.as_completed(job, Cursor::default(), Wanted::ALL);
+        let mut reader = shell
+            .store
+            .as_completed(job, Cursor::default(), Wanted::ALL);
         let mut found = BTreeMap::new();
         loop {
             let page = match reader.page(shell.store.durable()) {
@@ -187,7 +240,9 @@ impl World {
 
     /// A result is what the plan says that it must be.
     fn judge_row(&self, at: usize, row: &ResultRow) {
-        let Some(client) = self.clients.get(at) else { return };
+        let Some(client) = self.clients.get(at) else {
+            return;
+        };
         let (plan, index) = (client.plan(), row.index);
         let policy = &plan.spec.policy;
         let behaviour = plan.mix.behaviour(index);
@@ -213,12 +268,18 @@ impl World {
             },
             Outcome::Cancelled => true,
         };
-        assert!(right, "{index} of job {}, which {behaviour:?}, came to {row:?}", plan.number);
+        assert!(
+            right,
+            "{index} of job {}, which {behaviour:?}, came to {row:?}",
+            plan.number
+        );
     }
 
     /// One invocation is wanted at once.
     pub(crate) fn invokes(&mut self, number: usize) {
-        let Some(plan) = self.plan.invokes.get(number).copied() else { return };
+        let Some(plan) = self.plan.invokes.get(number).copied() else {
+            return;
+        };
         let timeout_ms = plan.timeout_ms;
         let id = InvokeId(self.asked + 1);
         let asked = self.ask_by(None, Ask::Invoke(number), |reply| Event::Invoke {
@@ -241,10 +302,19 @@ impl World {
 
     pub(crate) fn judge_invoke(&self, number: usize, reply: &Reply) {
         match reply {
-            Reply::Invoked { outcome: Ok(found), .. } => {
-                assert_eq!(*found, output(number.to_string().as_bytes()), "an invoke's output");
+            Reply::Invoked {
+                outcome: Ok(found), ..
+            } => {
+                assert_eq!(
+                    *found,
+                    output(number.to_string().as_bytes()),
+                    "an invoke's output"
+                );
             }
-            Reply::Invoked { outcome: Err(_), .. } | Reply::Refused(_) => {}
+            Reply::Invoked {
+                outcome: Err(_), ..
+            }
+            | Reply::Refused(_) => {}
             reply => panic!("an invoke was answered by {reply:?}"),
         }
     }

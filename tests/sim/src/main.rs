@@ -81,19 +81,34 @@ fn say(words: &str) {
 fn main() -> ExitCode {
     runner::hush_panics();
     let good = match Cli::parse().command {
-        Command::Run { seed, verbose, shrink } => one(seed, verbose, shrink),
-        Command::Soak { minutes, from, seeds, keep_going } => {
-            soak(minutes, from, seeds, keep_going)
-        }
+        Command::Run {
+            seed,
+            verbose,
+            shrink,
+        } => one(seed, verbose, shrink),
+        Command::Soak {
+            minutes,
+            from,
+            seeds,
+            keep_going,
+        } => soak(minutes, from, seeds, keep_going),
         Command::Replay { file } => replay(&file),
         Command::Bugs { names } => bugs(&names),
     };
-    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn one(seed: u64, verbose: bool, shrink: bool) -> bool {
     let plan = Plan::draw(seed);
-    let found = if verbose { runner::run(&plan, None, true) } else { runner::run_seed(seed, true) };
+    let found = if verbose {
+        runner::run(&plan, None, true)
+    } else {
+        runner::run_seed(seed, true)
+    };
     match found {
         Ok(figures) => {
             say(&format!("seed {seed} holds: {figures:?}"));
@@ -157,7 +172,9 @@ fn replay(file: &std::path::Path) -> bool {
             return false;
         }
     };
-    let seeds = text.lines().filter_map(|line| line.split('#').next()?.trim().parse().ok());
+    let seeds = text
+        .lines()
+        .filter_map(|line| line.split('#').next()?.trim().parse().ok());
     let mut good = true;
     for seed in seeds {
         good &= one(seed, false, false);
@@ -185,7 +202,9 @@ fn bugs(names: &[String]) -> bool {
             }
             None => {
                 good = false;
-                say(&format!("| `{name}` | not within {BUG_SEEDS_MAX} | {seconds:.1} | |"));
+                say(&format!(
+                    "| `{name}` | not within {BUG_SEEDS_MAX} | {seconds:.1} | |"
+                ));
             }
         }
     }
@@ -202,7 +221,9 @@ mod tests {
     #[test]
     fn the_fixed_seeds_hold() {
         runner::hush_panics();
-        let once_failed = SEEDS.lines().filter_map(|line| line.split('#').next()?.trim().parse().ok());
+        let once_failed = SEEDS
+            .lines()
+            .filter_map(|line| line.split('#').next()?.trim().parse().ok());
         let seeds: Vec<u64> = once_failed.chain(1..=60).collect();
         let mut failures = Vec::new();
         for seed in seeds {

@@ -4,6 +4,11 @@ use std::sync::Arc;
 
 use umbel_core::change::Change;
 use umbel_core::config::Config;
+use umbel_core::machine::Machine;
+use umbel_core::message::{Offer, OfferAnswer};
+use umbel_core::view::InvocationView;
+use umbel_proto::v1;
+use umbel_proto::v1::connect_response::Message;
 
 use crate::bug::Bug;
 
@@ -13,12 +18,19 @@ pub(crate) fn config(bug: Option<Bug>, config: Config) -> Config {
         Some(Bug::StallIsLoss) => config.lease_timeout_ms / 3,
         _ => config.lease_timeout_ms,
     };
-    Config { lease_timeout_ms, ..config }
+    Config {
+        lease_timeout_ms,
+        ..config
+    }
 }
 
 /// The epoch that a machine is started with.
 pub(crate) fn epoch(bug: Option<Bug>, epoch: u32) -> u32 {
-    if bug == Some(Bug::ReuseLeases) { 1 } else { epoch }
+    if bug == Some(Bug::ReuseLeases) {
+        1
+    } else {
+        epoch
+    }
 }
 
 /// What a turn has written.
@@ -44,7 +56,9 @@ pub(crate) fn written(bug: Option<Bug>, changes: &[Change]) -> Vec<Change> {
 /// What a restart gives to the machine.
 pub(crate) fn restored(bug: Option<Bug>, changes: &mut [Change]) {
     for change in changes {
-        let Change::Recorded(record) = change else { continue };
+        let Change::Recorded(record) = change else {
+            continue;
+        };
         match bug {
             Some(Bug::ForgetRetries) => record.waiting.clear(),
             Some(Bug::ForgetFailure) => {
@@ -60,6 +74,36 @@ pub(crate) fn restored(bug: Option<Bug>, changes: &mut [Change]) {
                 }
             }
             _ => {}
+        }
+    }
+}
+
+/// A grant once more, under a lease that nobody granted.
+pub(crate) fn granted_again(wire: &v1::ConnectResponse) -> Option<v1::ConnectResponse> {
+    let mut wire = wire.clone();
+    let Some(Message::Grant(grant)) = &mut wire.message else {
+        return None;
+    };
+    grant.lease.as_mut()?.number += 1 << 40;
+    Some(wire)
+}
+
+/// Offers that were dropped go on under the leases that have ended.
+pub(crate) fn keep_all(offers: &[Offer], answers: &mut [OfferAnswer]) {
+    for (offer, answer) in offers.iter().zip(answers) {
+        if answer.kept.is_none() && !offer.indices.is_empty() {
+            answer.kept = Some((offer.lease, offer.indices.clone()));
+        }
+    }
+}
+
+/// Offers that bear whatever attempt would be kept.
+pub(crate) fn uncounted(machine: &Machine, offers: &mut [Offer]) {
+    for offer in offers {
+        let first = offer.indices.first().unwrap_or(0);
+        if let Some(InvocationView::Waiting { history, .. }) = machine.invocation(offer.job, first)
+        {
+            offer.attempt = history.next_attempt();
         }
     }
 }

@@ -57,7 +57,11 @@ pub(crate) enum Way {
 
 impl Links {
     pub(crate) fn new(dice: Dice) -> Self {
-        Self { links: BTreeMap::new(), last: 0, dice }
+        Self {
+            links: BTreeMap::new(),
+            last: 0,
+            dice,
+        }
     }
 
     pub(crate) fn open(&mut self, seat: usize, process: u64, incarnation: u32) -> LinkId {
@@ -83,15 +87,24 @@ impl Links {
 
     /// The links of a coordinator.
     pub(crate) fn of_coordinator(&self, incarnation: u32) -> Vec<LinkId> {
-        let of = self.links.iter().filter(|(_, link)| link.incarnation == incarnation);
+        let of = self
+            .links
+            .iter()
+            .filter(|(_, link)| link.incarnation == incarnation);
         of.map(|(id, _)| *id).collect()
     }
 
     /// Puts something into a link.
     pub(crate) fn send(&mut self, agenda: &mut Agenda, now_ms: u64, at: (LinkId, Way), item: Item) {
         let (id, way) = at;
-        let Some(link) = self.links.get_mut(&id).filter(|link| !link.broken) else { return };
-        let wait_ms = if self.dice.chance(90) { self.dice.below(3) } else { self.dice.below(60) };
+        let Some(link) = self.links.get_mut(&id).filter(|link| !link.broken) else {
+            return;
+        };
+        let wait_ms = if self.dice.chance(90) {
+            self.dice.below(3)
+        } else {
+            self.dice.below(60)
+        };
         let pipe = link.pipe(way);
         pipe.last_ms = pipe.last_ms.max(now_ms + wait_ms);
         pipe.line.push_back(item);
@@ -120,7 +133,9 @@ impl Links {
     /// Breaks a link: of what is on its way the last part is lost.
     pub(crate) fn cut(&mut self, id: LinkId) {
         let dice = &mut self.dice;
-        let Some(link) = self.links.get_mut(&id).filter(|link| !link.broken) else { return };
+        let Some(link) = self.links.get_mut(&id).filter(|link| !link.broken) else {
+            return;
+        };
         link.broken = true;
         for pipe in [&mut link.up, &mut link.down] {
             let left = dice.below(pipe.line.len() as u64 + 1);
@@ -130,7 +145,11 @@ impl Links {
 
     /// Forgets a link that nobody listens to.
     pub(crate) fn forget_deaf(&mut self, id: LinkId) {
-        if self.links.get(&id).is_some_and(|link| link.deaf_above && link.deaf_below) {
+        if self
+            .links
+            .get(&id)
+            .is_some_and(|link| link.deaf_above && link.deaf_below)
+        {
             self.links.remove(&id);
         }
     }

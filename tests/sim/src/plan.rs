@@ -12,8 +12,35 @@ use crate::function::Mix;
 const INVOCATIONS_MAX: u64 = 300;
 const JOBS_MAX: u64 = 20;
 const WORKERS_MAX: u64 = 5;
+/// Numbers among which the kinds of faults are spread.
+const FAULT_KINDS: u64 = 22;
 /// The functions that workers have; every worker has the first.
 pub(crate) const FUNCTIONS: [&str; 3] = ["every", "some", "few"];
+
+/// What a cluster has more of than others: few things at a time, often, find more than
+/// all things at a time, seldom.
+#[derive(Clone, Copy, Debug)]
+struct Bent {
+    /// Percent of jobs that are bounded in slots, that have crashing inputs, and that
+    /// run long.
+    bounded: u64,
+    crashing: u64,
+    long: u64,
+    /// Kinds of faults, as in [`fault`]; none: all of them.
+    faults: Option<[u64; 2]>,
+}
+
+impl Bent {
+    fn draw(dice: &mut Dice) -> Self {
+        let kinds = [dice.below(FAULT_KINDS), dice.below(FAULT_KINDS)];
+        Self {
+            bounded: if dice.chance(20) { 90 } else { 30 },
+            crashing: if dice.chance(10) { 60 } else { 10 },
+            long: if dice.chance(20) { 95 } else { 45 },
+            faults: dice.chance(40).then_some(kinds),
+        }
+    }
+}
 
 /// A cluster, its load and what befalls it.
 #[derive(Clone, Debug)]
@@ -40,11 +67,15 @@ pub(crate) struct WorkerPlan {
 /// Where a job's inputs come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Inputs {
-    Range { begin: u64 },
+    Range {
+        begin: u64,
+    },
     /// With the request itself.
     Inline,
     /// In blocks of at most so many.
-    Appended { block: u32 },
+    Appended {
+        block: u32,
+    },
 }
 
 /// A job and what its client does.
@@ -108,13 +139,22 @@ pub(crate) enum FaultKind {
     /// The wall clock leaps either way.
     WallJumps { by_ms: i64 },
     /// A worker process is killed; its end is noticed, or it is not.
-    WorkerDies { worker: usize, down_ms: u64, silent: bool },
+    WorkerDies {
+        worker: usize,
+        down_ms: u64,
+        silent: bool,
+    },
     /// A worker process is stopped for a while.
     WorkerStalls { worker: usize, for_ms: u64 },
     /// A worker's stream breaks.
     LinkBreaks { worker: usize },
     /// Nothing passes between a worker and the coordinator, in one or both directions.
-    Silence { worker: usize, for_ms: u64, up: bool, down: bool },
+    Silence {
+        worker: usize,
+        for_ms: u64,
+        up: bool,
+        down: bool,
+    },
     /// Somebody drains a worker.
     Drain { worker: usize },
 }
@@ -123,10 +163,12 @@ impl Plan {
     pub(crate) fn draw(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
         let config = config(&mut dice);
-        let workers: Vec<WorkerPlan> =
-            (0..dice.between(1..=WORKERS_MAX)).map(|_| worker(&mut dice)).collect();
+        let bent = Bent::draw(&mut dice);
+        let workers: Vec<WorkerPlan> = (0..dice.between(1..=WORKERS_MAX))
+            .map(|_| worker(&mut dice))
+            .collect();
         let span_ms = dice.between(500..=20_000);
-        let jobs = jobs(&mut dice, span_ms);
+        let jobs = jobs(&mut dice, bent, span_ms);
         let invokes = (0..dice.below(4)).map(|_| InvokePlan {
             at_ms: dice.between(200..=span_ms),
             timeout_ms: dice.between(50..=5_000),
@@ -134,15 +176,27 @@ impl Plan {
         });
         let invokes = invokes.collect();
         // One cluster in ten has a quiet life.
-        let count = if dice.chance(10) { 0 } else { dice.between(1..=12) };
+        let count = if dice.chance(10) {
+            0
+        } else {
+            dice.between(1..=12)
+        };
         let faults_end_ms = span_ms + dice.between(1_000..=20_000);
         let faults = (0..count).map(|_| Fault {
             at_ms: dice.between(100..=faults_end_ms - 1),
-            kind: fault(&mut dice, workers.len(), &config),
+            kind: fault(&mut dice, bent, workers.len(), &config),
         });
         let mut faults: Vec<Fault> = faults.collect();
         faults.sort_by_key(|fault| fault.at_ms);
-        Self { seed, config, workers, jobs, invokes, faults, faults_end_ms }
+        Self {
+            seed,
+            config,
+            workers,
+            jobs,
+            invokes,
+            faults,
+            faults_end_ms,
+        }
     }
 }
 
@@ -176,31 +230,53 @@ fn worker(dice: &mut Dice) -> WorkerPlan {
     }
 }
 
-fn jobs(dice: &mut Dice, span_ms: u64) -> Vec<JobPlan> {
+fn jobs(dice: &mut Dice, bent: Bent, span_ms: u64) -> Vec<JobPlan> {
     let mut left = dice.between(1..=INVOCATIONS_MAX);
     let wanted = dice.between(1..=JOBS_MAX);
     let mut jobs = Vec::new();
     for number in 0..usize::try_from(wanted).unwrap_or(1) {
         let at_ms = 600 + dice.below(span_ms);
         let most = if dice.chance(70) { left.min(30) } else { left };
-        let count = if dice.chance(3) { 0 } else { dice.below(most + 1) };
+        let count = if dice.chance(3) {
+            0
+        } else {
+            dice.below(most + 1)
+        };
         left -= count;
-        jobs.push(job(dice, number, at_ms, u32::try_from(count).unwrap_or(0)));
+        jobs.push(job(
+            dice,
+            bent,
+            number,
+            at_ms,
+            u32::try_from(count).unwrap_or(0),
+        ));
     }
     jobs
 }
 
-fn job(dice: &mut Dice, number: usize, at_ms: u64, count: u32) -> JobPlan {
-    let policy = policy(dice);
+fn job(dice: &mut Dice, bent: Bent, number: usize, at_ms: u64, count: u32) -> JobPlan {
+    let policy = policy(dice, bent);
     let unplaceable = policy.place_timeout_ms.is_some();
     // Without a bound on its placing a job asks only for what every worker has.
-    let function = if unplaceable { *dice.pick(&FUNCTIONS) } else { FUNCTIONS[0] };
-    let inputs = match dice.below(3) {
-        0 => Inputs::Range { begin: dice.below(1_000) },
-        1 => Inputs::Inline,
-        _ => Inputs::Appended { block: u32::try_from(dice.between(1..=40)).unwrap_or(1) },
+    let function = if unplaceable {
+        *dice.pick(&FUNCTIONS)
+    } else {
+        FUNCTIONS[0]
     };
-    let start = if dice.chance(60) { StartMode::AsAppended } else { StartMode::AsSealed };
+    let inputs = match dice.below(3) {
+        0 => Inputs::Range {
+            begin: dice.below(1_000),
+        },
+        1 => Inputs::Inline,
+        _ => Inputs::Appended {
+            block: u32::try_from(dice.between(1..=40)).unwrap_or(1),
+        },
+    };
+    let start = if dice.chance(60) {
+        StartMode::AsAppended
+    } else {
+        StartMode::AsSealed
+    };
     let spec = JobSpec {
         name: format!("job {number}"),
         target: Target::Function(function.to_owned()),
@@ -208,22 +284,28 @@ fn job(dice: &mut Dice, number: usize, at_ms: u64, count: u32) -> JobPlan {
         labels: Labels::new(),
         start,
     };
-    let asides = (0..dice.below(5)).map(|_| (dice.below(8_000), aside(dice))).collect();
+    let asides = (0..dice.below(5))
+        .map(|_| (dice.below(8_000), aside(dice)))
+        .collect();
     JobPlan {
         at_ms,
         number,
         spec,
         inputs,
         count,
-        mix: mix(dice),
+        mix: mix(dice, bent),
         asides,
         deletes: dice.chance(30),
     }
 }
 
-fn mix(dice: &mut Dice) -> Mix {
-    let mut mix = Mix { seed: dice.roll(), run_ms_max: 3, ..Mix::default() };
-    if dice.chance(50) {
+fn mix(dice: &mut Dice, bent: Bent) -> Mix {
+    let mut mix = Mix {
+        seed: dice.roll(),
+        run_ms_max: 3,
+        ..Mix::default()
+    };
+    if dice.chance(bent.long) {
         mix.run_ms_max = dice.between(5..=400);
     }
     if dice.chance(40) {
@@ -233,7 +315,7 @@ fn mix(dice: &mut Dice) -> Mix {
         mix.fails = dice.below(30);
         mix.refuses = dice.below(10);
     }
-    if dice.chance(15) {
+    if dice.chance(bent.crashing) {
         mix.crashes_permille = dice.between(10..=60);
     }
     if dice.chance(20) {
@@ -242,7 +324,7 @@ fn mix(dice: &mut Dice) -> Mix {
     mix
 }
 
-fn policy(dice: &mut Dice) -> Policy {
+fn policy(dice: &mut Dice, bent: Bent) -> Policy {
     let mut policy = Policy {
         max_attempts: u32::try_from(dice.between(1..=5)).unwrap_or(1),
         backoff_initial_ms: dice.below(300),
@@ -257,7 +339,7 @@ fn policy(dice: &mut Dice) -> Policy {
     if dice.chance(15) {
         policy.deadline_ms = Some(dice.between(200..=20_000));
     }
-    if dice.chance(35) {
+    if dice.chance(bent.bounded) {
         policy.max_concurrency = u32::try_from(dice.between(1..=4)).ok();
     }
     if dice.chance(30) {
@@ -286,7 +368,7 @@ fn aside(dice: &mut Dice) -> Aside {
     }
 }
 
-fn fault(dice: &mut Dice, workers: usize, config: &Config) -> FaultKind {
+fn fault(dice: &mut Dice, bent: Bent, workers: usize, config: &Config) -> FaultKind {
     let worker = usize::try_from(dice.below(workers as u64)).unwrap_or(0);
     // Now just within a lease's patience, now beyond it.
     let lease_ms = config.lease_timeout_ms;
@@ -295,28 +377,50 @@ fn fault(dice: &mut Dice, workers: usize, config: &Config) -> FaultKind {
         1 => dice.between(lease_ms / 4..=lease_ms),
         _ => dice.between(lease_ms..=2 * lease_ms),
     };
-    match dice.below(22) {
-        0..=4 => FaultKind::CoordinatorDies { down_ms: dice.between(1..=8_000) },
+    let any = dice.below(FAULT_KINDS);
+    match bent.faults.map_or(any, |kinds| *dice.pick(&kinds)) {
+        0..=4 => FaultKind::CoordinatorDies {
+            down_ms: dice.between(1..=8_000),
+        },
         5 => FaultKind::CoordinatorStalls { for_ms },
         6 => {
             let fenced = dice.chance(30);
-            FaultKind::StoreFails { down_ms: dice.between(1..=4_000), fenced }
+            FaultKind::StoreFails {
+                down_ms: dice.between(1..=4_000),
+                fenced,
+            }
         }
-        7 | 8 => FaultKind::DiskSlow { for_ms, commit_ms: dice.between(20..=3_000) },
-        9 => FaultKind::MonoJumps { by_ms: dice.between(1_000..=3_600_000) },
+        7 | 8 => FaultKind::DiskSlow {
+            for_ms,
+            commit_ms: dice.between(20..=3_000),
+        },
+        9 => FaultKind::MonoJumps {
+            by_ms: dice.between(1_000..=3_600_000),
+        },
         10 => {
             let by_ms = i64::try_from(dice.between(1_000..=60_000)).unwrap_or(0);
-            FaultKind::WallJumps { by_ms: if dice.chance(50) { by_ms } else { -by_ms } }
+            FaultKind::WallJumps {
+                by_ms: if dice.chance(50) { by_ms } else { -by_ms },
+            }
         }
         11..=13 => {
             let (down_ms, silent) = (dice.between(1..=5_000), dice.chance(40));
-            FaultKind::WorkerDies { worker, down_ms, silent }
+            FaultKind::WorkerDies {
+                worker,
+                down_ms,
+                silent,
+            }
         }
         14 | 15 => FaultKind::WorkerStalls { worker, for_ms },
         16 | 17 => FaultKind::LinkBreaks { worker },
         18..=20 => {
             let (up, down) = *dice.pick(&[(true, true), (true, false), (false, true)]);
-            FaultKind::Silence { worker, for_ms, up, down }
+            FaultKind::Silence {
+                worker,
+                for_ms,
+                up,
+                down,
+            }
         }
         _ => FaultKind::Drain { worker },
     }

@@ -17,8 +17,13 @@ thread_local! {
 /// Keeps the words of a panic instead of printing them.
 pub(crate) fn hush_panics() {
     std::panic::set_hook(Box::new(|info| {
-        let place = info.location().map_or_else(String::new, ToString::to_string);
-        let what = info.payload_as_str().unwrap_or("it panicked without words");
+        let place = info
+            .location()
+            .map_or_else(String::new, ToString::to_string);
+        let panic = info.payload();
+        let words = panic.downcast_ref::<String>().map(String::as_str);
+        let words = words.or_else(|| panic.downcast_ref::<&str>().copied());
+        let what = words.unwrap_or("it panicked without words");
         WORDS.with(|words| *words.borrow_mut() = format!("{what}\n    at {place}"));
     }));
 }

@@ -52,7 +52,10 @@ pub(crate) struct Run {
 pub(crate) enum Work {
     Free,
     Runs(Box<Run>),
-    Invokes { id: InvokeId, number: usize },
+    Invokes {
+        id: InvokeId,
+        number: usize,
+    },
     /// It was told to stop, and has not yet.
     Stops,
 }
@@ -112,7 +115,9 @@ impl Seat {
 
     /// The process of this number, if it is the one that runs.
     pub(crate) fn process(&mut self, number: u64) -> Option<&mut Process> {
-        self.running.as_mut().filter(|process| process.number == number)
+        self.running
+            .as_mut()
+            .filter(|process| process.number == number)
     }
 
     pub(crate) fn check(&self) {
@@ -124,7 +129,12 @@ impl Seat {
 
 impl World {
     /// The process, if it runs and is not stalled; what it should do is put off then.
-    pub(crate) fn working(&mut self, seat: usize, process: u64, what: What) -> Option<&mut Process> {
+    pub(crate) fn working(
+        &mut self,
+        seat: usize,
+        process: u64,
+        what: What,
+    ) -> Option<&mut Process> {
         let at = self.seats.get_mut(seat)?;
         let stalled_ms = at.stalled_until_ms;
         let found = at.process(process)?;
@@ -136,14 +146,21 @@ impl World {
     }
 
     pub(crate) fn seat_starts(&mut self, seat: usize) {
-        let Some(plan) = self.plan.workers.get(seat) else { return };
+        let Some(plan) = self.plan.workers.get(seat) else {
+            return;
+        };
         let slots = plan.slots as usize;
-        let Some(at) = self.seats.get_mut(seat).filter(|at| at.running.is_none()) else { return };
+        let Some(at) = self.seats.get_mut(seat).filter(|at| at.running.is_none()) else {
+            return;
+        };
         at.processes += 1;
         let number = at.processes;
         // A new process was not stopped.
         at.stalled_until_ms = 0;
-        let free = |_| Slot { work: Work::Free, run: 0 };
+        let free = |_| Slot {
+            work: Work::Free,
+            run: 0,
+        };
         at.running = Some(Process {
             number,
             id: worker_id(seat, number),
@@ -154,7 +171,13 @@ impl World {
             heartbeat_ms: 1_000,
         });
         let wait_ms = at.dice.below(20);
-        self.later(wait_ms, What::Connects { seat, process: number });
+        self.later(
+            wait_ms,
+            What::Connects {
+                seat,
+                process: number,
+            },
+        );
     }
 
     /// The process behind a link.
@@ -165,8 +188,12 @@ impl World {
 
     /// A worker process ends; `silent` means that its host died, so that nobody is told.
     pub(crate) fn process_dies(&mut self, seat: usize, loss: Loss, silent: bool) {
-        let Some(at) = self.seats.get_mut(seat) else { return };
-        let Some(process) = at.running.take() else { return };
+        let Some(at) = self.seats.get_mut(seat) else {
+            return;
+        };
+        let Some(process) = at.running.take() else {
+            return;
+        };
         self.model.grants.died(process.id, loss);
         let Some(id) = process.link else { return };
         self.links.cut(id);
@@ -183,7 +210,9 @@ impl World {
     /// A worker's stream breaks. Now and then one end hears of it late.
     pub(crate) fn link_breaks(&mut self, seat: usize) {
         let running = self.seats.get(seat).and_then(|seat| seat.running.as_ref());
-        let Some(link) = running.and_then(|process| process.link) else { return };
+        let Some(link) = running.and_then(|process| process.link) else {
+            return;
+        };
         self.links.cut(link);
         let above_ms = if self.dice.chance(70) { 50 } else { 5_000 };
         let below_ms = if self.dice.chance(70) { 50 } else { 5_000 };

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message as _;
+use umbel_core::job::Usage;
 use umbel_core::limit::PROTOCOL;
 use umbel_core::message::{ChunkReport, FromWorker, Hello, Report};
-use umbel_core::job::Usage;
 use umbel_core::outcome::FailedAttempt;
 use umbel_core::ranges::Ranges;
 use umbel_core::worker::{ChunkPlan, Outgoing, ReportPlan};
@@ -24,19 +24,28 @@ impl World {
     /// A process tries to connect.
     pub(crate) fn connects(&mut self, seat: usize, process: u64) {
         let what = What::Connects { seat, process };
-        if self.working(seat, process, what).is_none_or(|process| process.link.is_some()) {
+        if self
+            .working(seat, process, what)
+            .is_none_or(|process| process.link.is_some())
+        {
             return;
         }
         let now_ms = self.now_ms;
-        let Some(at) = self.seats.get_mut(seat) else { return };
+        let Some(at) = self.seats.get_mut(seat) else {
+            return;
+        };
         let cut_off = at.silent_up_until_ms > now_ms || at.silent_down_until_ms > now_ms;
         let wait_ms = at.dice.between(50..=500);
         let Some(shell) = self.shell.as_ref().filter(|_| !cut_off) else {
             return self.later(wait_ms, what);
         };
         let link = self.links.open(seat, process, shell.incarnation);
-        let Some(plan) = self.plan.workers.get(seat) else { return };
-        let Some(process) = at.process(process) else { return };
+        let Some(plan) = self.plan.workers.get(seat) else {
+            return;
+        };
+        let Some(process) = at.process(process) else {
+            return;
+        };
         process.link = Some(link);
         process.welcomed = false;
         let hello = Hello {
@@ -60,7 +69,9 @@ impl World {
 
     /// A worker notices the end of its link.
     pub(crate) fn ends_below(&mut self, id: LinkId) {
-        let Some(link) = self.links.find(id) else { return };
+        let Some(link) = self.links.find(id) else {
+            return;
+        };
         let (seat, number) = (link.seat, link.process);
         if link.deaf_below {
             return;
@@ -72,10 +83,20 @@ impl World {
                 let stopped = process.machine.disconnected();
                 self.stop_slots(seat, &stopped);
                 let wait_ms = self.dice.between(20..=400);
-                self.later(wait_ms, What::Connects { seat, process: number });
+                self.later(
+                    wait_ms,
+                    What::Connects {
+                        seat,
+                        process: number,
+                    },
+                );
                 self.pump(seat);
             }
-        } else if self.seats.get_mut(seat).is_some_and(|seat| seat.process(number).is_some()) {
+        } else if self
+            .seats
+            .get_mut(seat)
+            .is_some_and(|seat| seat.process(number).is_some())
+        {
             // It is stalled, and will notice later.
             return;
         }
@@ -88,17 +109,26 @@ impl World {
 
     /// A message of the coordinator arrives.
     pub(crate) fn message_down(&mut self, id: LinkId) {
-        let Some(link) = self.links.find(id) else { return };
+        let Some(link) = self.links.find(id) else {
+            return;
+        };
         let (seat, number) = (link.seat, link.process);
         let deaf = link.deaf_below;
-        let Some(at) = self.seats.get(seat) else { return };
+        let Some(at) = self.seats.get(seat) else {
+            return;
+        };
         let silent_ms = at.silent_down_until_ms.max(at.stalled_until_ms);
-        let arrived = self.links.arrive(&mut self.agenda, self.now_ms, (id, Way::Down), silent_ms);
-        let Some(item) = arrived.filter(|_| !deaf) else { return };
+        let arrived = self
+            .links
+            .arrive(&mut self.agenda, self.now_ms, (id, Way::Down), silent_ms);
+        let Some(item) = arrived.filter(|_| !deaf) else {
+            return;
+        };
         let bytes = match item {
             Item::Message(bytes) => bytes,
             Item::Close(words) => {
-                self.trace.say(&|| format!("  link {id} was closed: {words}"));
+                self.trace
+                    .say(&|| format!("  link {id} was closed: {words}"));
                 return self.ends_below(id);
             }
         };
@@ -114,7 +144,9 @@ impl World {
 
     fn worker_hears(&mut self, seat: usize, number: u64, id: LinkId, message: FromCoordinator) {
         let at = self.seats.get_mut(seat);
-        let process = at.and_then(|at| at.process(number)).filter(|p| p.link == Some(id));
+        let process = at
+            .and_then(|at| at.process(number))
+            .filter(|p| p.link == Some(id));
         let Some(process) = process else { return };
         let mut stopped = Vec::new();
         match message {
@@ -123,7 +155,14 @@ impl World {
                 process.welcomed = true;
                 stopped = process.machine.welcome(&welcome);
                 let wait_ms = welcome.heartbeat_ms;
-                self.later(wait_ms, What::Beats { seat, process: number, link: id });
+                self.later(
+                    wait_ms,
+                    What::Beats {
+                        seat,
+                        process: number,
+                        link: id,
+                    },
+                );
             }
             FromCoordinator::Grant { head, inputs } => {
                 process.machine.grant(*head, Arc::new(Held::Chunk(inputs)));
@@ -135,7 +174,9 @@ impl World {
             FromCoordinator::Invoke(invoke) => {
                 let inputs = Arc::new(Held::Invoke(invoke.input));
                 let timeout_ms = invoke.timeout_ms;
-                process.machine.invoke(invoke.id, invoke.target, timeout_ms, inputs);
+                process
+                    .machine
+                    .invoke(invoke.id, invoke.target, timeout_ms, inputs);
             }
             FromCoordinator::InvokeCancel(id) => {
                 stopped.extend(process.machine.invoke_cancelled(id));
@@ -146,8 +187,14 @@ impl World {
     }
 
     pub(crate) fn beats(&mut self, seat: usize, process: u64, link: LinkId) {
-        let what = What::Beats { seat, process, link };
-        let Some(running) = self.working(seat, process, what) else { return };
+        let what = What::Beats {
+            seat,
+            process,
+            link,
+        };
+        let Some(running) = self.working(seat, process, what) else {
+            return;
+        };
         if running.link != Some(link) || !running.welcomed {
             return;
         }
@@ -158,7 +205,10 @@ impl World {
     }
 
     pub(crate) fn pump_due(&mut self, seat: usize, process: u64) {
-        if self.working(seat, process, What::Pump { seat, process }).is_some() {
+        if self
+            .working(seat, process, What::Pump { seat, process })
+            .is_some()
+        {
             self.pump(seat);
         }
     }
@@ -169,9 +219,13 @@ impl World {
         let now_us = self.now_us();
         loop {
             let at = self.seats.get_mut(seat);
-            let Some(process) = at.and_then(|at| at.running.as_mut()) else { return };
+            let Some(process) = at.and_then(|at| at.running.as_mut()) else {
+                return;
+            };
             let Some(link) = process.link else { return };
-            let Some(outgoing) = process.machine.next_message(now_us) else { break };
+            let Some(outgoing) = process.machine.next_message(now_us) else {
+                break;
+            };
             let message = match outgoing {
                 Outgoing::Message(message) => message,
                 Outgoing::Report(plan) => FromWorker::Report(report(plan)),
@@ -179,7 +233,9 @@ impl World {
             self.send_up(link, &convert::from_worker(message));
         }
         let at = self.seats.get_mut(seat);
-        let Some(process) = at.and_then(|at| at.running.as_mut()) else { return };
+        let Some(process) = at.and_then(|at| at.running.as_mut()) else {
+            return;
+        };
         if process.machine.is_draining() && process.machine.is_settled() {
             self.process_dies(seat, Loss::Fault, false);
             let wait_ms = self.dice.between(200..=2_000);
@@ -191,7 +247,10 @@ impl World {
 /// Merges the parts of a report, as the real shell does.
 fn report(plan: ReportPlan<Vec<Ended>>) -> Report {
     let chunks = plan.chunks.into_iter().map(chunk);
-    Report { number: plan.number, chunks: chunks.collect() }
+    Report {
+        number: plan.number,
+        chunks: chunks.collect(),
+    }
 }
 
 fn chunk(plan: ChunkPlan<Vec<Ended>>) -> ChunkReport {

@@ -9,7 +9,7 @@ use umbel_core::event::Event;
 use umbel_core::id::{JobId, ReplyId, SessionId, WorkerId};
 use umbel_core::limit::TURN_GAP_MAX_MS;
 use umbel_core::machine::Machine;
-use umbel_core::message::{FromWorker, Hello, ToWorker};
+use umbel_core::message::{FromWorker, Hello, Offer, ToWorker};
 use umbel_core::view::JobView;
 use umbel_store::Store;
 
@@ -29,9 +29,16 @@ pub(crate) enum Mail {
     Join(LinkId, Box<Hello>),
     Leave(LinkId),
     /// What a worker says, and what it said before a bug got hold of it.
-    Said { link: LinkId, message: FromWorker, arrival: Option<Arrival> },
+    Said {
+        link: LinkId,
+        message: FromWorker,
+        arrival: Option<Arrival>,
+    },
     /// A client looks at a job.
-    Look { client: usize, job: JobId },
+    Look {
+        client: usize,
+        job: JobId,
+    },
 }
 
 /// What waits for its batch.
@@ -40,7 +47,11 @@ enum Gated {
     Reply(Asker, Reply),
     Message(SessionId, ToWorker),
     Changed(JobId),
-    View { client: usize, job: JobId, view: Option<Box<JobView>> },
+    View {
+        client: usize,
+        job: JobId,
+        view: Option<Box<JobView>>,
+    },
 }
 
 /// What one turn gathers.
@@ -63,6 +74,8 @@ pub(crate) struct Shell {
     gate: VecDeque<(u64, Gated)>,
     replies: BTreeMap<ReplyId, Asker>,
     pub(crate) sessions: BTreeMap<LinkId, WorkerId>,
+    /// What workers offered, for a bug.
+    pub(crate) offers: BTreeMap<LinkId, Vec<Offer>>,
     /// The last report of each session, for a bug.
     pub(crate) reported: BTreeMap<LinkId, u64>,
     turn_at_ms: Option<u64>,
@@ -93,6 +106,7 @@ impl Shell {
             gate: VecDeque::new(),
             replies: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            offers: BTreeMap::new(),
             reported: BTreeMap::new(),
             turn_at_ms: None,
             commit_due: false,
@@ -111,7 +125,10 @@ impl Shell {
             Gated::Reply(asker, _) => Some(asker.clone()),
             _ => None,
         });
-        in_mail.chain(at_gate).chain(self.replies.values().cloned()).collect()
+        in_mail
+            .chain(at_gate)
+            .chain(self.replies.values().cloned())
+            .collect()
     }
 }
 
@@ -136,7 +153,10 @@ impl World {
 
     /// The coordinator, if it is this one and does something now.
     pub(crate) fn awake(&mut self, incarnation: u32, what: What) -> Option<&mut Shell> {
-        let shell = self.shell.as_mut().filter(|shell| shell.incarnation == incarnation)?;
+        let shell = self
+            .shell
+            .as_mut()
+            .filter(|shell| shell.incarnation == incarnation)?;
         if shell.stalled_until_ms > self.now_ms {
             self.agenda.add(shell.stalled_until_ms, what);
             return None;
@@ -146,12 +166,16 @@ impl World {
 
     pub(crate) fn turn(&mut self, incarnation: u32) {
         let now_ms = self.now_ms;
-        let Some(shell) = self.awake(incarnation, What::Turn(incarnation)) else { return };
+        let Some(shell) = self.awake(incarnation, What::Turn(incarnation)) else {
+            return;
+        };
         if shell.turn_at_ms.is_none_or(|at_ms| at_ms > now_ms) {
             return;
         }
         shell.turn_at_ms = None;
-        let Some(mut shell) = self.shell.take() else { return };
+        let Some(mut shell) = self.shell.take() else {
+            return;
+        };
         self.take_turn(&mut shell);
         let wake = shell.machine.next_wake();
         let more = !shell.mail.is_empty();
@@ -182,9 +206,15 @@ impl World {
             }
             self.carry_out(shell, &mut turn, commands, None);
         }
-        let most = if self.dice.chance(80) { shell.mail.len() as u64 } else { 1 };
+        let most = if self.dice.chance(80) {
+            shell.mail.len() as u64
+        } else {
+            1
+        };
         for _ in 0..most {
-            let Some(mail) = shell.mail.pop_front() else { break };
+            let Some(mail) = shell.mail.pop_front() else {
+                break;
+            };
             self.open(shell, &mut turn, mail);
         }
         let mut commands = Vec::new();
@@ -201,11 +231,23 @@ impl World {
                 shell.replies.insert(asker.reply, asker);
                 (event, None)
             }
-            Mail::Join(link, hello) => {
+            Mail::Join(link, mut hello) => {
+                if self.bug == Some(Bug::CountTwice) {
+                    crate::mutate::uncounted(&shell.machine, &mut hello.offers);
+                }
                 shell.sessions.retain(|_, worker| *worker != hello.worker);
                 shell.sessions.insert(link, hello.worker);
+                if self.bug == Some(Bug::SkipFence) {
+                    shell.offers.insert(link, hello.offers.clone());
+                }
                 self.model.grants.heard(hello.worker, engine_ms);
-                (Event::Hello { session: SessionId(link), hello }, None)
+                (
+                    Event::Hello {
+                        session: SessionId(link),
+                        hello,
+                    },
+                    None,
+                )
             }
             Mail::Leave(link) => {
                 if let Some(worker) = shell.sessions.remove(&link) {
@@ -213,7 +255,11 @@ impl World {
                 }
                 (Event::SessionEnded(SessionId(link)), None)
             }
-            Mail::Said { link, message, arrival } => {
+            Mail::Said {
+                link,
+                message,
+                arrival,
+            } => {
                 if let Some(worker) = shell.sessions.get(&link) {
                     self.model.grants.heard(*worker, engine_ms);
                     if let FromWorker::TakenBack(taken) = &message {
@@ -224,7 +270,13 @@ impl World {
                     shell.reported.insert(link, report.number);
                 }
                 let arrival = arrival.filter(|_| shell.sessions.contains_key(&link));
-                (Event::Worker { session: SessionId(link), message }, arrival)
+                (
+                    Event::Worker {
+                        session: SessionId(link),
+                        message,
+                    },
+                    arrival,
+                )
             }
             Mail::Look { client, job } => {
                 let view = shell.machine.job_view(job).map(Box::new);
@@ -247,6 +299,9 @@ impl World {
         for command in &commands {
             if let Command::Persist(Change::Recorded(record)) = command {
                 self.model.grants.judge(record, arrival);
+                if let Some(arrival) = arrival {
+                    self.model.recorded(record, arrival);
+                }
             }
         }
         if let Some(arrival) = arrival {
@@ -257,7 +312,9 @@ impl World {
             match command {
                 Command::Persist(change) => self.persist(turn, change),
                 Command::Reply { to, reply } => {
-                    let Some(asker) = shell.replies.remove(&to) else { continue };
+                    let Some(asker) = shell.replies.remove(&to) else {
+                        continue;
+                    };
                     turn.gated.push(Gated::Reply(asker, reply));
                 }
                 Command::Send { session, message } => self.send_down(shell, session, message),
@@ -337,18 +394,18 @@ impl World {
         }
     }
 
-    /// Something may have become durable, or lies in line for it.
+    /// Something may have become durable: what waited for it leaves.
     pub(crate) fn disk_moves(&mut self) {
-        let Some(shell) = &mut self.shell else { return };
-        let durable = shell.store.durable();
-        self.model.became_durable(durable);
-        let mut released = Vec::new();
-        while let Some((number, _)) = shell.gate.front() {
-            if *number > durable {
-                break;
-            }
-            released.extend(shell.gate.pop_front().map(|(_, gated)| gated));
+        self.disk_has_work();
+        // What is released may make more durable, but never releases by itself.
+        while let Some(gated) = self.next_released() {
+            self.release(gated);
         }
+    }
+
+    /// What lies in line for the disk will be committed some time.
+    pub(crate) fn disk_has_work(&mut self) {
+        let Some(shell) = &mut self.shell else { return };
         if self.disk.undurable() > 0 && !shell.commit_due {
             shell.commit_due = true;
             let incarnation = shell.incarnation;
@@ -357,16 +414,26 @@ impl World {
             let wait_ms = self.dice.below(most_ms + 1);
             self.later(wait_ms, What::Commit(incarnation));
         }
-        for gated in released {
-            self.release(gated);
+    }
+
+    fn next_released(&mut self) -> Option<Gated> {
+        let shell = self.shell.as_mut()?;
+        let durable = shell.store.durable();
+        self.model.became_durable(durable);
+        let (number, _) = shell.gate.front()?;
+        if *number > durable {
+            return None;
         }
+        shell.gate.pop_front().map(|(_, gated)| gated)
     }
 
     fn release(&mut self, gated: Gated) {
         match gated {
             Gated::Reply(asker, reply) => self.client_hears(&asker, reply),
             Gated::Message(session, message) => {
-                let Some(mut shell) = self.shell.take() else { return };
+                let Some(mut shell) = self.shell.take() else {
+                    return;
+                };
                 self.send_down(&mut shell, session, message);
                 self.shell = Some(shell);
             }
@@ -380,8 +447,13 @@ impl World {
             shell.commit_due = false;
             let undurable = self.disk.undurable() as u64;
             let some = 1 + self.dice.below(undurable);
-            let count = if self.dice.chance(70) { undurable } else { some };
-            self.disk.commit(usize::try_from(count).unwrap_or(usize::MAX));
+            let count = if self.dice.chance(70) {
+                undurable
+            } else {
+                some
+            };
+            self.disk
+                .commit(usize::try_from(count).unwrap_or(usize::MAX));
             self.disk_moves();
         }
     }

@@ -29,13 +29,17 @@ impl World {
         let now_us = self.now_us();
         let mut begun = Vec::new();
         let at = self.seats.get_mut(seat);
-        let Some(process) = at.and_then(|at| at.running.as_mut()) else { return };
+        let Some(process) = at.and_then(|at| at.running.as_mut()) else {
+            return;
+        };
         let number = process.number;
         for (slot, place) in process.slots.iter_mut().enumerate() {
             if !matches!(place.work, Work::Free) {
                 continue;
             }
-            let Some(piece) = process.machine.pull(slot) else { continue };
+            let Some(piece) = process.machine.pull(slot) else {
+                continue;
+            };
             place.run += 1;
             match piece.origin {
                 Origin::Chunk { .. } => {
@@ -47,7 +51,12 @@ impl World {
                     place.work = Work::Invokes { id, number };
                     let run_ms = self.plan.invokes.get(number).map_or(0, |plan| plan.run_ms);
                     let (process, run) = (process.number, place.run);
-                    let what = What::Steps { seat, process, slot, run };
+                    let what = What::Steps {
+                        seat,
+                        process,
+                        slot,
+                        run,
+                    };
                     self.agenda.add(self.now_ms + run_ms, what);
                 }
             }
@@ -64,9 +73,15 @@ impl World {
             return;
         };
         let worker = running.id;
-        let Some(place) = running.slots.get_mut(slot) else { return };
-        let Work::Runs(run) = &mut place.work else { return };
-        let Origin::Chunk { job } = run.piece.origin else { return };
+        let Some(place) = running.slots.get_mut(slot) else {
+            return;
+        };
+        let Work::Runs(run) = &mut place.work else {
+            return;
+        };
+        let Origin::Chunk { job } = run.piece.origin else {
+            return;
+        };
         let (index, attempt, number) = (run.next, run.piece.attempt, place.run);
         let Some(client) = self.clients.iter().find(|client| client.owns(job)) else {
             panic!("job {job} runs, and nobody asked for it");
@@ -74,7 +89,10 @@ impl World {
         let found = input(&run.piece.inputs, index);
         assert_eq!(found, client.input(index), "the input {index} of job {job}");
         let full_ms = client.plan().mix.run_ms(index, attempt);
-        let run_ms = run.piece.timeout_ms.map_or(full_ms, |timeout_ms| full_ms.min(timeout_ms));
+        let run_ms = run
+            .piece
+            .timeout_ms
+            .map_or(full_ms, |timeout_ms| full_ms.min(timeout_ms));
         run.times_out = run_ms < full_ms;
         run.began_us = now_us;
         let limit = client.plan().spec.policy.max_concurrency;
@@ -82,16 +100,34 @@ impl World {
         if let Some(limit) = limit {
             self.model.grants.judge_concurrency(job, limit);
         }
-        self.later(run_ms, What::Steps { seat, process, slot, run: number });
+        self.later(
+            run_ms,
+            What::Steps {
+                seat,
+                process,
+                slot,
+                run: number,
+            },
+        );
     }
 
     /// What a slot runs has ended an invocation.
     pub(crate) fn steps(&mut self, seat: usize, process: u64, slot: usize, number: u64) {
-        let what = What::Steps { seat, process, slot, run: number };
+        let what = What::Steps {
+            seat,
+            process,
+            slot,
+            run: number,
+        };
         let now_us = self.now_us();
-        let Some(running) = self.working(seat, process, what) else { return };
+        let Some(running) = self.working(seat, process, what) else {
+            return;
+        };
         let worker = running.id;
-        let place = running.slots.get_mut(slot).filter(|place| place.run == number);
+        let place = running
+            .slots
+            .get_mut(slot)
+            .filter(|place| place.run == number);
         let Some(place) = place else { return };
         let (job, index, attempt, times_out) = match &place.work {
             Work::Runs(run) => match run.piece.origin {
@@ -103,15 +139,23 @@ impl World {
         };
         let end = self.end_of(job, index, attempt, times_out);
         self.model.grants.stopped(worker, job, index);
-        let Some(run) = self.run_of(seat, process, slot) else { return };
+        let Some(run) = self.run_of(seat, process, slot) else {
+            return;
+        };
         let duration_us = now_us - run.began_us;
         run.usage.attempts += 1;
         run.usage.duration_us += duration_us;
         let started_at_us = run.began_us;
         let mut failed = |failure, no_retry| {
             let cpu_us = None;
-            let attempt =
-                FailedAttempt { index, failure, started_at_us, duration_us, cpu_us, no_retry };
+            let attempt = FailedAttempt {
+                index,
+                failure,
+                started_at_us,
+                duration_us,
+                cpu_us,
+                no_retry,
+            };
             run.failed.push(attempt);
         };
         match end {
@@ -124,7 +168,11 @@ impl World {
             End::TimedOut => failed(failure(FailureKind::Timeout), false),
             End::Outcome(Ok(output)) => {
                 run.succeeded.push(index..index + 1);
-                run.rows.push(Ended { output, duration_us, started_at_us });
+                run.rows.push(Ended {
+                    output,
+                    duration_us,
+                    started_at_us,
+                });
             }
             End::Outcome(Err((failure, no_retry))) => failed(failure, no_retry),
         }
@@ -168,8 +216,12 @@ impl World {
         let Some(running) = self.seats.get_mut(seat).and_then(|at| at.process(process)) else {
             return;
         };
-        let Some(place) = running.slots.get_mut(slot) else { return };
-        let Work::Runs(run) = &mut place.work else { return };
+        let Some(place) = running.slots.get_mut(slot) else {
+            return;
+        };
+        let Work::Runs(run) = &mut place.work else {
+            return;
+        };
         if run.next < run.end && !gives_up && !hangs {
             if cuts && now_us - run.began_piece_us > 10_000 && run.next + 1 < run.end {
                 run.end = run.next + 1;
@@ -184,7 +236,15 @@ impl World {
             place.work = Work::Stops;
             running.machine.timed_out(now_us, slot, part);
             let wait_ms = self.dice.below(100);
-            self.later(wait_ms, What::Freed { seat, process, slot, run });
+            self.later(
+                wait_ms,
+                What::Freed {
+                    seat,
+                    process,
+                    slot,
+                    run,
+                },
+            );
         } else {
             place.work = Work::Free;
             running.machine.finished(now_us, slot, part);
@@ -197,11 +257,20 @@ impl World {
         let Some(running) = self.seats.get_mut(seat).and_then(|at| at.process(process)) else {
             return;
         };
-        let Some(place) = running.slots.get_mut(slot) else { return };
-        let Work::Invokes { id, number } = place.work else { return };
+        let Some(place) = running.slots.get_mut(slot) else {
+            return;
+        };
+        let Work::Invokes { id, number } = place.work else {
+            return;
+        };
         place.work = Work::Free;
         let outcome = Ok(output(number.to_string().as_bytes()).into());
-        let done = InvokeDone { id, outcome, duration_us: 1, cpu_us: None };
+        let done = InvokeDone {
+            id,
+            outcome,
+            duration_us: 1,
+            cpu_us: None,
+        };
         running.machine.invoke_finished(slot, done);
         self.pump(seat);
     }
@@ -211,9 +280,13 @@ impl World {
         for &slot in slots {
             let wait_ms = self.dice.below(50);
             let at = self.seats.get_mut(seat);
-            let Some(process) = at.and_then(|at| at.running.as_mut()) else { return };
+            let Some(process) = at.and_then(|at| at.running.as_mut()) else {
+                return;
+            };
             let (number, worker) = (process.number, process.id);
-            let Some(place) = process.slots.get_mut(slot) else { continue };
+            let Some(place) = process.slots.get_mut(slot) else {
+                continue;
+            };
             if let Work::Runs(run) = &place.work
                 && let Origin::Chunk { job } = run.piece.origin
             {
@@ -221,14 +294,31 @@ impl World {
             }
             place.work = Work::Stops;
             let run = place.run;
-            self.later(wait_ms, What::Freed { seat, process: number, slot, run });
+            self.later(
+                wait_ms,
+                What::Freed {
+                    seat,
+                    process: number,
+                    slot,
+                    run,
+                },
+            );
         }
     }
 
     pub(crate) fn freed(&mut self, seat: usize, process: u64, slot: usize, run: u64) {
-        let what = What::Freed { seat, process, slot, run };
-        let Some(running) = self.working(seat, process, what) else { return };
-        let Some(place) = running.slots.get_mut(slot) else { return };
+        let what = What::Freed {
+            seat,
+            process,
+            slot,
+            run,
+        };
+        let Some(running) = self.working(seat, process, what) else {
+            return;
+        };
+        let Some(place) = running.slots.get_mut(slot) else {
+            return;
+        };
         if place.run == run && matches!(place.work, Work::Stops) {
             place.work = Work::Free;
             running.machine.freed(slot);
@@ -271,7 +361,9 @@ fn input(held: &Held, index: Index) -> Vec<u8> {
         Held::Chunk(Inputs::Slices(slices)) => {
             let holds = |first: Index, count: u32| (first..first + count).contains(&index);
             let slice = slices.iter().find(|slice| holds(slice.first, slice.count));
-            let Some(slice) = slice else { panic!("no slice holds {index}") };
+            let Some(slice) = slice else {
+                panic!("no slice holds {index}")
+            };
             match slice.entries() {
                 Ok(entries) => {
                     let at = (index - slice.first) as usize;
@@ -285,5 +377,8 @@ fn input(held: &Held, index: Index) -> Vec<u8> {
 }
 
 fn invoke_number(held: &Held) -> usize {
-    String::from_utf8(input(held, 0)).ok().and_then(|text| text.parse().ok()).unwrap_or(0)
+    String::from_utf8(input(held, 0))
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0)
 }

@@ -13,7 +13,11 @@ pub(crate) struct Trace {
 
 impl Trace {
     pub(crate) fn new(verbose: bool) -> Self {
-        Self { hash: 0xcbf2_9ce4_8422_2325, verbose, now_ms: 0 }
+        Self {
+            hash: 0xcbf2_9ce4_8422_2325,
+            verbose,
+            now_ms: 0,
+        }
     }
 
     pub(crate) fn hash(&self) -> u64 {

@@ -29,9 +29,16 @@ impl World {
                 self.model.grants.sent(grant.head.job, &grant.head.indices);
                 ToWorker::Grant(grant)
             }
-            ToWorker::Welcome(welcome) => {
+            ToWorker::Welcome(mut welcome) => {
                 self.model.grants.welcomed(&welcome.answers);
+                if let Some(offers) = shell.offers.get(&to.0) {
+                    crate::mutate::keep_all(offers, &mut welcome.answers);
+                }
                 ToWorker::Welcome(welcome)
+            }
+            ToWorker::Ack(number) => {
+                self.model.acknowledged(to.0, number);
+                ToWorker::Ack(number)
             }
             other => other,
         };
@@ -42,13 +49,22 @@ impl World {
                 match load(shell, *head, &refs) {
                     Ok(wire) => wire,
                     Err(reason) => {
-                        let event = Event::GrantUnreadable { session: to, lease, reason };
+                        let event = Event::GrantUnreadable {
+                            session: to,
+                            lease,
+                            reason,
+                        };
                         shell.mail.push_back(Mail::Event(event));
                         return;
                     }
                 }
             }
         };
+        if self.bug == Some(Bug::GrantTwice)
+            && let Some(wire) = crate::mutate::granted_again(&wire)
+        {
+            self.put(to.0, Way::Down, Item::Message(wire.encode_to_vec().into()));
+        }
         let bytes = Bytes::from(wire.encode_to_vec());
         self.put(to.0, Way::Down, Item::Message(bytes));
     }
@@ -58,7 +74,8 @@ impl World {
             self.trace.bytes(bytes);
             self.figures.messages += 1;
         }
-        self.links.send(&mut self.agenda, self.now_ms, (link, way), item);
+        self.links
+            .send(&mut self.agenda, self.now_ms, (link, way), item);
     }
 
     /// The coordinator ends a session.
@@ -73,13 +90,18 @@ impl World {
 
     /// The coordinator notices the end of a link.
     pub(crate) fn ends_above(&mut self, id: LinkId) {
-        let Some(link) = self.links.find(id) else { return };
+        let Some(link) = self.links.find(id) else {
+            return;
+        };
         link.deaf_above = true;
         let told = link.said_hello;
         link.said_hello = false;
         let incarnation = link.incarnation;
         self.links.forget_deaf(id);
-        let current = self.shell.as_ref().is_some_and(|shell| shell.incarnation == incarnation);
+        let current = self
+            .shell
+            .as_ref()
+            .is_some_and(|shell| shell.incarnation == incarnation);
         if told && current {
             self.post(Mail::Leave(id));
         }
@@ -87,13 +109,26 @@ impl World {
 
     /// A worker's message arrives.
     pub(crate) fn message_up(&mut self, id: LinkId) {
-        let Some(link) = self.links.find(id) else { return };
+        let Some(link) = self.links.find(id) else {
+            return;
+        };
         let (seat, incarnation) = (link.seat, link.incarnation);
         let (deaf, said_hello) = (link.deaf_above, link.said_hello);
-        let silent_ms = self.seats.get(seat).map_or(0, |seat| seat.silent_up_until_ms);
-        let arrived = self.links.arrive(&mut self.agenda, self.now_ms, (id, Way::Up), silent_ms);
-        let Some(Item::Message(bytes)) = arrived else { return };
-        if self.shell.as_ref().is_none_or(|shell| shell.incarnation != incarnation) {
+        let silent_ms = self
+            .seats
+            .get(seat)
+            .map_or(0, |seat| seat.silent_up_until_ms);
+        let arrived = self
+            .links
+            .arrive(&mut self.agenda, self.now_ms, (id, Way::Up), silent_ms);
+        let Some(Item::Message(bytes)) = arrived else {
+            return;
+        };
+        if self
+            .shell
+            .as_ref()
+            .is_none_or(|shell| shell.incarnation != incarnation)
+        {
             return;
         }
         if deaf && self.bug != Some(Bug::SkipFence) {
@@ -118,19 +153,35 @@ impl World {
 
     fn said(&mut self, link: LinkId, message: FromWorker) {
         let FromWorker::Report(report) = &message else {
-            return self.post(Mail::Said { link, message, arrival: None });
+            return self.post(Mail::Said {
+                link,
+                message,
+                arrival: None,
+            });
         };
         let chunks = report.chunks.clone();
-        let worker = self.shell.as_ref().and_then(|shell| shell.sessions.get(&link).copied());
+        let worker = self
+            .shell
+            .as_ref()
+            .and_then(|shell| shell.sessions.get(&link).copied());
         // A hello may still lie in the mail before it.
         let worker = worker.or_else(|| self.worker_of(link));
-        let arrival = worker.map(|worker| Arrival { worker, chunks });
         let number = report.number;
+        let arrival = worker.map(|worker| Arrival {
+            worker,
+            link,
+            number,
+            chunks,
+        });
         match self.bug {
             Some(Bug::SkipFence) => {
                 if let Some((other, report)) = self.forge(link, report) {
                     let message = FromWorker::Report(report);
-                    self.post(Mail::Said { link: other, message, arrival });
+                    self.post(Mail::Said {
+                        link: other,
+                        message,
+                        arrival,
+                    });
                     return;
                 }
                 if self.links.find(link).is_none_or(|link| link.deaf_above) {
@@ -140,38 +191,66 @@ impl World {
             Some(Bug::RepeatReport) if self.dice.chance(5) => {
                 let mut again = report.clone();
                 again.number = number + 1;
-                let first = Mail::Said { link, message, arrival: arrival.clone() };
+                let first = Mail::Said {
+                    link,
+                    message,
+                    arrival: arrival.clone(),
+                };
                 self.post(first);
                 let message = FromWorker::Report(again);
-                self.post(Mail::Said { link, message, arrival });
+                self.post(Mail::Said {
+                    link,
+                    message,
+                    arrival,
+                });
                 return;
             }
             Some(Bug::LoseReport) if self.dice.chance(5) => {
-                let report = Report { number, chunks: Vec::new() };
+                let report = Report {
+                    number,
+                    chunks: Vec::new(),
+                };
                 let message = FromWorker::Report(report);
-                self.post(Mail::Said { link, message, arrival: None });
+                self.post(Mail::Said {
+                    link,
+                    message,
+                    arrival: None,
+                });
                 return;
             }
             _ => {}
         }
-        self.post(Mail::Said { link, message, arrival });
+        self.post(Mail::Said {
+            link,
+            message,
+            arrival,
+        });
     }
 
     /// A report of a dead lease, made out as one of the lease that lives.
     fn forge(&self, link: LinkId, report: &Report) -> Option<(LinkId, Report)> {
         let shell = self.shell.as_ref()?;
-        let [chunk] = report.chunks.as_slice() else { return None };
-        let (lease, worker) = self.model.grants.successor(chunk)?;
+        let mut found = report.chunks.iter().filter_map(|chunk| {
+            self.model
+                .grants
+                .successor(chunk)
+                .map(|successor| (chunk, successor))
+        });
+        let (chunk, (lease, worker)) = found.next()?;
         let (other, _) = shell.sessions.iter().find(|(_, known)| **known == worker)?;
         if *other == link {
             return None;
         }
-        let mut report = report.clone();
-        report.number = shell.reported.get(other).copied().unwrap_or(0) + 1;
-        for chunk in &mut report.chunks {
-            chunk.begun.lease = lease;
-        }
-        Some((*other, report))
+        let mut chunk = chunk.clone();
+        chunk.begun.lease = lease;
+        let number = shell.reported.get(other).copied().unwrap_or(0) + 1;
+        Some((
+            *other,
+            Report {
+                number,
+                chunks: vec![chunk],
+            },
+        ))
     }
 }
 
@@ -186,6 +265,9 @@ fn load(shell: &Shell, head: GrantHead, refs: &[BlockRef]) -> Result<v1::Connect
 }
 
 fn block(shell: &Shell, job: JobId, at: &BlockRef) -> Result<Block, String> {
-    let bytes = shell.store.load_block(job, at).map_err(|error| error.to_string())?;
+    let bytes = shell
+        .store
+        .load_block(job, at)
+        .map_err(|error| error.to_string())?;
     Block::parse_stored(bytes).map_err(|error| error.to_string())
 }

@@ -83,8 +83,16 @@ impl Figures {
 impl World {
     pub(crate) fn new(plan: Plan, bug: Option<Bug>, verbose: bool) -> Self {
         let mut dice = Dice::new(plan.seed ^ 0x5eed);
-        let seats = plan.workers.iter().map(|_| Seat::new(dice.fork())).collect();
-        let clients = plan.jobs.iter().map(|job| Client::new(job.clone(), dice.fork())).collect();
+        let seats = plan
+            .workers
+            .iter()
+            .map(|_| Seat::new(dice.fork()))
+            .collect();
+        let clients = plan
+            .jobs
+            .iter()
+            .map(|job| Client::new(job.clone(), dice.fork()))
+            .collect();
         let mut world = Self {
             bug,
             now_ms: 0,
@@ -186,15 +194,32 @@ impl World {
             What::EndsBelow(link) => self.ends_below(link),
             What::SeatStarts(seat) => self.seat_starts(seat),
             What::Connects { seat, process } => self.connects(seat, process),
-            What::Steps { seat, process, slot, run } => self.steps(seat, process, slot, run),
-            What::Freed { seat, process, slot, run } => self.freed(seat, process, slot, run),
-            What::Beats { seat, process, link } => self.beats(seat, process, link),
+            What::Steps {
+                seat,
+                process,
+                slot,
+                run,
+            } => self.steps(seat, process, slot, run),
+            What::Freed {
+                seat,
+                process,
+                slot,
+                run,
+            } => self.freed(seat, process, slot, run),
+            What::Beats {
+                seat,
+                process,
+                link,
+            } => self.beats(seat, process, link),
             What::Pump { seat, process } => self.pump_due(seat, process),
             What::Client { client, step } => self.client_goes_on(client, step),
             What::Aside { client, aside } => self.client_aside(client, aside),
             What::Invokes(number) => self.invokes(number),
             What::Fault(number) => self.fault(number),
-            What::StoreNoticed { incarnation, down_ms } => {
+            What::StoreNoticed {
+                incarnation,
+                down_ms,
+            } => {
                 self.store_is_noticed(incarnation, down_ms);
             }
         }

@@ -14,6 +14,9 @@ use umbel_core::ranges::Ranges;
 #[derive(Clone, Debug)]
 pub(crate) struct Arrival {
     pub(crate) worker: WorkerId,
+    /// The session, and the report's number within it.
+    pub(crate) link: u64,
+    pub(crate) number: u64,
     pub(crate) chunks: Vec<ChunkReport>,
 }
 
@@ -123,7 +126,9 @@ impl Grants {
     /// A report was handled; what it records must have been judged before.
     pub(crate) fn reported(&mut self, arrival: &Arrival) {
         for chunk in &arrival.chunks {
-            let Some(live) = self.held(chunk.begun.lease, arrival.worker) else { continue };
+            let Some(live) = self.held(chunk.begun.lease, arrival.worker) else {
+                continue;
+            };
             let failed = failed(chunk);
             let ended = chunk.succeeded.union(&failed).union(&chunk.handed_back);
             live.open = live.open.minus(&ended);
@@ -131,13 +136,19 @@ impl Grants {
     }
 
     fn held(&mut self, lease: LeaseId, worker: WorkerId) -> Option<&mut Live> {
-        self.live.get_mut(&lease).filter(|live| live.worker == worker)
+        self.live
+            .get_mut(&lease)
+            .filter(|live| live.worker == worker)
     }
 
     /// A result counts only under a live lease of who reports it.
     pub(crate) fn judge(&self, record: &Record, arrival: Option<&Arrival>) {
         if record.worker.is_empty() {
-            assert!(record.succeeded.is_empty(), "nobody reported {:?}", record.succeeded);
+            assert!(
+                record.succeeded.is_empty(),
+                "nobody reported {:?}",
+                record.succeeded
+            );
             return;
         }
         let Some(arrival) = arrival else {
@@ -153,7 +164,11 @@ impl Grants {
             }
         }
         let dead = record.succeeded.minus(&succeeded);
-        assert!(dead.is_empty(), "{dead:?} of job {} succeeded under a dead lease", record.job);
+        assert!(
+            dead.is_empty(),
+            "{dead:?} of job {} succeeded under a dead lease",
+            record.job
+        );
         let mut recorded = Ranges::new();
         for failed in &record.failed {
             recorded.insert(failed.index);
@@ -162,7 +177,11 @@ impl Grants {
             recorded = recorded.union(&waiting.indices);
         }
         let dead = recorded.minus(&unsucceeded);
-        assert!(dead.is_empty(), "{dead:?} of job {} failed under a dead lease", record.job);
+        assert!(
+            dead.is_empty(),
+            "{dead:?} of job {} failed under a dead lease",
+            record.job
+        );
     }
 
     /// Under which lease what a dead one covered is held now; for a bug.
@@ -178,7 +197,13 @@ impl Grants {
     }
 
     pub(crate) fn heard(&mut self, worker: WorkerId, engine_ms: u64) {
-        self.hearings.insert(worker, Hearing { heard_ms: engine_ms, ended_ms: None });
+        self.hearings.insert(
+            worker,
+            Hearing {
+                heard_ms: engine_ms,
+                ended_ms: None,
+            },
+        );
     }
 
     pub(crate) fn session_ended(&mut self, worker: WorkerId, engine_ms: u64) {
@@ -232,9 +257,15 @@ impl Grants {
         let starts = self.starts.entry((job, index)).or_default();
         *starts += 1;
         let sent = self.sent.get(&(job, index)).copied().unwrap_or(0);
-        assert!(*starts <= sent, "{index} of job {job} ran {starts} times on {sent} grants");
+        assert!(
+            *starts <= sent,
+            "{index} of job {job} ran {starts} times on {sent} grants"
+        );
         let before = self.running.insert((worker, job, index), now_ms);
-        assert!(before.is_none(), "{index} of job {job} runs twice on one worker");
+        assert!(
+            before.is_none(),
+            "{index} of job {job} runs twice on one worker"
+        );
     }
 
     /// It ended, or was stopped.
@@ -254,8 +285,15 @@ impl Grants {
                         && live.granted_ms <= since
                 })
         };
-        let running = self.running.iter().filter(|(key, since)| counts(key, **since)).count();
-        assert!(running <= limit as usize, "{running} of job {job} run, {limit} may");
+        let running = self
+            .running
+            .iter()
+            .filter(|(key, since)| counts(key, **since))
+            .count();
+        assert!(
+            running <= limit as usize,
+            "{running} of job {job} run, {limit} may"
+        );
     }
 
     /// How often anything was run.

@@ -21,7 +21,10 @@ pub(crate) enum Cell {
 }
 
 impl Cell {
-    const FRESH: Self = Self::Waiting { history: History::FRESH, due_ms: 0 };
+    const FRESH: Self = Self::Waiting {
+        history: History::FRESH,
+        due_ms: 0,
+    };
 
     pub(crate) fn is_final(&self) -> bool {
         !matches!(self, Self::Waiting { .. })
@@ -57,13 +60,20 @@ impl Ledger {
             Change::JobCreated(record) => self.create(record),
             Change::Appended { job, block } => {
                 let job = self.job(*job);
-                assert_eq!(block.first as usize, job.cells.len(), "a block leaves no gap");
+                assert_eq!(
+                    block.first as usize,
+                    job.cells.len(),
+                    "a block leaves no gap"
+                );
                 let end = job.cells.len() + block.count as usize;
                 job.cells.resize(end, Cell::FRESH);
             }
             Change::JobStatus { job, status } => {
                 let known = &mut self.job(*job).status;
-                assert!(!known.state.is_final(), "an ended job ends again: {status:?}");
+                assert!(
+                    !known.state.is_final(),
+                    "an ended job ends again: {status:?}"
+                );
                 assert!(
                     known.sealed.is_none() || known.sealed == status.sealed,
                     "a seal changed: {known:?}, {status:?}"
@@ -108,7 +118,12 @@ impl Ledger {
             summary: None,
         };
         let usage = Usage::default();
-        let job = JobCells { record: Arc::clone(record), status, cells, usage };
+        let job = JobCells {
+            record: Arc::clone(record),
+            status,
+            cells,
+            usage,
+        };
         let before = self.jobs.insert(record.id, job);
         assert!(before.is_none(), "job {} was created twice", record.id);
     }
@@ -129,11 +144,20 @@ impl Ledger {
             let Some(known) = job.cells.get_mut(index as usize) else {
                 panic!("{index} of job {id} was recorded, which there is not");
             };
-            assert!(!known.is_final(), "{index} of job {id} was {known:?} and became {cell:?}");
+            assert!(
+                !known.is_final(),
+                "{index} of job {id} was {known:?} and became {cell:?}"
+            );
             *known = cell;
         };
         for (index, output) in outputs(record) {
-            end(index, Cell::Succeeded { output, attempts: record.attempt });
+            end(
+                index,
+                Cell::Succeeded {
+                    output,
+                    attempts: record.attempt,
+                },
+            );
         }
         for failed in &record.failed {
             end(failed.index, Cell::Failed(Box::new(failed.clone())));
@@ -169,14 +193,19 @@ fn outputs(record: &Record) -> Vec<(Index, Bytes)> {
     let rows = record.reported.indices().zip(columns.rows());
     let rows = rows.filter(|(index, _)| record.succeeded.contains(*index));
     let outputs: Vec<_> = rows.map(|(index, row)| (index, row.output)).collect();
-    assert_eq!(outputs.len() as u64, record.succeeded.len(), "what succeeded was reported");
+    assert_eq!(
+        outputs.len() as u64,
+        record.succeeded.len(),
+        "what succeeded was reported"
+    );
     outputs
 }
 
 impl JobCells {
     /// Its invocations by state; `leased` of those that wait are leased.
     pub(crate) fn counts(&self, leased: u64) -> Counts {
-        let count = |of: fn(&Cell) -> bool| self.cells.iter().filter(|cell| of(cell)).count() as u64;
+        let count =
+            |of: fn(&Cell) -> bool| self.cells.iter().filter(|cell| of(cell)).count() as u64;
         Counts {
             total: self.cells.len() as u64,
             waiting: count(|cell| !cell.is_final()).saturating_sub(leased),

@@ -5,11 +5,13 @@ mod grants;
 mod ledger;
 mod promises;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
-use umbel_core::change::Change;
+use umbel_core::change::{Change, Record};
+use umbel_core::id::JobId;
 use umbel_core::job::JobState;
 use umbel_core::machine::Machine;
+use umbel_core::ranges::Ranges;
 use umbel_core::view::{InvocationView, JobView};
 
 pub(crate) use grants::{Arrival, Grants, Loss};
@@ -25,6 +27,8 @@ pub(crate) struct Model {
     durable: Ledger,
     /// What is not yet, by batch.
     line: VecDeque<(u64, Vec<Change>)>,
+    /// What each report that is not acknowledged has made final, by session and number.
+    unacknowledged: BTreeMap<(u64, u64), Vec<(JobId, Ranges)>>,
     pub(crate) grants: Grants,
     pub(crate) promises: Promises,
 }
@@ -45,8 +49,52 @@ impl Model {
         }
     }
 
+    /// A report has made something final.
+    pub(crate) fn recorded(&mut self, record: &Record, arrival: &Arrival) {
+        let mut ended = record.succeeded.clone();
+        for failed in &record.failed {
+            ended.insert(failed.index);
+        }
+        let reports = self
+            .unacknowledged
+            .entry((arrival.link, arrival.number))
+            .or_default();
+        reports.push((record.job, ended));
+    }
+
+    /// Reports up to a number are acknowledged: what they made final must be durable.
+    pub(crate) fn acknowledged(&mut self, link: u64, number: u64) {
+        let all = (link, 0)..=(link, number);
+        let reports: Vec<_> = self.unacknowledged.range(all).map(|(of, _)| *of).collect();
+        for of in reports {
+            for (job, ended) in self.unacknowledged.remove(&of).unwrap_or_default() {
+                self.must_be_durable(job, &ended);
+            }
+        }
+    }
+
+    fn must_be_durable(&self, id: JobId, ended: &Ranges) {
+        if self.durable.deleted.contains(&id) {
+            return;
+        }
+        let job = self.durable.jobs.get(&id);
+        for index in ended.indices() {
+            let cell = job.and_then(|job| job.cells.get(index as usize));
+            let durable = cell.is_some_and(Cell::is_final);
+            assert!(
+                durable,
+                "{index} of job {id} is not durable and was acknowledged"
+            );
+        }
+    }
+
     fn take_first(&mut self) {
-        for change in self.line.pop_front().map(|(_, changes)| changes).unwrap_or_default() {
+        for change in self
+            .line
+            .pop_front()
+            .map(|(_, changes)| changes)
+            .unwrap_or_default()
+        {
             self.durable.apply(&change);
         }
     }
@@ -58,6 +106,7 @@ impl Model {
             self.take_first();
         }
         self.line.clear();
+        self.unacknowledged.clear();
         self.live = self.durable.clone();
         self.grants.crashed();
         self.promises.kept_by(&self.durable);
@@ -75,14 +124,21 @@ impl Model {
                 Change::JobCreated(record) => {
                     jobs += 1;
                     let known = self.durable.jobs.get(&record.id);
-                    assert_eq!(Some(record), known.map(|job| &job.record), "a job comes back");
+                    assert_eq!(
+                        Some(record),
+                        known.map(|job| &job.record),
+                        "a job comes back"
+                    );
                 }
                 Change::JobStatus { job, status } => {
                     let known = self.durable.jobs.get(job).map(|job| &job.status);
                     assert_eq!(Some(status), known, "a status comes back");
                 }
                 Change::FunctionSeen(name) => {
-                    assert!(self.durable.functions.contains(name), "{name} was never seen");
+                    assert!(
+                        self.durable.functions.contains(name),
+                        "{name} was never seen"
+                    );
                 }
                 Change::Appended { .. } | Change::Recorded(_) => {}
                 Change::LeaseEnded(_) | Change::JobDeleted(_) => {
@@ -98,16 +154,20 @@ impl Model {
     pub(crate) fn restored_machine(&self, machine: &Machine) {
         for (id, job) in &self.durable.jobs {
             let view = self.same_view(machine, job);
-            assert_eq!(view.status, job.status, "the status of job {id} after a restart");
+            assert_eq!(
+                view.status, job.status,
+                "the status of job {id} after a restart"
+            );
             if job.status.state.is_final() {
                 continue;
             }
             for (index, cell) in (0..).zip(&job.cells) {
                 let found = machine.invocation(*id, index);
                 let expected = match cell {
-                    Cell::Waiting { history, due_ms } => {
-                        InvocationView::Waiting { history: *history, due_ms: *due_ms }
-                    }
+                    Cell::Waiting { history, due_ms } => InvocationView::Waiting {
+                        history: *history,
+                        due_ms: *due_ms,
+                    },
                     Cell::Succeeded { .. } => InvocationView::Succeeded,
                     Cell::Failed(_) => InvocationView::Failed,
                     Cell::Cancelled => InvocationView::Cancelled,
@@ -141,10 +201,17 @@ impl Model {
                     _ => false,
                 };
                 let found = machine.invocation(*id, index);
-                assert!(same, "{index} of job {id} is {found:?}, and was told as {cell:?}");
+                assert!(
+                    same,
+                    "{index} of job {id} is {found:?}, and was told as {cell:?}"
+                );
             }
         }
-        assert_eq!(machine.cluster().jobs_kept, self.live.jobs.len() as u64, "jobs that are kept");
+        assert_eq!(
+            machine.cluster().jobs_kept,
+            self.live.jobs.len() as u64,
+            "jobs that are kept"
+        );
     }
 
     fn same_view(&self, machine: &Machine, job: &JobCells) -> JobView {
@@ -156,7 +223,11 @@ impl Model {
         let leased = if running { self.grants.open_of(id) } else { 0 };
         assert_eq!(view.counts, job.counts(leased), "the counts of job {id}");
         assert_eq!(view.usage, job.usage, "the usage of job {id}");
-        assert_eq!(machine.find_job(&id.to_string()), Ok(id), "job {id} is found by its id");
+        assert_eq!(
+            machine.find_job(&id.to_string()),
+            Ok(id),
+            "job {id} is found by its id"
+        );
         view
     }
 }

@@ -35,7 +35,10 @@ impl Promises {
         let (id, request) = (view.record.id, &view.record.request_id);
         let free = self.free.contains(request);
         let known = *self.requests.entry(request.clone()).or_insert(id);
-        assert!(known == id || free, "request {request:?} made {known} and then {id}");
+        assert!(
+            known == id || free,
+            "request {request:?} made {known} and then {id}"
+        );
         self.requests.insert(request.clone(), id);
         self.shown(view);
     }
@@ -51,14 +54,21 @@ impl Promises {
         let counts = view.counts;
         let sum =
             counts.waiting + counts.leased + counts.succeeded + counts.failed + counts.cancelled;
-        assert_eq!(sum, counts.total, "the counts of job {id} add up: {counts:?}");
+        assert_eq!(
+            sum, counts.total,
+            "the counts of job {id} add up: {counts:?}"
+        );
         let promise = self.jobs.entry(id).or_default();
         assert!(!promise.deleted, "job {id} was deleted and is shown");
         if let Some(before) = &promise.view {
             goes_on_from(before, view);
         }
         let total = u32::try_from(counts.total).unwrap_or(u32::MAX);
-        assert!(total >= promise.next_index, "{} inputs were accepted", promise.next_index);
+        assert!(
+            total >= promise.next_index,
+            "{} inputs were accepted",
+            promise.next_index
+        );
         promise.next_index = total;
         promise.view = Some(view.clone());
     }
@@ -68,7 +78,11 @@ impl Promises {
         let promise = self.jobs.entry(job).or_default();
         let index = row.index;
         if let Some(before) = promise.rows.insert(index, row) {
-            assert_eq!(Some(&before), promise.rows.get(&index), "a result of job {job} changed");
+            assert_eq!(
+                Some(&before),
+                promise.rows.get(&index),
+                "a result of job {job} changed"
+            );
         }
     }
 
@@ -110,7 +124,10 @@ fn goes_on_from(before: &JobView, view: &JobView) {
         assert_eq!(before, view, "job {id} had ended");
     }
     let sealed = before.status.sealed;
-    assert!(sealed.is_none() || sealed == view.status.sealed, "job {id} was sealed");
+    assert!(
+        sealed.is_none() || sealed == view.status.sealed,
+        "job {id} was sealed"
+    );
     assert!(
         was.total <= is.total
             && was.succeeded <= is.succeeded
@@ -137,7 +154,10 @@ fn kept(promise: &Promise, job: &JobCells) {
             "job {id} was shown as {view:?} and is {counts:?}"
         );
         let sealed = view.status.sealed;
-        assert!(sealed.is_none() || sealed == job.status.sealed, "job {id} was shown sealed");
+        assert!(
+            sealed.is_none() || sealed == job.status.sealed,
+            "job {id} was shown sealed"
+        );
         if view.status.state.is_final() {
             assert_eq!(view.status, job.status, "job {id} was shown ended");
         }
@@ -159,5 +179,8 @@ fn same(job: JobId, index: Index, row: &ResultRow, cell: Option<&Cell>) {
         (Outcome::Cancelled, Some(Cell::Cancelled)) => true,
         _ => false,
     };
-    assert!(same, "{index} of job {job} was shown as {row:?} and is {cell:?}");
+    assert!(
+        same,
+        "{index} of job {job} was shown as {row:?} and is {cell:?}"
+    );
 }
