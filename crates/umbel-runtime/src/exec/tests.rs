@@ -227,18 +227,42 @@ fn a_timeout_kills_the_program_and_its_children() {
 }
 
 #[test]
-fn a_cancelled_program_is_killed_with_its_children() {
+fn a_program_of_its_own_timeout_is_killed_by_it() {
+    let hurried = sh("sleep 600").with_timeout(Duration::from_millis(200));
+    let failure = failure(&hurried, b"");
+    assert_eq!(failure.kind, FailureKind::Timeout);
+    assert!(failure.message.contains("200 ms"), "{failure}");
+}
+
+#[test]
+fn a_program_lives_within_its_bounds() {
+    let bounded = sh("ulimit -d; ulimit -n").with_bounds(crate::Bounds {
+        memory_bytes_max: Some(100 * 1024 * 1024),
+        files_max: Some(50),
+        processes_max: None,
+    });
+    // The bounds are set a moment after the start.
+    let limit = Instant::now() + LONG;
+    while output(&bounded, b"").unwrap() != "102400\n50" {
+        assert!(Instant::now() < limit, "it is never bound");
+    }
+}
+
+#[test]
+fn a_cancelled_program_is_killed_with_all_that_it_started() {
     let directory = tempfile::tempdir().unwrap();
-    let child = directory.path().join("child");
+    // One that stays in the group, and one that leaves it.
+    let script = "sleep 600 & echo $! > new; mv new near
+        setsid sh -c 'echo $$ > newer; mv newer far; exec sleep 600' & sleep 600";
+    let paths = ["near", "far"].map(|name| directory.path().join(name));
     let cancel = Arc::new(CancelFlag::new());
     let slot = thread::spawn({
         let cancel = Arc::clone(&cancel);
-        let script = "sleep 600 & echo $! > new; mv new child; sleep 600";
         let program = sh(script).with_working_dir(directory.path());
         move || run_with(&program, b"", &context(&cancel)).0
     });
     let limit = Instant::now() + LONG;
-    while !child.exists() {
+    while !paths.iter().all(|path| path.exists()) {
         assert!(Instant::now() < limit, "the program never started");
         thread::yield_now();
     }
@@ -246,7 +270,9 @@ fn a_cancelled_program_is_killed_with_its_children() {
     cancel.set();
 
     assert_eq!(slot.join().unwrap().unwrap_err().error_type, "Cancelled");
-    wait_for_end(fs::read_to_string(child).unwrap().trim());
+    for path in paths {
+        wait_for_end(fs::read_to_string(path).unwrap().trim());
+    }
 }
 
 #[test]

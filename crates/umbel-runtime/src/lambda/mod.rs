@@ -61,6 +61,12 @@ pub enum LambdaError {
         /// The folder.
         folder: PathBuf,
     },
+    /// A file that cannot be started.
+    #[error("`{path}` is not executable by this worker; `chmod +x` makes it so")]
+    NotExecutable {
+        /// The file.
+        path: PathBuf,
+    },
     /// The handler is not of the form that languages agree on.
     #[error("`{handler}` is no handler; write MODULE.FUNCTION, such as app.handler")]
     BadHandler {
@@ -128,7 +134,11 @@ impl Lambda {
         };
         let program = Program::new([utf8(&executable)?])?.with_working_dir(&folder);
         if program.locate().is_err() {
-            return Err(LambdaError::NoBootstrap { folder });
+            return Err(if path.is_dir() {
+                LambdaError::NoBootstrap { folder }
+            } else {
+                LambdaError::NotExecutable { path }
+            });
         }
         Ok(Self::new(name, program, handler.to_owned(), None))
     }
@@ -285,16 +295,16 @@ fn output_of(
     context: &Context<'_>,
     cold_start: &mut Option<ColdStart>,
 ) -> Result<Vec<u8>, Failure> {
+    context.check()?;
     // An instance that ended while nobody looked is none, and nobody's failure.
     while let Some(mut warm) = lambda.idle.take() {
-        context.check()?;
         if warm.await_asking(lambda, context)
             && let Some(output) = attempt(lambda, warm, input, context)?
         {
             return Ok(output);
         }
+        context.check()?;
     }
-    context.check()?;
     let (fresh, cold) = start(lambda, context)?;
     *cold_start = Some(cold);
     attempt(lambda, fresh, input, context)?.ok_or_else(|| {

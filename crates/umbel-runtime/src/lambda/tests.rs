@@ -1,6 +1,7 @@
 //! Real interpreters, in all the ways in which a function answers or does not.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::thread;
 use std::time::Instant;
 
@@ -272,12 +273,12 @@ def handler(event, context):
     let Some(case) = python(name, source) else {
         return;
     };
-    let lambda = case.lambda.with_timeout(Duration::from_millis(500));
+    let lambda = case.lambda.with_timeout(Duration::from_secs(3));
 
     let failure = output(&lambda, "").unwrap_err();
 
     assert_eq!(failure.kind, FailureKind::Timeout);
-    assert!(failure.message.contains("500 ms"), "{failure}");
+    assert!(failure.message.contains("3000 ms"), "{failure}");
     assert_eq!(failure.log.split_whitespace().count(), 3, "{}", failure.log);
     failure.log.split_whitespace().for_each(wait_for_end);
     assert_eq!(lambda.idle_count(), 0);
@@ -393,6 +394,72 @@ fn each_slot_has_an_instance_of_its_own_and_none_outlives_the_function() {
     assert_eq!(case.lambda.idle_count(), 2);
     drop(case);
     assert!(pids.iter().all(|pid| !is_alive(pid)));
+}
+
+/// A client that is not ours, and not always well-behaved.
+const FOREIGN: &str = r"#!/usr/bin/env python3
+import http.client, os
+api = http.client.HTTPConnection(os.environ['AWS_LAMBDA_RUNTIME_API'])
+def ask(method, path, *more, **options):
+    api.request(method, '/2018-06-01/runtime/invocation/' + path, *more, **options)
+    reply = api.getresponse()
+    return reply.status, reply.headers, reply.read()
+while True:
+    status, headers, event = ask('GET', 'next')
+    path = headers.get('Lambda-Runtime-Aws-Request-Id', '') + '/response'
+    if event == b'twice':
+        ask('POST', path, b'first')
+        ask('POST', path, b'second')
+    elif event == b'for another':
+        ask('POST', 'another/response', b'not this one')
+        ask('POST', path, b'this one')
+    elif event != b'none':
+        ask('POST', path, iter([event[:1], event[1:]]), {'Transfer-Encoding': 'chunked'}, encode_chunked=True)
+";
+
+fn foreign(test: &str) -> Option<(Lambda, tempfile::TempDir)> {
+    tool(test, "python", "python3")?;
+    let folder = tempfile::tempdir().unwrap();
+    let bootstrap = folder.path().join("bootstrap");
+    fs::write(&bootstrap, FOREIGN).unwrap();
+    fs::set_permissions(&bootstrap, fs::Permissions::from_mode(0o755)).unwrap();
+    let lambda = Lambda::folder("case", folder.path(), "").unwrap();
+    Some((lambda, folder))
+}
+
+#[test]
+fn a_bootstrap_of_any_kind_is_served() {
+    let Some((lambda, _folder)) = foreign("a_bootstrap_of_any_kind_is_served") else {
+        return;
+    };
+    assert_eq!(output(&lambda, "in chunks").unwrap(), "in chunks");
+    assert_eq!(output(&lambda, "twice").unwrap(), "first");
+    assert_eq!(output(&lambda, "for another").unwrap(), "this one");
+    assert_eq!(output(&lambda, "in chunks").unwrap(), "in chunks");
+    assert_eq!(lambda.idle_count(), 1);
+}
+
+#[test]
+fn one_who_does_not_answer_is_crashed_and_not_asked_again() {
+    let name = "one_who_does_not_answer_is_crashed_and_not_asked_again";
+    let Some((lambda, _folder)) = foreign(name) else {
+        return;
+    };
+    let failure = output(&lambda, "none").unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Crashed);
+    assert_eq!(failure.error_type, "NoAnswer");
+    assert_eq!(lambda.idle_count(), 0);
+}
+
+#[test]
+fn a_folder_without_a_bootstrap_and_a_file_that_is_no_program_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = Lambda::folder("case", folder.path(), "").unwrap_err();
+    assert!(error.to_string().contains("`bootstrap`"), "{error}");
+    let file = folder.path().join("plain");
+    fs::write(&file, "").unwrap();
+    let error = Lambda::folder("case", &file, "").unwrap_err();
+    assert!(error.to_string().contains("chmod +x"), "{error}");
 }
 
 #[test]

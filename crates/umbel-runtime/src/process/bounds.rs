@@ -17,7 +17,9 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// Puts a process that has just started under its bounds.
+    /// Puts a process that has just started under its bounds. (Between its start and this lie
+    /// some microseconds: to set them in the child itself takes code between fork and exec, which
+    /// has no safe form.)
     pub(super) fn impose(&self, pid: Pid) -> Result<(), Errno> {
         let all = [
             (Resource::Data, self.memory_bytes_max),
