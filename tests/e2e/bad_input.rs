@@ -199,10 +199,11 @@ fn a_full_disk_ends_with_words_and_loses_nothing_acknowledged() {
 
     let data = cluster.dir.path().join("data");
     let size = std::fs::metadata(data.join("db")).map_or(0, |file| file.len());
-    // `ulimit -f` counts blocks of 512 bytes in a POSIX shell, 1,024 in bash's.
+    // `ulimit -f` counts blocks of 512 bytes in most shells, of 1,024 in bash: room for
+    // 16 or 32 MiB more than there is, and the upload is of 120.
     let script = format!(
         "ulimit -f {}; exec {UMBEL} coordinator start --listen {} --data {}",
-        size / 1024 + 1024,
+        size / 512 + 32_768,
         cluster.address(),
         data.display()
     );
@@ -211,7 +212,7 @@ fn a_full_disk_ends_with_words_and_loses_nothing_acknowledged() {
     command.args(["-c", &script]);
     let mut full = Process::start(&mut command, cluster.dir.path().join("full.log"));
     full.line();
-    let big = cluster.inputs((0..60).map(|_| "x".repeat(1 << 20)));
+    let big = cluster.inputs((0..120).map(|_| "x".repeat(1 << 20)));
     let submit = [
         "job",
         "submit",

@@ -197,7 +197,9 @@ impl Error {
     /// An error of the system while `doing` something to `path`, in the data directory `dir`.
     pub(crate) fn io(doing: &'static str, dir: &Path, path: &Path, source: io::Error) -> Self {
         match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full {
+            io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::FileTooLarge => Self::Full {
                 dir: dir.to_owned(),
                 what: source.kind().to_string(),
             },

@@ -10,6 +10,9 @@ use crate::exit::Exit;
 pub(crate) struct Signals {
     terminate: unix::Signal,
     interrupt: unix::Signal,
+    /// Only kept: where it is listened to, a write beyond the limit of a file's size is an error
+    /// that can be told, like a full disk, and not the end of the process.
+    _file_size: unix::Signal,
 }
 
 impl Signals {
@@ -22,6 +25,7 @@ impl Signals {
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
+            _file_size: listen(SignalKind::from_raw(Signal::XFSZ.as_raw()))?,
         })
     }
 

@@ -153,6 +153,7 @@ async fn print(
                     result.index,
                     failure,
                     result.attempts,
+                    &result.worker,
                 ));
             }
         }

@@ -103,11 +103,17 @@ fn micros(time: prost_types::Timestamp) -> u64 {
     u64::try_from(micros).unwrap_or_default()
 }
 
-/// A failed invocation in a line.
-pub(crate) fn failure_line(index: u64, failure: &v1::Failure, attempts: u32) -> String {
+/// A failed invocation in a line. Without a worker it was never run, or ended with its job.
+pub(crate) fn failure_line(
+    index: u64,
+    failure: &v1::Failure,
+    attempts: u32,
+    worker: &str,
+) -> String {
     let plural = if attempts == 1 { "" } else { "s" };
+    let place = if worker.is_empty() { String::new() } else { format!(" on {worker}") };
     format!(
-        "input {index} failed: {} ({attempts} attempt{plural})",
+        "input {index} failed{place}: {} ({attempts} attempt{plural})",
         failure_text(failure)
     )
 }
@@ -159,8 +165,9 @@ mod tests {
             stderr: String::new(),
         };
         assert_eq!(
-            failure_line(5, &failure, 1),
-            "input 5 failed: function ExitCode: it exited\\nwith 2 (1 attempt)"
+            failure_line(5, &failure, 1, "w0"),
+            "input 5 failed on w0: function ExitCode: it exited\\nwith 2 (1 attempt)"
         );
+        assert!(failure_line(5, &failure, 0, "").starts_with("input 5 failed: function"));
     }
 }

@@ -125,6 +125,7 @@ fn print(out: &mut Out, result: &v1::Result, form: Form) -> Result<(), Exit> {
                     result.index,
                     failure,
                     result.attempts,
+                    &result.worker,
                 ));
             }
             out.output(&result.output)
