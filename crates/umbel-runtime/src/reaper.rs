@@ -239,7 +239,7 @@ mod tests {
         let heard = tempfile::tempdir().unwrap();
         let mut command = Command::new("/bin/sh");
         command
-            .args(["-c", "cat > \"$0/$$\""])
+            .args(["-c", "exec cat > \"$0/$$\""])
             .arg(heard.path())
             .current_dir(heard.path());
         let reaper = ReaperProcess::start(command).unwrap();

@@ -107,7 +107,10 @@ async fn reply(request: Request<Incoming>, exchange: &Exchange, arn: &str) -> Re
         (&Method::POST, ["init", "error"]) => {
             error(request, |report| exchange.fail_init(report)).await
         }
-        _ => return not_found(&path),
+        _ => {
+            drain(request.into_body()).await;
+            return not_found(&path);
+        }
     };
     result.unwrap_or_else(|refused| refused)
 }
@@ -143,7 +146,13 @@ async fn response(
     exchange: &Exchange,
     id: &str,
 ) -> Result<Reply, Reply> {
-    let bytes_max = exchange.may_answer(id).map_err(refused)?;
+    let bytes_max = match exchange.may_answer(id) {
+        Ok(bytes_max) => bytes_max,
+        Err(refusal) => {
+            drain(request.into_body()).await;
+            return Err(refused(refusal));
+        }
+    };
     let answer = match read(request.into_body(), bytes_max).await {
         Body::Whole(output, trailers) => {
             failed_midway(&trailers).map_or(Answer::Output(output), Answer::Error)
@@ -186,6 +195,12 @@ fn failed_midway(trailers: &HeaderMap) -> Option<Report> {
         .get(ERROR_BODY)
         .and_then(|body| STANDARD.decode(body.as_bytes()).ok());
     Some(Report::read(&body.unwrap_or_default(), header))
+}
+
+/// Lets the sender of a body that nobody wants come to its end: a reply before that would close
+/// the connection, and never be read by who still writes.
+async fn drain(body: Incoming) {
+    drop(read(body, 0).await);
 }
 
 enum Body {

@@ -221,6 +221,25 @@ fn an_answer_for_another_and_a_second_answer_are_refused() {
 }
 
 #[test]
+fn who_is_refused_may_finish_what_it_says_and_keeps_its_connection() {
+    with_endpoint(|address, exchange| {
+        let mut client = given(address, exchange);
+        for path in ["invocation/z/response", "no/such/path"] {
+            client.send(format!("POST /2018-06-01/runtime/{path} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nfirst"));
+            // The endpoint sees a request, and for a moment nothing of the rest.
+            let mut other = Client::connect(address);
+            other.post("init/error", "");
+            other.receive();
+            client.send(" half");
+            assert!(client.receive().0.starts_with("http/1.1 40"), "{path}");
+        }
+        client.post("invocation/a/response", "done");
+        assert!(client.receive().0.starts_with("http/1.1 202"));
+        assert_eq!(output(exchange), "done");
+    });
+}
+
+#[test]
 fn an_output_that_ends_too_early_is_no_output() {
     with_endpoint(|address, exchange| {
         let mut client = given(address, exchange);
