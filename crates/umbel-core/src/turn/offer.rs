@@ -30,7 +30,13 @@ pub(crate) fn answer(
             None
         };
         alive.extend(kept.as_ref().map(|(lease, _)| *lease));
-        answers.push(OfferAnswer { old_lease, kept });
+        let lease = kept.as_ref().and_then(|(lease, _)| t.leases.find(*lease));
+        let slots = lease.map_or(0, |lease| lease.slots);
+        answers.push(OfferAnswer {
+            old_lease,
+            kept,
+            slots,
+        });
     }
     // A lease that the worker does not know of was lost on the way to it.
     for id in t.leases.ids_of_worker(worker) {

@@ -104,6 +104,9 @@ pub struct OfferAnswer {
     pub old_lease: LeaseId,
     /// The lease it has now and what is kept under it, if anything.
     pub kept: Option<(LeaseId, Ranges)>,
+    /// How many slots what is kept may use at a time; others may have got some of
+    /// those that it had. 0 when nothing is kept.
+    pub slots: u32,
 }
 
 /// What a grant says, apart from where its inputs lie.

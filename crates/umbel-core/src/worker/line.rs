@@ -129,7 +129,7 @@ impl<I> Line<I> {
             indices: head.indices,
             unsettled: 0,
             begun_end: 0,
-            slots: usize::try_from(head.slots.max(1)).unwrap_or(usize::MAX),
+            slots: slot_count(head.slots),
             used: 0,
             handed_back: Ranges::new(),
         };
@@ -247,8 +247,9 @@ impl<I> Line<I> {
         self.chunks.iter().map(offer).collect()
     }
 
-    /// A chunk goes on under another lease with what is kept of it.
-    pub(super) fn keep(&mut self, key: ChunkKey, lease: LeaseId, kept: Ranges) {
+    /// A chunk goes on under another lease with what is kept of it, in as many slots
+    /// as that lease has.
+    pub(super) fn keep(&mut self, key: ChunkKey, lease: LeaseId, kept: Ranges, slots: u32) {
         let Some(chunk) = self.chunks.get_mut(&key) else {
             return;
         };
@@ -258,6 +259,7 @@ impl<I> Line<I> {
         }
         self.leases.insert(lease, key);
         chunk.lease = lease;
+        chunk.slots = slot_count(slots);
         chunk.waiting = chunk.waiting.intersect(&kept);
         chunk.indices = kept;
         if chunk.waiting.is_empty() {
@@ -282,4 +284,9 @@ impl<I> Line<I> {
             self.remove(key);
         }
     }
+}
+
+/// Slots of a lease, at least 1.
+fn slot_count(slots: u32) -> usize {
+    usize::try_from(slots.max(1)).unwrap_or(usize::MAX)
 }

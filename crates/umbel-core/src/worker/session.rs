@@ -39,14 +39,15 @@ impl<I: Clone, C> Worker<I, C> {
             let lease = self.line.find(key).map(|chunk| chunk.lease);
             let mut answers = welcome.answers.iter();
             let answer = answers.find(|answer| Some(answer.old_lease) == lease);
-            match answer.and_then(|answer| answer.kept.clone()) {
-                Some((lease, ranges)) => kept.push((key, lease, ranges)),
+            let kept_of = answer.and_then(|answer| Some((answer.kept.clone()?, answer.slots)));
+            match kept_of {
+                Some(((lease, ranges), slots)) => kept.push((key, lease, ranges, slots)),
                 None => stopped.extend(self.drop_chunk(key)),
             }
         }
-        for (key, lease, ranges) in kept {
+        for (key, lease, ranges, slots) in kept {
             stopped.extend(self.keep(key, &ranges));
-            self.line.keep(key, lease, ranges);
+            self.line.keep(key, lease, ranges, slots);
             self.line.forget_settled(key);
         }
         if self.draining {

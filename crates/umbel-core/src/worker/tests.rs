@@ -314,10 +314,12 @@ fn what_was_finished_while_nobody_listened_is_reported_under_the_new_lease() {
         OfferAnswer {
             old_lease: lease(1),
             kept: Some((lease(2), kept)),
+            slots: 8,
         },
         OfferAnswer {
             old_lease: lease(2),
             kept: None,
+            slots: 0,
         },
     ];
     assert_eq!(worker.welcome(&welcome(answers)), []);
@@ -333,6 +335,27 @@ fn what_was_finished_while_nobody_listened_is_reported_under_the_new_lease() {
 }
 
 #[test]
+fn what_is_kept_goes_on_in_the_slots_that_are_left_for_it() {
+    let mut worker = worker(3);
+    worker.grant(head(1, 0..9), "a");
+    worker.pull(0).unwrap();
+    worker.pull(1).unwrap();
+    assert_eq!(worker.disconnected(), []);
+    worker.offers();
+
+    let answers = vec![OfferAnswer {
+        old_lease: lease(1),
+        kept: Some((lease(5), Ranges::one(0..9))),
+        slots: 2,
+    }];
+    assert_eq!(worker.welcome(&welcome(answers)), []);
+    assert_eq!(worker.pull(2), None, "both slots of its new lease are taken");
+    worker.finished(T0, 0, part(0..1, 1));
+    assert!(worker.pull(2).is_some());
+    worker.check();
+}
+
+#[test]
 fn what_runs_and_is_not_kept_is_stopped() {
     let mut worker = worker(2);
     worker.grant(head(1, 0..2), "a");
@@ -345,6 +368,7 @@ fn what_runs_and_is_not_kept_is_stopped() {
     let answers = vec![OfferAnswer {
         old_lease: lease(1),
         kept,
+        slots: 8,
     }];
 
     assert_eq!(worker.welcome(&welcome(answers)), [0]);
@@ -531,6 +555,7 @@ impl Walk {
             answers.push(OfferAnswer {
                 old_lease: offer.lease,
                 kept: Some((lease(self.leases), kept)),
+                slots: 8,
             });
         }
         for slot in self.worker.welcome(&welcome(answers)) {

@@ -88,6 +88,7 @@ fn wire_answer(answer: OfferAnswer) -> v1::OfferAnswer {
         old_lease: Some(wire_lease(answer.old_lease)),
         lease,
         kept,
+        slots: answer.slots,
     }
 }
 

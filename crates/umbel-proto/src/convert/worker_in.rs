@@ -105,6 +105,7 @@ fn parse_answer(wire: v1::OfferAnswer) -> Result<OfferAnswer, Invalid> {
     Ok(OfferAnswer {
         old_lease: lease(field, wire.old_lease)?,
         kept,
+        slots: wire.slots,
     })
 }
 
@@ -180,10 +181,12 @@ mod tests {
                 OfferAnswer {
                     old_lease: LEASE,
                     kept: None,
+                    slots: 0,
                 },
                 OfferAnswer {
                     old_lease: LEASE,
                     kept: Some((LEASE, Ranges::one(3..5))),
+                    slots: 2,
                 },
             ],
         };
