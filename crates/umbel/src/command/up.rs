@@ -27,7 +27,8 @@ leaves at once. A worker that crashes is started again.
 
 Examples:
   umbel up --workers 2
-  umbel up --slots 8 --exec 'upper=tr a-z A-Z'")]
+  umbel up --slots 8 --exec 'upper=tr a-z A-Z'
+  umbel up --worker-config examples/functions/worker.toml")]
 pub(crate) struct Args {
     /// Worker processes
     #[arg(
@@ -47,6 +48,15 @@ pub(crate) struct Args {
     /// Let `umbel.crash` end a worker
     #[arg(long)]
     allow_crash: bool,
+    /// A file of the workers' options, such as functions of their own; config/worker.toml shows
+    /// them all
+    #[arg(
+        long,
+        env = "UMBEL_WORKER_CONFIG",
+        value_name = "FILE",
+        hide_env = true
+    )]
+    worker_config: Option<String>,
     #[command(flatten)]
     flags: CoordinatorFlags,
     /// The process to end with
@@ -89,6 +99,9 @@ fn worker_command(args: &Args, url: &str, global: &Global) -> Vec<String> {
     command.extend(["--slots".to_owned(), slots.to_string()]);
     for program in &args.programs {
         command.extend(["--exec".to_owned(), program.clone()]);
+    }
+    if let Some(file) = &args.worker_config {
+        command.extend(["--config".to_owned(), file.clone()]);
     }
     if args.allow_crash {
         command.push("--allow-crash".to_owned());
