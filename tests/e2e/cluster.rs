@@ -332,3 +332,20 @@ fn ready_url(coordinator: &mut Process) -> String {
     url.unwrap_or_else(|| panic!("an unexpected first line: {line}"))
         .to_owned()
 }
+
+/// Whether a test's tool is there. If not the test says so and passes, unless
+/// `UMBEL_TEST_REQUIRE` (such as `python,node`) names what it needs.
+#[expect(clippy::print_stdout, reason = "a test that was left out must be seen")]
+pub(crate) fn has(test: &str, feature: &str, program: &str, arguments: &[&str]) -> bool {
+    let tried = Command::new(program).args(arguments).output();
+    let found = tried.is_ok_and(|output| output.status.success());
+    if !found {
+        let required = std::env::var("UMBEL_TEST_REQUIRE").unwrap_or_default();
+        assert!(
+            !required.split(',').any(|one| one.trim() == feature),
+            "{test} needs {feature}, which UMBEL_TEST_REQUIRE asks for"
+        );
+        println!("SKIPPED {test}: no {feature} on this machine");
+    }
+    found
+}

@@ -2,25 +2,8 @@
 //! left of any of them when their worker is killed.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use crate::cluster::{Cluster, eventually};
-
-/// Whether a test's tool is there. If not the test says so and passes, unless
-/// `UMBEL_TEST_REQUIRE` (such as `python,node`) names what it needs.
-#[allow(clippy::print_stdout, reason = "a test that was left out must be seen")]
-fn has(test: &str, feature: &str, program: &str) -> bool {
-    let found = Command::new(program).arg("--version").output().is_ok();
-    if !found {
-        let required = std::env::var("UMBEL_TEST_REQUIRE").unwrap_or_default();
-        assert!(
-            !required.split(',').any(|one| one.trim() == feature),
-            "{test} needs {program}, which UMBEL_TEST_REQUIRE asks for"
-        );
-        println!("SKIPPED {test}: no {program} on this machine");
-    }
-    found
-}
+use crate::cluster::{Cluster, eventually, has};
 
 fn examples() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -40,7 +23,8 @@ fn is_alive(pid: &str) -> bool {
 #[test]
 fn the_same_function_in_two_languages_gives_the_same_results() {
     let test = "the_same_function_in_two_languages_gives_the_same_results";
-    if !has(test, "python", "python3") || !has(test, "node", "node") {
+    if !has(test, "python", "python3", &["--version"]) || !has(test, "node", "node", &["--version"])
+    {
         return;
     }
     let mut cluster = Cluster::start();

@@ -12,6 +12,7 @@
 mod admin;
 mod bad_input;
 mod cli;
+mod clients;
 mod cluster;
 mod crash;
 mod drain;
