@@ -235,15 +235,12 @@ fn a_damaged_file_is_overcome_or_told_of_with_the_way_out() {
                 inflict(&dir.join(name), damage, &mut random);
                 let verdict = judge(&dir, &expected);
                 fs::remove_dir_all(&dir).unwrap();
-                // The name of a snapshot is a number.
+                // The name of a snapshot goes on with a number.
                 let name = name.display().to_string();
-                let name = name.split("snap.").next().map_or(name.clone(), |start| {
-                    if start.len() < name.len() {
-                        format!("{start}snap")
-                    } else {
-                        name.clone()
-                    }
-                });
+                let name = match name.split_once("snap.") {
+                    Some((start, _)) => format!("{start}snap"),
+                    None => name,
+                };
                 *verdicts.entry((name, damage, verdict)).or_insert(0) += 1;
             }
         }
