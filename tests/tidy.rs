@@ -90,6 +90,8 @@ fn one_word_for_each_concept() {
             continue;
         }
         for (number, line) in text.lines().enumerate() {
+            // A panic's words have this name in the standard library.
+            let line = line.replace(".payload()", "");
             for word in line.split(|c: char| !c.is_alphanumeric() && c != '_') {
                 for (wrong, right) in WORDS {
                     if word == *wrong
