@@ -1,6 +1,6 @@
 //! A worker introduces itself, or its session ends.
 
-use super::step::{self, Out, part, refresh};
+use super::step::{self, Out, lose, part, refresh};
 use crate::change::Change;
 use crate::command::{Command, Ignored, Note, Refusal};
 use crate::id::{SessionId, WorkerId};
@@ -75,14 +75,15 @@ fn judge(t: &Tables, hello: &Hello) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Ends an older session of the same process; its leases stay. Tells whether the
+/// Ends an older session of the same process; its leases stay, its invokes do not. Tells whether the
 /// process was asked to leave.
 fn supersede(t: &mut Tables, out: &mut Out, hello: &Hello) -> bool {
     let Some(old) = t.roster.find(hello.worker) else {
         return false;
     };
-    let (name, drains) = (old.name.clone(), old.draining);
-    if let Some(session) = old.session {
+    let (name, drains, session) = (old.name.clone(), old.draining, old.session);
+    lose::lose_invokes(t, out, hello.worker, &name);
+    if let Some(session) = session {
         let refusal = Refusal::SessionSuperseded { name };
         out.push(Command::Close { session, refusal });
     }

@@ -219,6 +219,22 @@ mod tests {
     }
 
     #[test]
+    fn a_worker_that_returns_in_time_has_dropped_its_invokes() {
+        let mut env = Env::new();
+        env.worker("a", 1);
+        let reply = invoke(&mut env, 900);
+        env.cut("a");
+        assert_eq!(env.answer(reply), None, "it may have taken the worker down");
+        env.connect("a");
+        let worker = "a".to_owned();
+        let lost = Reply::Refused(Refusal::InvokeLost { worker });
+        assert_eq!(env.answer(reply), Some(lost));
+        let again = invoke(&mut env, 901);
+        env.connect("a");
+        assert!(env.answer(again).is_some(), "nor does a newer session have it");
+    }
+
+    #[test]
     fn an_abandoned_invoke_is_recalled() {
         let mut env = Env::new();
         env.worker("a", 1);

@@ -27,21 +27,27 @@ pub(crate) fn lose(t: &mut Tables, out: &mut Out, id: WorkerId) {
         out.push(Command::Note(Note::LeaseExpired { lease }));
         suspect(t, out, lease, &name, alone);
     }
-    for invoke in invokes {
-        let Some(entry) = t.invokes.remove(invoke) else {
-            continue;
-        };
-        t.alarms.invokes.set(invoke, None);
-        let worker = name.clone();
-        let reply = Reply::Refused(Refusal::InvokeLost { worker });
-        super::reply(out, entry.reply, reply);
-    }
+    lose_invokes(t, out, id, &name);
     part::forget(t, id);
     out.push(Command::Note(if invocations > 0 {
         Note::WorkerLost { name, invocations }
     } else {
         Note::WorkerLeft { name }
     }));
+}
+
+/// Tells who waits for what a worker ran that it never comes: an outcome belongs to
+/// the session in which it was asked for.
+pub(crate) fn lose_invokes(t: &mut Tables, out: &mut Out, id: WorkerId, name: &str) {
+    for invoke in t.invokes.of_worker(id) {
+        let Some(entry) = t.invokes.remove(invoke) else {
+            continue;
+        };
+        t.alarms.invokes.set(invoke, None);
+        let worker = name.to_owned();
+        let reply = Reply::Refused(Refusal::InvokeLost { worker });
+        super::reply(out, entry.reply, reply);
+    }
 }
 
 /// What of a lease was not reported waits again as suspects.
