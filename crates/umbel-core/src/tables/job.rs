@@ -9,6 +9,7 @@ use crate::change::{JobRecord, JobStatus, Summary};
 use crate::id::{Appender, Index, JobId};
 use crate::index_set::IndexSet;
 use crate::job::{BlockRef, Counts, JobState, Source, StartMode, Usage};
+use crate::limit;
 use crate::policy::Tolerance;
 use crate::ranges::Ranges;
 
@@ -104,13 +105,24 @@ impl Running {
     }
 
     /// How many of the first of these have at most `most` bytes of inputs, by
-    /// their blocks' averages; at least one.
+    /// their blocks' averages; at least one. Where the averages are wrong, what they
+    /// have still fits into a grant.
     pub(crate) fn fit_bytes(&self, indices: &Ranges, most: u64) -> u64 {
         let (mut bytes, mut count) = (0u64, 0u64);
+        // What lies in the blocks of which there is a part, all of it: inputs that
+        // are picked out of many blocks may be the long ones of each.
+        let (mut within_bytes, mut last) = (0u64, None);
         for run in indices.runs() {
             let mut next = run.start;
             let within = self.blocks.get(self.block_at(next)..).unwrap_or_default();
             for block in within.iter().take_while(|block| block.first < run.end) {
+                if last != Some(block.first) {
+                    last = Some(block.first);
+                    within_bytes += u64::from(block.bytes);
+                    if within_bytes > limit::GRANT_BYTES_MAX && count > 0 {
+                        return count;
+                    }
+                }
                 let each = u64::from(block.bytes / block.count.max(1)).max(1);
                 let here = u64::from(run.end.min(block.first + block.count) - next);
                 let room = most.saturating_sub(bytes) / each;
@@ -199,5 +211,39 @@ pub(crate) fn first_status(source: Source) -> JobStatus {
         finished_ms: None,
         redrives: 0,
         summary: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::Target;
+    use crate::policy::Labels;
+    use crate::tables::demands::{Demand, Demands};
+
+    #[test]
+    fn the_long_inputs_of_many_blocks_fit_into_one_message() {
+        let target = Target::Function("f".to_owned());
+        let group = Demands::default().join(Demand::of_target(&target, Labels::new()));
+        let mut running = Running::new(group, 0);
+        running.blocks = (0..256)
+            .map(|at| BlockRef {
+                first: at * 100,
+                count: 100,
+                bytes: 57_000,
+                appender: Appender(1),
+            })
+            .collect();
+        let picked: Ranges = (0..256).map(|at| at * 100..at * 100 + 1).collect();
+        let fits = running.fit_bytes(&picked, limit::CHUNK_BYTES_MAX);
+        assert_eq!(fits, limit::GRANT_BYTES_MAX / 57_000);
+        let pairs: Ranges = (0..128)
+            .flat_map(|at| [at * 100..at * 100 + 1, at * 100 + 2..at * 100 + 3])
+            .collect();
+        let fits = running.fit_bytes(&pairs, limit::CHUNK_BYTES_MAX);
+        assert_eq!(fits, 256, "a block counts once");
+        let whole = Ranges::one(0..25_600);
+        let fits = running.fit_bytes(&whole, limit::CHUNK_BYTES_MAX);
+        assert_eq!(fits, limit::CHUNK_BYTES_MAX / 570, "by the average");
     }
 }

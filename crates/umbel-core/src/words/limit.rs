@@ -54,6 +54,9 @@ pub const BLOCK_BYTES_TARGET: usize = 56 << 10;
 pub const CHUNK_INVOCATIONS_MAX: u32 = 4_096;
 /// Input bytes of one chunk, unless a single input is longer.
 pub const CHUNK_BYTES_MAX: u64 = 1 << 20;
+/// Bytes of the blocks that the inputs of one grant are cut out of, unless a single
+/// input is longer: whichever inputs of them it needs, they fit into a message.
+pub const GRANT_BYTES_MAX: u64 = (MESSAGE_BYTES_MAX as u64) - (1 << 20);
 /// Runs of consecutive indices in one chunk.
 pub const CHUNK_RUNS_MAX: usize = 256;
 /// The distance between the first and the last index of a chunk, and so of a
@@ -109,6 +112,9 @@ const _: () = {
     assert!(CHUNK_INVOCATIONS_MAX <= RECORD_SPAN_MAX);
     assert!(BLOCK_INPUTS_MAX <= CHUNK_INVOCATIONS_MAX);
     assert!(BLOCK_BYTES_TARGET as u64 <= CHUNK_BYTES_MAX);
+    // A grant has room for any chunk of whole blocks, and for the longest input.
+    assert!(3 * CHUNK_BYTES_MAX <= GRANT_BYTES_MAX);
+    assert!(INPUT_BYTES_MAX as u64 + (1 << 16) <= GRANT_BYTES_MAX);
     // A report holds at least one chunk.
     assert!(CHUNK_INVOCATIONS_MAX <= REPORT_INVOCATIONS_MAX);
     assert!(INLINE_BYTES_MAX < MESSAGE_BYTES_MAX);
