@@ -165,11 +165,13 @@ impl Job {
 
     /// How many failures it bears, if that is bounded and already known.
     pub(crate) fn tolerated(&self) -> Option<u64> {
-        let sealed = u64::from(self.status.sealed?);
-        Some(match self.record.spec.policy.tolerate? {
-            Tolerance::Count(count) => count,
-            Tolerance::BasisPoints(points) => sealed * u64::from(points) / 10_000,
-        })
+        match self.record.spec.policy.tolerate? {
+            Tolerance::Count(count) => Some(count),
+            Tolerance::BasisPoints(points) => {
+                let sealed = u64::from(self.status.sealed?);
+                Some(sealed * u64::from(points) / 10_000)
+            }
+        }
     }
 
     /// When it must have ended, milliseconds since 1970.

@@ -224,7 +224,8 @@ mod tests {
     use super::super::testing::{Env, failed, run};
     use super::*;
     use crate::config::Config;
-    use crate::job::{JobFailureKind, JobState};
+    use crate::event::INLINE;
+    use crate::job::{BlockRef, JobFailureKind, JobState, Source, StartMode};
     use crate::message::FromWorker;
     use crate::policy::Tolerance;
 
@@ -325,6 +326,32 @@ mod tests {
         assert_eq!(view.status.failure.unwrap().kind, JobFailureKind::Tolerance);
         assert_eq!((view.counts.failed, view.counts.cancelled), (2, 98));
         assert_eq!(env.open_len("a"), 0, "its leases are revoked");
+    }
+
+    #[test]
+    fn a_number_of_tolerated_failures_bounds_a_job_that_still_takes_inputs() {
+        let mut env = Env::new();
+        env.worker("a", 4);
+        let job = env.submit(8, |proposal| {
+            proposal.source = Source::Blocks;
+            proposal.blocks = vec![BlockRef {
+                first: 0,
+                count: 8,
+                bytes: 80,
+                appender: INLINE,
+            }];
+            proposal.seal = false;
+            proposal.spec.start = StartMode::AsAppended;
+            proposal.spec.policy.max_attempts = 1;
+            proposal.spec.policy.tolerate = Some(Tolerance::Count(0));
+        });
+        let (lease, _) = env.open("a").remove(0);
+        let one = vec![failed(0, FailureKind::Function)];
+        env.report("a", lease, (Ranges::new(), one), 10);
+        let view = env.view(job);
+        assert_eq!(view.status.state, JobState::Failed);
+        assert_eq!(view.status.failure.unwrap().kind, JobFailureKind::Tolerance);
+        assert_eq!((view.counts.failed, view.counts.cancelled), (1, 7));
     }
 
     #[test]
