@@ -43,7 +43,12 @@ fn reflection_and_reasons_are_there_for_any_grpc_tool() {
     let refused = told(&job("umbel.incremet"));
     // The tool shows details as it got them: this is base64 of the reason UNKNOWN_FUNCTION.
     let reason = "ChBVTktOT1dOX0ZVTkNUSU9O";
-    for words in ["not_found", "google.rpc.ErrorInfo", reason, "umbel.increment"] {
+    for words in [
+        "not_found",
+        "google.rpc.ErrorInfo",
+        reason,
+        "umbel.increment",
+    ] {
         assert!(refused.contains(words), "{words} is missing in {refused}");
     }
     let health = curl(&[

@@ -345,7 +345,13 @@ async fn work_finished_without_a_coordinator_is_reported_to_the_next() {
     assert_eq!(runs(&offer.indices), [(0, 1)]);
     let kept = Some((lease(2), Ranges::one(0..1)));
     let old_lease = lease(1);
-    stream.welcome(vec![OfferAnswer { old_lease, kept, slots: 1 }]).await;
+    stream
+        .welcome(vec![OfferAnswer {
+            old_lease,
+            kept,
+            slots: 1,
+        }])
+        .await;
 
     let report = stream.report().await;
     let chunk = &report.chunks[0];

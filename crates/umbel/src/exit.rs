@@ -111,7 +111,11 @@ mod tests {
     fn inputs_that_cannot_be_sent_are_bad_usage() {
         let malformed = Error::Source("line 3 is malformed".into());
         assert_eq!(Exit::from(malformed).code(), 2);
-        let large = Error::InputTooLarge { index: 3, bytes: 2, max: 1 };
+        let large = Error::InputTooLarge {
+            index: 3,
+            bytes: 2,
+            max: 1,
+        };
         assert_eq!(Exit::from(large).code(), 2);
     }
 

@@ -349,7 +349,11 @@ fn what_is_kept_goes_on_in_the_slots_that_are_left_for_it() {
         slots: 2,
     }];
     assert_eq!(worker.welcome(&welcome(answers)), []);
-    assert_eq!(worker.pull(2), None, "both slots of its new lease are taken");
+    assert_eq!(
+        worker.pull(2),
+        None,
+        "both slots of its new lease are taken"
+    );
     worker.finished(T0, 0, part(0..1, 1));
     assert!(worker.pull(2).is_some());
     worker.check();

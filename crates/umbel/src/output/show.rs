@@ -111,7 +111,11 @@ pub(crate) fn failure_line(
     worker: &str,
 ) -> String {
     let plural = if attempts == 1 { "" } else { "s" };
-    let place = if worker.is_empty() { String::new() } else { format!(" on {worker}") };
+    let place = if worker.is_empty() {
+        String::new()
+    } else {
+        format!(" on {worker}")
+    };
     format!(
         "input {index} failed{place}: {} ({attempts} attempt{plural})",
         failure_text(failure)
