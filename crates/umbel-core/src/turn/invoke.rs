@@ -231,7 +231,10 @@ mod tests {
         assert_eq!(env.answer(reply), Some(lost));
         let again = invoke(&mut env, 901);
         env.connect("a");
-        assert!(env.answer(again).is_some(), "nor does a newer session have it");
+        assert!(
+            env.answer(again).is_some(),
+            "nor does a newer session have it"
+        );
     }
 
     #[test]

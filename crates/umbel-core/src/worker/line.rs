@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::id::{Index, JobId, LeaseId};
 use crate::job::Target;
+use crate::limit;
 use crate::message::{Begun, GrantHead, Offer};
 use crate::ranges::Ranges;
 
@@ -94,9 +95,15 @@ impl<I> Line<I> {
         self.chunks.keys().copied().collect()
     }
 
-    /// How far each lease has begun.
-    pub(super) fn begun(&self) -> Vec<Begun> {
-        self.chunks.values().map(Chunk::begun).collect()
+    /// How far each lease has begun of which something is not reported: something
+    /// waits, or runs, or `has_pending` says so.
+    pub(super) fn begun(&self, has_pending: impl Fn(ChunkKey) -> bool) -> Vec<Begun> {
+        let is_open = |(key, chunk): &(&ChunkKey, &Chunk<I>)| {
+            !chunk.waiting.is_empty() || chunk.used > 0 || has_pending(**key)
+        };
+        let open = self.chunks.iter().filter(is_open);
+        let begun = open.map(|(_, chunk)| chunk.begun());
+        begun.take(limit::WORKER_LEASES_MAX).collect()
     }
 
     /// How far one has.
@@ -230,7 +237,9 @@ impl<I> Line<I> {
     }
 
     /// What of each chunk is held, to be offered in a new session. What was to be
-    /// handed back is not: a worker that does not offer it has handed it back.
+    /// handed back is not: a worker that does not offer it has handed it back. Nor is
+    /// what is beyond the bound of leases, as where a disk was slow to acknowledge: of
+    /// that the newest is given up, and runs again where it was not recorded.
     pub(super) fn offers(&mut self, ended: impl Fn(ChunkKey) -> Ranges) -> Vec<Offer> {
         for key in std::mem::take(&mut self.handing_back) {
             if let Some(chunk) = self.chunks.get_mut(&key) {
@@ -244,7 +253,8 @@ impl<I> Line<I> {
             indices: chunk.waiting.union(&ended(key)),
             attempt: chunk.attempt,
         };
-        self.chunks.iter().map(offer).collect()
+        let offers = self.chunks.iter().map(offer);
+        offers.take(limit::WORKER_LEASES_MAX).collect()
     }
 
     /// A chunk goes on under another lease with what is kept of it, in as many slots

@@ -143,10 +143,12 @@ impl<I: Clone, C> Worker<I, C> {
         }
     }
 
-    /// How far each lease has begun; for a heartbeat.
+    /// How far each lease has begun of which something is not reported; for a
+    /// heartbeat.
     #[must_use]
     pub fn begun(&self) -> Vec<Begun> {
-        self.line.begun()
+        let pending = self.outcomes.pending_keys();
+        self.line.begun(|key| pending.contains(&key))
     }
 
     /// Whether a slot runs something whose outcome counts.

@@ -1,6 +1,6 @@
 //! What has ended and is not acknowledged.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::Part;
@@ -77,6 +77,11 @@ impl<C> Outcomes<C> {
     /// Whether outcomes wait.
     pub(super) fn has_pending(&self) -> bool {
         !self.pending.is_empty()
+    }
+
+    /// The chunks of which outcomes wait.
+    pub(super) fn pending_keys(&self) -> BTreeSet<ChunkKey> {
+        self.pending.iter().map(|kept| kept.key).collect()
     }
 
     /// Whether a report would be full.

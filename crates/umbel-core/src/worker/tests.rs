@@ -335,6 +335,35 @@ fn what_was_finished_while_nobody_listened_is_reported_under_the_new_lease() {
 }
 
 #[test]
+fn what_a_slow_disk_does_not_acknowledge_never_makes_a_message_too_long() {
+    let mut worker = worker(1);
+    let count = 2 * limit::WORKER_LEASES_MAX as u64;
+    for number in 1..=count {
+        let index = Index::try_from(number).unwrap();
+        worker.grant(head(number, index..index + 1), "a");
+        worker.pull(0).unwrap();
+        worker.finished(T0, 0, part(index..index + 1, 1));
+        report(&mut worker, T0 + PATIENCE);
+    }
+    assert_eq!(worker.begun(), [], "all of it is reported");
+
+    assert_eq!(worker.disconnected(), []);
+    let offers = worker.offers();
+    assert_eq!(offers.len(), limit::WORKER_LEASES_MAX);
+    let answers = offers.iter().map(|offer| OfferAnswer {
+        old_lease: offer.lease,
+        kept: Some((offer.lease, offer.indices.clone())),
+        slots: 8,
+    });
+    assert_eq!(worker.welcome(&welcome(answers.collect())), []);
+    worker.check();
+    let again = report(&mut worker, T0 + PATIENCE);
+    assert_eq!(again.chunks.len(), limit::WORKER_LEASES_MAX);
+    worker.acknowledged(again.number);
+    assert!(worker.is_settled(), "what was not offered is given up");
+}
+
+#[test]
 fn what_is_kept_goes_on_in_the_slots_that_are_left_for_it() {
     let mut worker = worker(3);
     worker.grant(head(1, 0..9), "a");
