@@ -215,6 +215,10 @@ impl Session<'_> {
             FromCoordinator::Revoke(leases) => {
                 let stopped = machine.revoke(&leases);
                 floor.stop_slots(stopped);
+                // What was kept of them may have been all that held the slots up.
+                if machine.has_work() {
+                    floor.work_came();
+                }
             }
             FromCoordinator::Drain => {
                 if !machine.is_draining() {

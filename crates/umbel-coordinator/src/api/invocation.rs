@@ -96,9 +96,10 @@ impl Api {
         });
         let known = known.await.map_err(|closed| self.gone(closed))?;
         let begin = range.start;
-        let read = self.read(move |store| rows(store, job, range, outputs));
-        let (mut rows, end) = read.await?;
         let function = view.record.spec.target.display();
+        let each = function.len();
+        let read = self.read(move |store| rows(store, job, range, (outputs, each)));
+        let (mut rows, end) = read.await?;
         let invocations = (begin..end).zip(known).map(|(index, known)| {
             if let Some(row) = rows.remove(&index) {
                 return convert::invocation_of_result(result::shown(row, &function));
@@ -118,12 +119,13 @@ enum Outputs {
     Drop,
 }
 
-/// The results of a range, and where it was left when they are large.
+/// The results of a range, and where it was left when they are large: each has so many bytes
+/// beside its failure.
 fn rows(
     store: &Store,
     job: JobId,
     range: Range<Index>,
-    outputs: Outputs,
+    (outputs, each): (Outputs, usize),
 ) -> Result<(BTreeMap<Index, ResultRow>, Index), umbel_store::Error> {
     let (mut rows, mut bytes) = (BTreeMap::new(), 0);
     let mut reader = store.in_order(job, range.clone(), Wanted::ALL, Gaps::Skip);
@@ -135,6 +137,7 @@ fn rows(
                 Outcome::Succeeded(_) | Outcome::Cancelled => {}
                 Outcome::Failed(failure) => bytes += failure.message.len() + failure.stderr.len(),
             }
+            bytes += each;
             let index = row.index;
             rows.insert(index, row);
             if bytes > list::PAGE_BYTES_MAX / 2 {

@@ -254,10 +254,10 @@ async fn send(
     let mut bytes = 0;
     let mut rows = rows.peekable();
     while let Some((place, row)) = rows.next() {
-        bytes += bytes_of(&row);
+        bytes += bytes_of(&row, wish);
         results.push(result::shown(row, &wish.function));
         let is_full = bytes >= MESSAGE_BYTES_TARGET || results.len() >= MESSAGE_RESULTS_MAX;
-        let next = rows.peek().map_or(0, |(_, row)| bytes_of(row));
+        let next = rows.peek().map_or(0, |(_, row)| bytes_of(row, wish));
         if is_full || rows.peek().is_none() || bytes + next > 2 * MESSAGE_BYTES_TARGET {
             bytes = 0;
             let results = std::mem::take(&mut results);
@@ -272,10 +272,12 @@ async fn send(
     Ok(())
 }
 
-fn bytes_of(row: &ResultRow) -> usize {
-    match &row.outcome {
+/// About how long a result is. What runs may be a program with a long path.
+fn bytes_of(row: &ResultRow, wish: &Wish) -> usize {
+    let outcome = match &row.outcome {
         Outcome::Succeeded(output) => output.len(),
         Outcome::Failed(failure) => failure.message.len() + failure.stderr.len(),
         Outcome::Cancelled => 0,
-    }
+    };
+    outcome + wish.function.len()
 }
