@@ -159,20 +159,8 @@ impl World {
                 arrival: None,
             });
         };
-        let chunks = report.chunks.clone();
-        let worker = self
-            .shell
-            .as_ref()
-            .and_then(|shell| shell.sessions.get(&link).copied());
-        // A hello may still lie in the mail before it.
-        let worker = worker.or_else(|| self.worker_of(link));
         let number = report.number;
-        let arrival = worker.map(|worker| Arrival {
-            worker,
-            link,
-            number,
-            chunks,
-        });
+        let arrival = self.arrival(link, report);
         match self.bug {
             Some(Bug::SkipFence) => {
                 if let Some((other, report)) = self.forge(link, report) {
@@ -225,6 +213,20 @@ impl World {
             message,
             arrival,
         });
+    }
+
+    /// What the model is told of a report that has come.
+    fn arrival(&self, link: LinkId, report: &Report) -> Option<Arrival> {
+        let shell = self.shell.as_ref();
+        let worker = shell.and_then(|shell| shell.sessions.get(&link).copied());
+        // A hello may still lie in the mail before it.
+        let worker = worker.or_else(|| self.worker_of(link))?;
+        Some(Arrival {
+            worker,
+            link,
+            number: report.number,
+            chunks: report.chunks.clone(),
+        })
     }
 
     /// A report of a dead lease, made out as one of the lease that lives.
