@@ -216,7 +216,7 @@ impl World {
     }
 
     /// What the model is told of a report that has come.
-    fn arrival(&self, link: LinkId, report: &Report) -> Option<Arrival> {
+    fn arrival(&mut self, link: LinkId, report: &Report) -> Option<Arrival> {
         let shell = self.shell.as_ref();
         let worker = shell.and_then(|shell| shell.sessions.get(&link).copied());
         // A hello may still lie in the mail before it.

@@ -2,7 +2,7 @@
 //!
 //! A backup is a stream of writes in an order in which they can be done again, and is the same for
 //! every engine. [`Backup`] makes it from a live store, [`Writer`] puts it into a directory of its
-//! own, [`restore`] makes data from it. The format stands in `proto/BACKUP.md`.
+//! own, [`restore()`] makes data from it. The format stands in `proto/BACKUP.md`.
 //!
 //! An engine has no view of one moment, so the copy makes one: it *follows* the commits, reads all
 //! entries in the order of their keys while turns go on, and passes on each page and then whatever
