@@ -222,6 +222,14 @@ impl Turns {
                     self.gated.push(Gated::Reply(to, reply));
                 }
             }
+            // What a welcome does not keep it acknowledges.
+            Command::Send {
+                session,
+                message: ToWorker::Welcome(welcome),
+            } if !welcome.answers.is_empty() => {
+                let message = ToWorker::Welcome(welcome);
+                self.gated.push(Gated::Message(session, message));
+            }
             Command::Send { session, message } => self.outboxes.send(session, message),
             Command::SendDurable { session, message } => {
                 self.gated.push(Gated::Message(session, message));

@@ -108,6 +108,17 @@ impl Delivery {
         self.to.clone()
     }
 
+    /// What the engine has said and was not delivered.
+    #[cfg(test)]
+    pub(crate) fn said(&mut self) -> Vec<ToWorker> {
+        let outgoing = std::iter::from_fn(|| self.from.try_recv().ok());
+        let messages = outgoing.filter_map(|outgoing| match outgoing {
+            Outgoing::Message(message) => Some(message),
+            Outgoing::Close(_) | Outgoing::Stop => None,
+        });
+        messages.collect()
+    }
+
     /// Delivers until the engine or the worker ends the session.
     pub(crate) async fn run(
         mut self,
