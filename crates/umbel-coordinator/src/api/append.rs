@@ -32,6 +32,8 @@ struct Upload {
     appender: Appender,
     /// The index that the next input must have, once all under way is accepted.
     next_index: Index,
+    /// A block that is staged and not handed to the engine.
+    staged: Option<BlockRef>,
     steps: mpsc::Sender<Step>,
 }
 
@@ -74,6 +76,7 @@ pub(super) async fn append(
         job,
         appender,
         next_index,
+        staged: None,
         steps,
     };
     tokio::select! {
@@ -84,6 +87,8 @@ pub(super) async fn append(
         }
         () = upload.run(first, messages) => {}
     }
+    let staged = upload.staged.into_iter().collect();
+    upload.api.unstage(job, staged).await;
 }
 
 /// Reads the first message and opens the upload; none when the client is gone before it.
@@ -165,6 +170,7 @@ impl Upload {
                 return false;
             }
         };
+        self.staged = Some(block);
         let engine = &self.api.engine;
         let pending = engine.upload(block.bytes as usize, |reply| Event::Append {
             reply,
@@ -173,6 +179,7 @@ impl Upload {
         });
         match pending.await {
             Ok(pending) => {
+                self.staged = None;
                 self.next_index = end;
                 self.step(Step::Block(block, pending)).await
             }
