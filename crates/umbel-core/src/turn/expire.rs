@@ -28,8 +28,13 @@ pub(crate) fn expire(t: &mut Tables, out: &mut Out) {
         look_at_worker(t, out, worker);
         left -= 1;
     }
-    while let Some(job) = t.alarms.walls.pop_due(t.clock.wall_ms()) {
+    let wall_ms = t.clock.wall_ms();
+    let mut left = limit::TURN_EVENTS_MAX;
+    while left > 0
+        && let Some(job) = t.alarms.walls.pop_due(wall_ms)
+    {
         look_at_deadline(t, out, job);
+        left -= 1;
     }
     let mut left = limit::TURN_EVENTS_MAX;
     while left > 0
@@ -41,6 +46,7 @@ pub(crate) fn expire(t: &mut Tables, out: &mut Out) {
     // What a bound cut off is still due, and so the next turn is.
     let due = [t.alarms.workers.next(), t.alarms.jobs.next()];
     t.marks.more |= due.into_iter().flatten().any(|due| due <= engine_ms);
+    t.marks.more |= t.alarms.walls.next().is_some_and(|due| due <= wall_ms);
 }
 
 /// Alarms of live sessions are set once and looked at when they go off, so that
