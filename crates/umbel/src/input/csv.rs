@@ -1,14 +1,16 @@
 //! `--format csv`: RFC 4180 with a header; each row becomes a JSON object of strings.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::io::{self, Read};
 use std::rc::Rc;
 
-use csv::StringRecord;
+use csv::ByteRecord;
 use umbel_core::limit::INPUT_BYTES_MAX;
 
 use super::Error;
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The rows of a source, behind its header.
 #[derive(Debug)]
@@ -17,7 +19,7 @@ pub(super) struct Rows<R> {
     watch: Rc<Watch>,
     /// The names of the columns as JSON strings; none before the header was read.
     names: Option<Vec<String>>,
-    row: StringRecord,
+    row: ByteRecord,
     index: u64,
 }
 
@@ -31,12 +33,44 @@ struct Watch {
     /// Whether the number of quotes so far is odd, which at the end means one is not closed.
     in_quotes: Cell<bool>,
     ended: Cell<bool>,
+    /// The bytes of the last read that had any, and where in the source they end.
+    last: RefCell<Vec<u8>>,
+    last_end: Cell<u64>,
+}
+
+impl Watch {
+    /// The byte before this place in the source, which lies in the last read.
+    fn before(&self, place: u64) -> Option<u8> {
+        let last = self.last.borrow();
+        let back = usize::try_from(self.last_end.get().checked_sub(place)?).ok()?;
+        last.get(last.len().checked_sub(back)?.checked_sub(1)?)
+            .copied()
+    }
 }
 
 #[derive(Debug)]
 struct Watched<R> {
     inner: R,
     watch: Rc<Watch>,
+    begun: bool,
+}
+
+impl<R: Read> Watched<R> {
+    /// Reads on, without the byte order mark of the source. The parser finds one only when it
+    /// comes with more, and takes one that comes alone for a source without rows.
+    fn read_text(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.begun {
+            return self.inner.read(buffer);
+        }
+        self.begun = true;
+        let mut head = Vec::with_capacity(BYTE_ORDER_MARK.len());
+        let mut first = self.inner.by_ref().take(BYTE_ORDER_MARK.len() as u64);
+        first.read_to_end(&mut head)?;
+        if head == BYTE_ORDER_MARK {
+            return self.inner.read(buffer);
+        }
+        head.as_slice().read(buffer)
+    }
 }
 
 impl<R: Read> Read for Watched<R> {
@@ -45,13 +79,16 @@ impl<R: Read> Read for Watched<R> {
             self.watch.exhausted.set(true);
             return Err(io::Error::other("the row is too long"));
         }
-        let read = self.inner.read(buffer)?;
-        let quotes = buffer
-            .get(..read)
-            .unwrap_or_default()
-            .iter()
-            .filter(|b| **b == b'"')
-            .count();
+        let read = self.read_text(buffer)?;
+        let bytes = buffer.get(..read).unwrap_or_default();
+        if !bytes.is_empty() {
+            let mut last = self.watch.last.borrow_mut();
+            last.clear();
+            last.extend_from_slice(bytes);
+            let end = self.watch.last_end.get() + bytes.len() as u64;
+            self.watch.last_end.set(end);
+        }
+        let quotes = bytes.iter().filter(|b| **b == b'"').count();
         self.watch
             .in_quotes
             .set(self.watch.in_quotes.get() ^ !quotes.is_multiple_of(2));
@@ -73,40 +110,55 @@ impl<R: Read> Rows<R> {
             .from_reader(Watched {
                 inner,
                 watch: Rc::clone(&watch),
+                begun: false,
             });
         Self {
             reader,
             watch,
             names: None,
-            row: StringRecord::new(),
+            row: ByteRecord::new(),
             index: 0,
         }
     }
 
-    /// Reads the next row; tells the line on which it begins.
-    fn row(&mut self) -> Result<Option<u64>, Error> {
+    /// Reads the next row, if there is one.
+    fn row(&mut self) -> Result<bool, Error> {
         // Quotes within a field are doubled, and a reader's buffer lies in between.
         self.watch.left.set(2 * INPUT_BYTES_MAX);
-        let line = self.reader.position().line();
         let some = self
             .reader
-            .read_record(&mut self.row)
-            .map_err(|error| self.error(line, error))?;
-        let line = self.row.position().map_or(line, csv::Position::line);
+            .read_byte_record(&mut self.row)
+            .map_err(|error| self.error(error))?;
         if some && self.watch.ended.get() && self.watch.in_quotes.get() {
-            return Err(Error::malformed(line, "a quote is opened and never closed"));
+            return Err(self.malformed("a quote is opened and never closed"));
         }
-        Ok(some.then_some(line))
+        if some && self.row.iter().any(|field| str::from_utf8(field).is_err()) {
+            return Err(self.malformed("the row is not UTF-8, which its JSON must be"));
+        }
+        Ok(some)
     }
 
-    fn error(&self, line: u64, error: csv::Error) -> Error {
+    /// Something is wrong with the row at hand.
+    fn malformed(&self, what: impl Into<String>) -> Error {
+        Error::malformed(self.line(), what)
+    }
+
+    /// The line on which the row at hand begins. The parser's own count stands before the blank
+    /// lines that it skips, and before the `\n` of the `\r\n` that ended the row above.
+    fn line(&self) -> u64 {
+        let after = self.reader.position();
+        let open = self.watch.ended.get() && self.watch.in_quotes.get();
+        let ended = !open && self.watch.before(after.byte()) == Some(b'\n');
+        let bytes = self.row.iter().flatten();
+        let within = bytes.filter(|byte| **byte == b'\n').count() as u64;
+        after.line().saturating_sub(within + u64::from(ended))
+    }
+
+    fn error(&self, error: csv::Error) -> Error {
         if self.watch.exhausted.get() {
             return Error::TooLarge { index: self.index };
         }
-        if let csv::ErrorKind::Utf8 { pos, .. } = error.kind() {
-            let line = pos.as_ref().map_or(line, csv::Position::line);
-            return Error::malformed(line, "the row is not UTF-8, which its JSON must be");
-        }
+        let line = self.reader.position().line();
         match error.into_kind() {
             csv::ErrorKind::Io(error) => Error::Read(error),
             other => Error::malformed(line, format!("{other:?}")),
@@ -114,16 +166,14 @@ impl<R: Read> Rows<R> {
     }
 
     fn header(&mut self) -> Result<Option<Vec<String>>, Error> {
-        let Some(line) = self.row()? else {
+        if !self.row()? {
             return Ok(None);
-        };
+        }
         let mut seen = HashSet::new();
         let twice = self.row.iter().find(|name| !seen.insert(*name));
         if let Some(name) = twice {
-            return Err(Error::malformed(
-                line,
-                format!("the header names {name:?} twice"),
-            ));
+            let name = String::from_utf8_lossy(name);
+            return Err(self.malformed(format!("the header names {name:?} twice")));
         }
         Ok(Some(self.row.iter().map(quoted).collect()))
     }
@@ -132,19 +182,16 @@ impl<R: Read> Rows<R> {
         if self.names.is_none() {
             self.names = self.header()?;
         }
-        let Some(line) = self.row()? else {
+        if !self.row()? {
             return Ok(None);
-        };
+        }
         let Some(names) = &self.names else {
             return Ok(None);
         };
         if self.row.len() != names.len() {
             let fields = |n: usize| format!("{n} field{}", if n == 1 { "" } else { "s" });
             let (has, wants) = (fields(self.row.len()), fields(names.len()));
-            return Err(Error::malformed(
-                line,
-                format!("the row has {has}, the header {wants}"),
-            ));
+            return Err(self.malformed(format!("the row has {has}, the header {wants}")));
         }
         let mut object = String::from("{");
         for (name, value) in names.iter().zip(&self.row) {
@@ -164,8 +211,9 @@ impl<R: Read> Rows<R> {
     }
 }
 
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+/// A field, which is known to be UTF-8, as a JSON string.
+fn quoted(field: &[u8]) -> String {
+    serde_json::Value::from(String::from_utf8_lossy(field)).to_string()
 }
 
 impl<R: Read> Iterator for Rows<R> {
@@ -231,9 +279,55 @@ mod tests {
                 "a\n1\n\"2\n3\n",
                 "line 3 of the inputs: a quote is opened and never closed",
             ),
+            (
+                "a,b\r\n1,2\r\n3\r\n",
+                "line 3 of the inputs: the row has 1 field, the header 2 fields",
+            ),
+            (
+                "a,b\r\n1,2\r\n\r\n\r\n3",
+                "line 5 of the inputs: the row has 1 field, the header 2 fields",
+            ),
+            (
+                "a,b\n1,2\n\n\n3\n4,5\n",
+                "line 5 of the inputs: the row has 1 field, the header 2 fields",
+            ),
+            (
+                "a\r\n1\r\n\"2\r\n3\r\n",
+                "line 3 of the inputs: a quote is opened and never closed",
+            ),
+            (
+                "a\r\n\"x\r\ny\"\r\n\"1\r\n\",2\r\n",
+                "line 4 of the inputs: the row has 2 fields, the header 1 field",
+            ),
+            (
+                "\r\n\na,b,a\n",
+                "line 3 of the inputs: the header names \"a\" twice",
+            ),
         ];
         for (text, message) in table {
             assert_eq!(rows(text), Err(message.to_owned()), "{text:?}");
+        }
+    }
+
+    /// A source that gives so many bytes at a time, as a pipe may.
+    struct Drops<'a>(&'a [u8], usize);
+
+    impl Read for Drops<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let end = buffer.len().min(self.1);
+            self.0.read(&mut buffer[..end])
+        }
+    }
+
+    #[test]
+    fn where_reads_end_does_not_matter() {
+        for text in ["\u{feff}a\r\n1\r\n\r\n2,3\r\n", "\u{feff}a\n1\n\n2,3"] {
+            for bytes in 1..12 {
+                let mut rows = Rows::new(Drops(text.as_bytes(), bytes));
+                assert_eq!(rows.next().unwrap().unwrap(), br#"{"a":"1"}"#, "{bytes}");
+                let error = rows.next().unwrap().unwrap_err().to_string();
+                assert!(error.starts_with("line 4 of"), "{bytes}: {error}");
+            }
         }
     }
 
