@@ -28,7 +28,9 @@ pub(crate) struct InputArgs {
     #[arg(long, value_name = "FILE|-")]
     inputs: Option<PathBuf>,
     /// How the file is cut: at each newline, a JSON object a row, or each element of an array
-    #[arg(long, value_enum, default_value_t, requires = "inputs")]
+    #[arg(
+        long, value_enum, default_value_t, requires = "inputs", conflicts_with_all = ["range", "input"]
+    )]
     format: Format,
     /// Decimal numbers, half open: input i is A + i
     #[arg(long, value_name = "A..B", value_parser = range, allow_hyphen_values = true)]
@@ -141,6 +143,15 @@ mod tests {
             assert!(parse(flags).is_err(), "{flags:?}");
         }
         assert!(parse(&["--input", "a", "--input", "-5"]).is_ok());
+    }
+
+    #[test]
+    fn a_format_is_that_of_a_file() {
+        assert!(parse(&["--inputs=x", "--format=csv"]).is_ok());
+        for source in ["--range=0..1", "--input=a"] {
+            assert!(parse(&[source]).is_ok(), "{source}");
+            assert!(parse(&[source, "--format=csv"]).is_err(), "{source}");
+        }
     }
 
     #[tokio::test]
