@@ -1,5 +1,6 @@
 //! `umbel worker start`.
 
+use umbel_client::Client;
 use umbel_runtime::Catalog;
 use umbel_worker::Error;
 
@@ -46,6 +47,8 @@ pub(crate) async fn serve(
     let programs = args.flags.programs.clone();
     let config = config::Worker::read(args.flags, global)?;
     log::start(&config.log, Some(config.log_format))?;
+    // What is no address is told at once, in the words of every command, not dialled for ever.
+    drop(Client::connect(&config.coordinator)?);
     reaper::install()?;
     let mut catalog = catalog(&config, &programs)?;
     more(&mut catalog).map_err(|error| Exit::usage(error.to_string()))?;
