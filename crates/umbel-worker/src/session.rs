@@ -284,12 +284,34 @@ fn words(error: &dyn std::error::Error) -> String {
     words.join(": ")
 }
 
-/// Whether the coordinator will refuse this worker always.
+/// Whether the coordinator will refuse this worker always: it speaks another protocol,
+/// or something that was set about it, such as a label, is over a limit.
 pub(crate) fn is_final(status: &Status) -> bool {
-    matches!(reason_of(status), Some((Reason::ProtocolMismatch, _)))
+    matches!(
+        reason_of(status),
+        Some((Reason::ProtocolMismatch | Reason::BadRequest, _))
+    )
 }
 
 /// Whether another live worker bears the name.
 pub(crate) fn is_name_taken(status: &Status) -> bool {
     matches!(reason_of(status), Some((Reason::WorkerNameTaken, _)))
+}
+
+#[cfg(test)]
+mod tests {
+    use umbel_proto::convert::Invalid;
+    use umbel_proto::status::{invalid, refused};
+
+    use super::*;
+
+    #[test]
+    fn what_cannot_change_is_final() {
+        let bad = Invalid::bad("hello.labels", "the value of label \"a\" is too long");
+        assert!(is_final(&invalid(bad)));
+        let taken = umbel_core::command::Refusal::WorkerNameTaken {
+            name: "a".to_owned(),
+        };
+        assert!(!is_final(&refused(&taken)), "the name may become free");
+    }
 }
