@@ -86,6 +86,14 @@ impl SubmissionArgs {
         for warning in upload.warnings() {
             output::remark(&format!("warning: {warning}"));
         }
+        // Inputs inside the request were compared; of those that stream, only the number is.
+        if upload.existed() && upload.job().sealed && !upload.is_complete() {
+            output::remark(&format!(
+                "warning: the request id was used before; job {} keeps the inputs that it has, and \
+                 only the number of those at hand is compared",
+                upload.job().id
+            ));
+        }
         Ok(upload)
     }
 }
