@@ -48,6 +48,14 @@ impl Invokes {
         }
     }
 
+    /// No worker has it any more.
+    pub(crate) fn unplace(&mut self, id: InvokeId) {
+        if let Some(mut invoke) = self.remove(id) {
+            invoke.worker = None;
+            self.insert(id, invoke);
+        }
+    }
+
     /// Forgets one.
     pub(crate) fn remove(&mut self, id: InvokeId) -> Option<InvokeEntry> {
         let invoke = self.invokes.remove(&id)?;

@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 
-use super::step::{self, Out};
+use super::step::{self, Out, part};
 use crate::command::{Command, Ignored, Note, Refusal, Reply};
 use crate::id::{InvokeId, ReplyId, WorkerId};
 use crate::job::Target;
 use crate::limit;
 use crate::message::{Invoke, InvokeDone, ToWorker};
+use crate::outcome::{Failure, FailureKind, WORKER_LEAVING};
 use crate::policy::Labels;
 use crate::tables::Tables;
 use crate::tables::demands::Demand;
@@ -91,8 +92,17 @@ fn place(t: &mut Tables, out: &mut Out, id: InvokeId) {
 /// The outcome arrives.
 pub(crate) fn done(t: &mut Tables, out: &mut Out, worker: WorkerId, done: InvokeDone) {
     let known = t.invokes.find(done.id);
-    if known.is_none_or(|entry| entry.worker != Some(worker)) {
+    let Some(known) = known.filter(|entry| entry.worker == Some(worker)) else {
         return step::ignore(out, Ignored::UnknownInvoke);
+    };
+    let until_ms = known.until_ms;
+    if is_handed_back(&done) {
+        t.invokes.unplace(done.id);
+        t.alarms.invokes.set(done.id, Some(until_ms));
+        // Should it not have said before that it leaves, it has now.
+        t.roster.drain(worker);
+        part::stop_feeding(t, worker);
+        return place(t, out, done.id);
     }
     let Some(entry) = forget(t, done.id) else {
         return;
@@ -105,6 +115,14 @@ pub(crate) fn done(t: &mut Tables, out: &mut Out, worker: WorkerId, done: Invoke
         cpu_us: done.cpu_us,
     };
     step::reply(out, entry.reply, reply);
+}
+
+/// Whether a worker that leaves has not begun it.
+fn is_handed_back(done: &InvokeDone) -> bool {
+    let rejected = |failure: &Failure| failure.kind == FailureKind::Rejected;
+    let leaves = |failure: &Failure| failure.error_type == WORKER_LEAVING;
+    let failure = done.outcome.as_ref().err();
+    failure.is_some_and(|failure| rejected(failure) && leaves(failure))
 }
 
 /// Nobody waits any more.
@@ -235,6 +253,34 @@ mod tests {
             env.answer(again).is_some(),
             "nor does a newer session have it"
         );
+    }
+
+    #[test]
+    fn what_a_leaving_worker_has_not_begun_goes_to_another() {
+        let mut env = Env::new();
+        env.worker("a", 1);
+        let reply = invoke(&mut env, 900);
+        env.worker("b", 1);
+        let done = InvokeDone {
+            id: InvokeId(900),
+            outcome: Err(Failure {
+                kind: FailureKind::Rejected,
+                error_type: WORKER_LEAVING.to_owned(),
+                message: "it leaves".to_owned(),
+                stderr: String::new(),
+            }),
+            duration_us: 0,
+            cpu_us: None,
+        };
+        env.say("a", FromWorker::InvokeDone(done.clone()));
+        assert_eq!(env.workers["b"].invokes.len(), 1);
+        env.say("b", FromWorker::InvokeDone(done));
+        assert_eq!(env.answer(reply), None, "it waits for a third");
+        env.advance(2_500);
+        assert!(matches!(
+            env.answer(reply),
+            Some(Reply::Refused(Refusal::NoSlot { .. }))
+        ));
     }
 
     #[test]

@@ -70,3 +70,6 @@ pub struct FailedAttempt {
     /// Whether another attempt cannot help.
     pub no_retry: bool,
 }
+
+/// The type of the failure by which a worker that leaves hands an invoke back unrun.
+pub const WORKER_LEAVING: &str = "WorkerLeaving";

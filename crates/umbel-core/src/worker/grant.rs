@@ -7,7 +7,7 @@ use super::{Slot, Worker};
 use crate::id::{InvokeId, LeaseId};
 use crate::job::Target;
 use crate::message::{Begun, FromWorker, GrantHead, InvokeDone, TakenBack};
-use crate::outcome::{Failure, FailureKind};
+use crate::outcome::{Failure, FailureKind, WORKER_LEAVING};
 
 impl<I: Clone, C> Worker<I, C> {
     /// A chunk is granted: it joins the line. A worker that leaves hands it back.
@@ -77,11 +77,12 @@ impl<I: Clone, C> Worker<I, C> {
         }
         self.draining = true;
         self.line.hand_back();
-        while let Some(invoke) = self.slots.pop_invoke() {
-            self.messages.push_back(refused(invoke.id));
-        }
+        // First, so that nothing is sent here again.
         if self.connected {
             self.messages.push_back(FromWorker::Leaving);
+        }
+        while let Some(invoke) = self.slots.pop_invoke() {
+            self.messages.push_back(refused(invoke.id));
         }
     }
 }
@@ -91,7 +92,7 @@ fn refused(id: InvokeId) -> FromWorker {
         id,
         outcome: Err(Failure {
             kind: FailureKind::Rejected,
-            error_type: "WorkerLeaving".to_owned(),
+            error_type: WORKER_LEAVING.to_owned(),
             message: "the worker leaves and takes nothing new; invoke again".to_owned(),
             stderr: String::new(),
         }),
