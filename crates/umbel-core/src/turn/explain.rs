@@ -134,7 +134,15 @@ fn busy(t: &Tables, job: &Job, running: &Running, due: u64, reasons: &mut Vec<Wa
     }
     let mut line = t.demands.line(running.group);
     let ahead = line.next().filter(|first| first.2 != job.id());
+    let own = job.record.spec.policy.priority;
     match ahead {
+        Some((Reverse(priority), _, other)) if priority > own => {
+            add(reasons, "priority", due, None, || {
+                format!(
+                    "job {other} has priority {priority}, this one {own}; the higher goes first"
+                )
+            });
+        }
         Some((_, _, other)) => add(reasons, "fair_share", due, None, || {
             format!("job {other} goes first now; the shares are equal over time")
         }),
@@ -194,6 +202,21 @@ mod tests {
         env.restart();
         let first = reasons(&env, bounded);
         assert_eq!(first, [("no_worker", 4), ("reclaim", 1)]);
+    }
+
+    #[test]
+    fn a_job_of_higher_priority_goes_first_and_is_named() {
+        let mut env = Env::new();
+        env.worker("a", 1);
+        let first = env.submit(5, |proposal| proposal.spec.policy.priority = 7);
+        let second = env.submit_range(5);
+        assert_eq!(reasons(&env, second), [("priority", 5)]);
+        let why = env.machine.explain(env.now, second).unwrap().remove(0);
+        assert!(why.message.contains(&first.to_string()), "{}", why.message);
+        let third = env.submit_range(5);
+        env.ask(|reply| Event::Cancel { reply, job: first });
+        let waiting = [second, third].map(|job| reasons(&env, job)[0].0);
+        assert!(!waiting.contains(&"priority"), "{waiting:?}");
     }
 
     #[test]
