@@ -53,6 +53,16 @@ impl Demand {
         self.has_target(able) && self.require.iter().all(bears)
     }
 
+    /// That so many workers, which are all that take work, do not have it, in words.
+    pub(crate) fn lacked_by(&self, workers: usize) -> String {
+        let needs = self.in_words();
+        match workers {
+            0 => "no worker takes work now".to_owned(),
+            1 => format!("the only worker does not have {needs}"),
+            _ => format!("none of the {workers} workers has {needs}"),
+        }
+    }
+
     /// What is needed, in words.
     pub(crate) fn in_words(&self) -> String {
         let mut words = match &self.function {

@@ -10,6 +10,7 @@ pub(crate) mod job;
 pub(crate) mod jobs;
 pub(crate) mod leases;
 pub(crate) mod pace;
+pub(crate) mod paces;
 pub(crate) mod registry;
 pub(crate) mod roster;
 
@@ -24,6 +25,7 @@ use demands::{Demands, GroupId};
 use invokes::Invokes;
 use jobs::Jobs;
 use leases::Leases;
+use paces::Paces;
 use registry::Registry;
 use roster::Roster;
 
@@ -37,6 +39,7 @@ pub(crate) struct Tables {
     pub(crate) leases: Leases,
     pub(crate) roster: Roster,
     pub(crate) registry: Registry,
+    pub(crate) paces: Paces,
     pub(crate) demands: Demands,
     pub(crate) invokes: Invokes,
     pub(crate) alarms: AllAlarms,
@@ -96,6 +99,7 @@ impl Tables {
             leases: Leases::new(epoch),
             roster: Roster::default(),
             registry: Registry::default(),
+            paces: Paces::default(),
             demands: Demands::default(),
             invokes: Invokes::default(),
             alarms: AllAlarms::default(),

@@ -5,6 +5,8 @@ use crate::limit;
 
 /// A chunk grows to at most this many times what was measured in one.
 const GROWTH: u64 = 8;
+/// The first chunk of a new job has this part of what its function was measured with.
+const GUESS: u64 = 4;
 /// What an invocation costs a worker at the least, whatever its function says.
 const OVERHEAD_US: u64 = 10;
 /// At the end of a job chunks shrink, though not below this much run time.
@@ -43,6 +45,15 @@ impl Pace {
             None => mean_us,
         });
         self.measured = self.measured.max(usage.attempts);
+    }
+
+    /// What another job of the same function may begin with: its inputs may be of
+    /// another kind, so its first chunk is a part of what was measured.
+    pub(crate) fn guess(self) -> Self {
+        Self {
+            measured: self.measured / (GUESS * GROWTH),
+            ..self
+        }
     }
 
     /// The run time of one invocation, if it was ever measured.

@@ -180,9 +180,12 @@ fn usage_that_counts(usage: Usage, attempts: u64) -> Usage {
 
 /// What was measured corrects what was charged when the lease was granted.
 fn measure(t: &mut Tables, job: JobId, usage: Usage, charge_us: u64) {
-    let job = t.jobs.find_mut(job);
-    if let Some(running) = job.and_then(|job| job.running.as_mut()) {
+    let Some(job) = t.jobs.find_mut(job) else {
+        return;
+    };
+    if let Some(running) = job.running.as_mut() {
         running.pace.measure(usage);
+        t.paces.learn(&job.record.spec.target, running.pace);
         let had_us = running.had_us.saturating_sub(charge_us);
         running.had_us = had_us.saturating_add(usage.duration_us);
     }

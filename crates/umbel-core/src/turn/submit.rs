@@ -86,6 +86,7 @@ fn accept(t: &mut Tables, out: &mut Out, proposal: Proposal) {
     let id = proposal.id;
     let group = t.demands.join(Demand::of(&proposal.spec));
     let mut running = Running::new(group, t.clock.engine_ms());
+    running.pace = t.paces.guess(&proposal.spec.target);
     running.next_index = match proposal.source {
         Source::Range { count, .. } => count,
         Source::Blocks => proposal.blocks.iter().map(|block| block.count).sum(),
