@@ -163,7 +163,7 @@ impl Client {
     /// `timeout_ms` bounds its wait and its run together.
     ///
     /// # Errors
-    /// `UNKNOWN_FUNCTION`, no slot was free in time, or the coordinator cannot be reached. A
+    /// `UNKNOWN_FUNCTION`, `NO_ABLE_WORKER`, `INVOKE_TIMEOUT`, or the coordinator cannot be reached. A
     /// function that fails is an outcome, not an error.
     pub async fn invoke(
         &self,

@@ -147,11 +147,30 @@ pub(crate) fn advance(t: &mut Tables, out: &mut Out) {
 fn expire(t: &mut Tables, out: &mut Out, id: InvokeId) {
     let Some(entry) = forget(t, id) else { return };
     recall(t, out, id, &entry);
-    let refusal = Refusal::NoSlot {
-        target: entry.target.display(),
-        timeout_ms: entry.timeout_ms,
+    let (target, timeout_ms) = (entry.target.display(), entry.timeout_ms);
+    let worker = entry.worker.and_then(|worker| t.roster.find(worker));
+    let refusal = match worker {
+        Some(worker) => Refusal::InvokeTimeout {
+            target,
+            timeout_ms,
+            worker: worker.name.clone(),
+        },
+        None => Refusal::NoAbleWorker {
+            target,
+            timeout_ms,
+            missing: missing(t, &entry.target),
+        },
     };
     step::refuse(out, entry.reply, refusal);
+}
+
+/// Why nobody ran it.
+fn missing(t: &Tables, target: &Target) -> String {
+    let demand = Demand::of_target(target, Labels::new());
+    if t.demands.abilities().any(|(_, able)| demand.is_met(able)) {
+        return "one that can came too late".to_owned();
+    }
+    demand.lacked_by(t.demands.abilities().count())
 }
 
 fn forget(t: &mut Tables, id: InvokeId) -> Option<InvokeEntry> {
@@ -212,17 +231,39 @@ mod tests {
     }
 
     #[test]
-    fn without_a_worker_it_waits_and_then_gives_up() {
+    fn without_a_worker_it_waits_for_one_and_gives_up_when_its_time_has_passed() {
         let mut env = Env::new();
         let early = invoke(&mut env, 900);
         env.worker("a", 1);
         assert_eq!(env.workers["a"].invokes.len(), 1);
         env.advance(2_500);
-        assert!(matches!(
-            env.answer(early),
-            Some(Reply::Refused(Refusal::NoSlot { .. }))
-        ));
+        let timed_out = Reply::Refused(Refusal::InvokeTimeout {
+            target: "umbel.echo".to_owned(),
+            timeout_ms: 2_000,
+            worker: "a".to_owned(),
+        });
+        assert_eq!(env.answer(early), Some(timed_out));
         assert_eq!(env.workers["a"].invokes, [], "the worker is told");
+    }
+
+    #[test]
+    fn what_nobody_could_run_says_what_the_workers_lack() {
+        let mut env = Env::new();
+        let lacking = |env: &mut Env, number| {
+            let reply = invoke(env, number);
+            env.advance(2_500);
+            match env.answer(reply) {
+                Some(Reply::Refused(Refusal::NoAbleWorker { missing, .. })) => missing,
+                other => panic!("not refused for want of a worker: {other:?}"),
+            }
+        };
+        assert_eq!(lacking(&mut env, 900), "no worker takes work now");
+        env.worker_with("a", 1, |worker| worker.functions.clear());
+        let only = "the only worker does not have function \"umbel.echo\"";
+        assert_eq!(lacking(&mut env, 901), only);
+        env.worker_with("b", 1, |worker| worker.functions.clear());
+        let none = "none of the 2 workers has function \"umbel.echo\"";
+        assert_eq!(lacking(&mut env, 902), none);
     }
 
     #[test]
@@ -279,7 +320,7 @@ mod tests {
         env.advance(2_500);
         assert!(matches!(
             env.answer(reply),
-            Some(Reply::Refused(Refusal::NoSlot { .. }))
+            Some(Reply::Refused(Refusal::NoAbleWorker { .. }))
         ));
     }
 

@@ -188,15 +188,39 @@ pub enum Refusal {
         /// The limit.
         limit: u64,
     },
-    /// No slot became free in time, or too many invokes wait.
+    /// Too many invokes wait or run.
     #[error(
-        "no slot for {target} became free within {timeout_ms} ms; start more workers or wait longer"
+        "there is no room for an invoke of {target}: as many wait or run as there may be; try again later or submit a job"
     )]
     NoSlot {
         /// What should have run.
         target: String,
+        /// How long it would have been waited for.
+        timeout_ms: u64,
+    },
+    /// No worker that was there in time could run an invoke.
+    #[error(
+        "no connected worker could run {target} within {timeout_ms} ms: {missing}; start a worker that can"
+    )]
+    NoAbleWorker {
+        /// What should have run.
+        target: String,
         /// How long was waited.
         timeout_ms: u64,
+        /// What the workers lack, in words.
+        missing: String,
+    },
+    /// The time of an invoke passed while a worker had it.
+    #[error(
+        "{target} ran out of its {timeout_ms} ms on worker {worker:?}, which gave no outcome; allow more time, or start more workers if its slots are taken"
+    )]
+    InvokeTimeout {
+        /// What was to run.
+        target: String,
+        /// How long was waited.
+        timeout_ms: u64,
+        /// The worker.
+        worker: String,
     },
     /// The worker that ran an invoke was lost.
     #[error("worker {worker:?} was lost while it ran the invocation; it may have run in part")]

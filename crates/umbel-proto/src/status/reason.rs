@@ -103,8 +103,14 @@ reasons! {
         "The job has not ended."
         "Cancel it first, or wait for its end.";
     NoSlot "NO_SLOT" ResourceExhausted ["target", "timeout_ms"]
-        "No slot for an invoke became free in time, or too many invokes wait."
-        "Start more workers, allow more time, or submit a job.";
+        "As many invokes wait or run as there may be."
+        "Try again later, or submit a job.";
+    NoAbleWorker "NO_ABLE_WORKER" FailedPrecondition ["target", "timeout_ms", "missing"]
+        "No worker that takes work could run an invoke before its time had passed."
+        "Start a worker that has what is missing; `umbel worker list` shows those there are.";
+    InvokeTimeout "INVOKE_TIMEOUT" DeadlineExceeded ["target", "timeout_ms", "worker"]
+        "The time of an invoke passed on a worker, in its line or while it ran, perhaps in part."
+        "Allow more time, or start more workers; invoke again if running twice does no harm.";
     InvokeLost "INVOKE_LOST" Aborted ["worker"]
         "The worker was lost while it ran an invoke, which may have run in part."
         "Invoke again if running twice does no harm.";

@@ -56,6 +56,30 @@ pub(super) fn reason(refusal: &Refusal) -> (Reason, Metadata) {
             Reason::NoSlot,
             &[("target", target), ("timeout_ms", timeout_ms)],
         ),
+        Refusal::NoAbleWorker {
+            target,
+            timeout_ms,
+            missing,
+        } => of(
+            Reason::NoAbleWorker,
+            &[
+                ("target", target),
+                ("timeout_ms", timeout_ms),
+                ("missing", missing),
+            ],
+        ),
+        Refusal::InvokeTimeout {
+            target,
+            timeout_ms,
+            worker,
+        } => of(
+            Reason::InvokeTimeout,
+            &[
+                ("target", target),
+                ("timeout_ms", timeout_ms),
+                ("worker", worker),
+            ],
+        ),
         Refusal::InvokeLost { worker } => of(Reason::InvokeLost, &[("worker", worker)]),
         Refusal::WorkerNameTaken { name } => of(Reason::WorkerNameTaken, &[("worker", name)]),
         Refusal::SessionSuperseded { name } => of(Reason::SessionSuperseded, &[("worker", name)]),
@@ -120,6 +144,16 @@ mod tests {
             Refusal::NoSlot {
                 target: name.clone(),
                 timeout_ms: 1,
+            },
+            Refusal::NoAbleWorker {
+                target: name.clone(),
+                timeout_ms: 1,
+                missing: name.clone(),
+            },
+            Refusal::InvokeTimeout {
+                target: name.clone(),
+                timeout_ms: 1,
+                worker: name.clone(),
             },
             Refusal::InvokeLost {
                 worker: name.clone(),
