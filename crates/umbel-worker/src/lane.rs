@@ -16,6 +16,8 @@ use umbel_core::worker::{Origin, Part};
 use umbel_proto::columns::ColumnsBuilder;
 use umbel_runtime::{CancelFlag, Execution};
 
+use crate::failure::bounded;
+
 /// A piece ends early when its outcomes are so long: with one more of full length
 /// they still fit into a message.
 const PIECE_BYTES_MAX: usize = 256 << 10;
@@ -126,12 +128,7 @@ impl Running {
             }
             Ok(()) => self.invoked = Some(Ok(Bytes::copy_from_slice(attempt.output))),
             Err(failure) => {
-                self.fail(
-                    attempt.started_at_us,
-                    duration_us,
-                    cpu_us,
-                    core_failure(failure),
-                );
+                self.fail(attempt.started_at_us, duration_us, cpu_us, bounded(failure));
             }
         }
         self.current = attempt.index + 1;
@@ -252,20 +249,5 @@ impl Running {
             duration_us: self.usage.duration_us,
             cpu_us: Some(self.usage.cpu_us).filter(|&cpu_us| cpu_us > 0),
         }
-    }
-}
-
-fn core_failure(failure: umbel_runtime::Failure) -> Failure {
-    use umbel_runtime::FailureKind as Kind;
-    Failure {
-        kind: match failure.kind {
-            Kind::Function => FailureKind::Function,
-            Kind::Timeout => FailureKind::Timeout,
-            Kind::Crashed => FailureKind::Crashed,
-            Kind::Rejected => FailureKind::Rejected,
-        },
-        error_type: failure.error_type,
-        message: failure.message,
-        stderr: failure.log,
     }
 }

@@ -23,6 +23,7 @@ mod builder;
 mod clock;
 mod config;
 mod error;
+mod failure;
 mod floor;
 mod handle;
 mod lane;
