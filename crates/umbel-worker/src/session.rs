@@ -277,10 +277,16 @@ fn read(message: v1::ConnectResponse) -> Result<FromCoordinator, Status> {
     })
 }
 
-/// An error with its causes, outermost first.
+/// An error with its causes, outermost first. What an error says of its cause already is not
+/// said again.
 fn words(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
-    let words: Vec<String> = causes.map(ToString::to_string).collect();
+    let mut words: Vec<String> = Vec::new();
+    for cause in causes.map(ToString::to_string) {
+        if !words.last().is_some_and(|said| said.ends_with(&cause)) {
+            words.push(cause);
+        }
+    }
     words.join(": ")
 }
 
@@ -304,6 +310,23 @@ mod tests {
     use umbel_proto::status::{invalid, refused};
 
     use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{words}")]
+    struct Told {
+        words: &'static str,
+        source: Option<Box<Self>>,
+    }
+
+    #[test]
+    fn a_cause_that_was_said_already_is_not_said_again() {
+        let chain = ["transport error", "tcp", "tcp", "os: refused", "refused"];
+        let told = chain
+            .into_iter()
+            .rev()
+            .fold(None, |source, words| Some(Box::new(Told { words, source })));
+        assert_eq!(words(&*told.unwrap()), "transport error: tcp: os: refused");
+    }
 
     #[test]
     fn what_cannot_change_is_final() {
