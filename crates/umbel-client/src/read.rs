@@ -163,8 +163,8 @@ impl Client {
     /// `timeout_ms` bounds its wait and its run together.
     ///
     /// # Errors
-    /// `UNKNOWN_FUNCTION`, `NO_ABLE_WORKER`, `INVOKE_TIMEOUT`, or the coordinator cannot be reached. A
-    /// function that fails is an outcome, not an error.
+    /// `UNKNOWN_FUNCTION`, `NO_ABLE_WORKER`, `INVOKE_TIMEOUT`, or the coordinator cannot be
+    /// reached. A function that fails is an outcome, not an error.
     pub async fn invoke(
         &self,
         target: &str,

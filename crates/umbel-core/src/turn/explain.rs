@@ -105,11 +105,12 @@ fn nobody(t: &Tables, job: &Job, due: u64, until_ms: Option<u64>, reasons: &mut 
         });
     } else if have == 0 {
         add(reasons, "function_missing", due, until_ms, || {
-            format!("none of {workers} workers has what the job needs: {needs}")
+            demand.lacked_by(workers)
         });
     } else {
-        add(reasons, "label_unmet", due, until_ms, || {
-            format!("{have} workers could run it but none bears the labels: {needs}")
+        add(reasons, "label_unmet", due, until_ms, || match have {
+            1 => format!("the only worker that could run it lacks a label: the job needs {needs}"),
+            _ => format!("{have} workers could run it but none bears the labels: {needs}"),
         });
     }
 }
@@ -128,8 +129,9 @@ fn busy(t: &Tables, job: &Job, running: &Running, due: u64, reasons: &mut Vec<Wa
     if let Some(limit) = job.slot_limit()
         && used >= u64::from(limit)
     {
-        return add(reasons, "max_concurrency", due, None, || {
-            format!("the job holds all of the {limit} slots that it may")
+        return add(reasons, "max_concurrency", due, None, || match limit {
+            1 => "the job holds the one slot that it may".to_owned(),
+            _ => format!("the job holds all of the {limit} slots that it may"),
         });
     }
     let mut line = t.demands.line(running.group);
@@ -176,6 +178,10 @@ mod tests {
         assert_eq!(reasons(&env, job), [("no_worker", 10)]);
         env.worker("a", 1);
         assert_eq!(reasons(&env, job), [("label_unmet", 10)]);
+        let why = env.machine.explain(env.now, job).unwrap().remove(0);
+        let lacks = "the only worker that could run it lacks a label: the job needs \
+                     function \"umbel.echo\", label disk=ssd";
+        assert_eq!(why.message, lacks);
         env.kill("a");
         env.worker_with("b", 1, |worker| worker.functions.clear());
         assert_eq!(reasons(&env, job), [("function_missing", 10)]);
@@ -199,6 +205,8 @@ mod tests {
         });
         env.worker("b", 2);
         assert_eq!(reasons(&env, bounded), [("max_concurrency", 4)]);
+        let why = env.machine.explain(env.now, bounded).unwrap().remove(0);
+        assert_eq!(why.message, "the job holds the one slot that it may");
         env.restart();
         let first = reasons(&env, bounded);
         assert_eq!(first, [("no_worker", 4), ("reclaim", 1)]);

@@ -19,7 +19,7 @@ pub(crate) fn settle(t: &mut Tables, out: &mut Out, id: JobId) {
     if let Some(tolerated) = job.tolerated()
         && failed > tolerated
     {
-        let message = format!("{failed} invocations failed, more than the {tolerated} tolerated");
+        let message = beyond(failed, tolerated);
         return fail(t, out, id, JobFailureKind::Tolerance, message);
     }
     let total = running.final_len();
@@ -31,6 +31,19 @@ pub(crate) fn settle(t: &mut Tables, out: &mut Out, id: JobId) {
         return fail(t, out, id, JobFailureKind::Invocations, message);
     }
     end(t, out, id, JobState::Succeeded, None);
+}
+
+/// That more failed than may, in words.
+fn beyond(failed: u64, tolerated: u64) -> String {
+    let invocations = if failed == 1 {
+        "invocation"
+    } else {
+        "invocations"
+    };
+    match tolerated {
+        0 => format!("{failed} {invocations} failed, and none is tolerated"),
+        _ => format!("{failed} {invocations} failed, more than the {tolerated} tolerated"),
+    }
 }
 
 /// Ends a job as failed.
@@ -100,5 +113,18 @@ fn revoke(t: &mut Tables, out: &mut Out, id: JobId) {
     for (session, leases) in revoked {
         let message = ToWorker::Revoke(leases);
         out.push(Command::Send { session, message });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_beyond_the_tolerated_are_counted_in_plain_words() {
+        let none = "1 invocation failed, and none is tolerated";
+        assert_eq!(beyond(1, 0), none);
+        let more = "3 invocations failed, more than the 2 tolerated";
+        assert_eq!(beyond(3, 2), more);
     }
 }
