@@ -9,6 +9,7 @@ use csv::ByteRecord;
 use umbel_core::limit::INPUT_BYTES_MAX;
 
 use super::Error;
+use super::quotes::Quotes;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -30,9 +31,8 @@ struct Watch {
     /// read the whole source into memory.
     left: Cell<usize>,
     exhausted: Cell<bool>,
-    /// Whether the number of quotes so far is odd, which at the end means one is not closed.
-    in_quotes: Cell<bool>,
-    ended: Cell<bool>,
+    /// The parser reads ahead, so what is misplaced may belong to a row that is yet to come.
+    quotes: RefCell<Quotes>,
     /// The bytes of the last read that had any, and where in the source they end.
     last: RefCell<Vec<u8>>,
     last_end: Cell<u64>,
@@ -88,14 +88,14 @@ impl<R: Read> Read for Watched<R> {
             let end = self.watch.last_end.get() + bytes.len() as u64;
             self.watch.last_end.set(end);
         }
-        let quotes = bytes.iter().filter(|b| **b == b'"').count();
-        self.watch
-            .in_quotes
-            .set(self.watch.in_quotes.get() ^ !quotes.is_multiple_of(2));
+        let mut quotes = self.watch.quotes.borrow_mut();
+        quotes.follow(bytes);
+        if read == 0 && !buffer.is_empty() {
+            quotes.end();
+        }
         self.watch
             .left
             .set(self.watch.left.get().saturating_sub(read));
-        self.watch.ended.set(read == 0 && !buffer.is_empty());
         Ok(read)
     }
 }
@@ -129,8 +129,9 @@ impl<R: Read> Rows<R> {
             .reader
             .read_byte_record(&mut self.row)
             .map_err(|error| self.error(error))?;
-        if some && self.watch.ended.get() && self.watch.in_quotes.get() {
-            return Err(self.malformed("a quote is opened and never closed"));
+        let place = self.reader.position().byte();
+        if let Some(misplaced) = self.watch.quotes.borrow().misplaced_before(place) {
+            return Err(Error::malformed(misplaced.line, misplaced.what));
         }
         if some && self.row.iter().any(|field| str::from_utf8(field).is_err()) {
             return Err(self.malformed("the row is not UTF-8, which its JSON must be"));
@@ -147,8 +148,7 @@ impl<R: Read> Rows<R> {
     /// lines that it skips, and before the `\n` of the `\r\n` that ended the row above.
     fn line(&self) -> u64 {
         let after = self.reader.position();
-        let open = self.watch.ended.get() && self.watch.in_quotes.get();
-        let ended = !open && self.watch.before(after.byte()) == Some(b'\n');
+        let ended = self.watch.before(after.byte()) == Some(b'\n');
         let bytes = self.row.iter().flatten();
         let within = bytes.filter(|byte| **byte == b'\n').count() as u64;
         after.line().saturating_sub(within + u64::from(ended))
@@ -300,6 +300,18 @@ mod tests {
                 "line 4 of the inputs: the row has 2 fields, the header 1 field",
             ),
             (
+                "a,b\nan\"n,1\n",
+                "line 2 of the inputs: a quote stands within a field that does not begin with one",
+            ),
+            (
+                "a\n1\n\"2\"x\n3\n",
+                "line 3 of the inputs: text stands behind a closing quote",
+            ),
+            (
+                "a\n\"1\n\"2\"\n",
+                "line 3 of the inputs: text stands behind a closing quote",
+            ),
+            (
                 "\r\n\na,b,a\n",
                 "line 3 of the inputs: the header names \"a\" twice",
             ),
@@ -333,9 +345,11 @@ mod tests {
 
     #[test]
     fn rows_before_a_malformed_one_are_given() {
-        let mut rows = Rows::new(&b"a\n1\n2,3\n"[..]);
-        assert_eq!(rows.next().unwrap().unwrap(), br#"{"a":"1"}"#);
-        assert!(rows.next().unwrap().is_err());
+        for text in ["a\n1\n2,3\n", "a\n1\n2\"3\n", "a\n1\n\"2\"3\n", "a\n1\n\"2"] {
+            let mut rows = Rows::new(text.as_bytes());
+            assert_eq!(rows.next().unwrap().unwrap(), br#"{"a":"1"}"#, "{text:?}");
+            assert!(rows.next().unwrap().is_err(), "{text:?}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod csv;
 mod json;
 mod lines;
+mod quotes;
 mod reader;
 
 use std::fs::File;
@@ -27,7 +28,8 @@ pub(crate) struct InputArgs {
     /// A file of inputs, or - for stdin
     #[arg(long, value_name = "FILE|-")]
     inputs: Option<PathBuf>,
-    /// How the file is cut: at each newline, a JSON object a row, or each element of an array
+    /// How the file is cut: at each newline; a JSON object for each row behind the header, blank
+    /// rows skipped; or each element of an array
     #[arg(
         long, value_enum, default_value_t, requires = "inputs", conflicts_with_all = ["range", "input"]
     )]
@@ -46,7 +48,7 @@ pub(crate) enum Format {
     /// A line each.
     #[default]
     Lines,
-    /// RFC 4180 with a header: a JSON object each.
+    /// RFC 4180 with a header: a JSON object each row; blank rows are skipped.
     Csv,
     /// An array: an element each.
     Json,
