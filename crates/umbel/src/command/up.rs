@@ -5,7 +5,7 @@ use std::io;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use futures::future::select_all;
+use futures::future::{join_all, select_all};
 use umbel_coordinator::Running;
 
 use super::coordinator;
@@ -39,7 +39,7 @@ pub(crate) struct Args {
         hide_env = true
     )]
     workers: u32,
-    /// Slots of each worker [default: the cores, shared out]
+    /// Slots of each worker; 0: one for each core [default: the cores, shared out]
     #[arg(long, env = "UMBEL_SLOTS", value_name = "N", hide_env = true)]
     slots: Option<u32>,
     /// A program offered as a function; may be repeated
@@ -77,13 +77,18 @@ pub(crate) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
     let mut workers = match started {
         Ok(workers) => workers,
         Err(error) => {
-            drain(running, Vec::new()).await?;
+            signals.unless_again(drain(running, &mut [])).await??;
             return Err(error);
         }
     };
     output::line(&coordinator::ready_line(&running))?;
     supervise(&mut running, &mut workers, &command, &mut signals).await?;
-    signals.unless_again(drain(running, workers)).await?
+    let drained = signals.unless_again(drain(running, &mut workers)).await;
+    if drained.is_err() {
+        // Gone before this process is: whoever sees that leave may start another on the spot.
+        join_all(workers.iter_mut().map(Process::kill)).await;
+    }
+    drained?
 }
 
 /// The arguments of every worker; the rest, its name, is for each.
@@ -185,11 +190,11 @@ async fn first_ended(workers: &mut [Process], is_here: &[bool]) -> (usize, io::R
 }
 
 /// The workers first, since what they finish has to be taken in.
-async fn drain(running: Running, mut workers: Vec<Process>) -> Result<(), Exit> {
-    for worker in &workers {
+async fn drain(running: Running, workers: &mut [Process]) -> Result<(), Exit> {
+    for worker in workers.iter() {
         worker.terminate();
     }
-    for worker in &mut workers {
+    for worker in workers {
         if let Err(error) = worker.wait().await {
             tracing::warn!("cannot wait for a worker: {error}");
         }
