@@ -2,7 +2,7 @@
 
 use umbel_client::v1::Policy;
 
-use super::words::{Backoff, Timeout, Tolerate, label};
+use super::words::{Backoff, Timeout, Tolerate, distinct, label};
 
 /// The flags of a job's policy. What is absent has the coordinator's default.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -35,6 +35,13 @@ pub(crate) struct PolicyArgs {
     /// Jobs of a higher number go first [default: 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     priority: Option<i32>,
+}
+
+impl PolicyArgs {
+    /// Refuses what flags say together and not alone.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        distinct("--require", &self.require).map(drop)
+    }
 }
 
 /// A number of slots, or `none`.

@@ -3,7 +3,7 @@
 use umbel_client::{Client, JobSpec, Upload};
 
 use super::policy::PolicyArgs;
-use super::words::label;
+use super::words::{distinct, label};
 use crate::exit::Exit;
 use crate::input::{InputArgs, Inputs};
 use crate::output;
@@ -53,9 +53,10 @@ impl SubmissionArgs {
         let spec = spec
             .policy(self.policy.clone().into())
             .name(self.name.as_deref().unwrap_or(""));
-        Ok(self
-            .label
-            .iter()
+        self.policy.check().map_err(Exit::usage)?;
+        let labels = distinct("--label", &self.label).map_err(Exit::usage)?;
+        Ok(labels
+            .into_iter()
             .fold(spec, |spec, (key, value)| spec.label(key, value)))
     }
 

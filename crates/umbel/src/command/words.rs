@@ -1,5 +1,6 @@
 //! Values that people write on a command line, and what they mean.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// Reads `A..B`, half open.
@@ -123,6 +124,22 @@ pub(crate) fn label(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// The labels by key. One key twice is refused: the last value would silently win.
+pub(crate) fn distinct(
+    flag: &str,
+    labels: &[(String, String)],
+) -> Result<BTreeMap<String, String>, String> {
+    let mut distinct = BTreeMap::new();
+    for (key, value) in labels {
+        if let Some(first) = distinct.insert(key.clone(), value.clone()) {
+            return Err(format!(
+                "{flag} names {key:?} twice, as {first:?} and as {value:?}; a key has one value"
+            ));
+        }
+    }
+    Ok(distinct)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,6 +180,16 @@ mod tests {
         assert_eq!(Timeout::parse("none"), Ok(Timeout(None)));
         assert_eq!(Timeout::parse("15m"), Ok(Timeout(Some(900_000))));
         assert!(Timeout::parse("0s").is_err());
+    }
+
+    #[test]
+    fn a_key_has_one_value() {
+        let labels = |texts: &[&str]| texts.iter().map(|text| label(text).unwrap()).collect();
+        let good: Vec<_> = labels(&["a=1", "b=1"]);
+        assert_eq!(distinct("--label", &good).map(|labels| labels.len()), Ok(2));
+        let twice: Vec<_> = labels(&["a=1", "b=1", "a=2"]);
+        let error = distinct("--label", &twice).unwrap_err();
+        assert!(error.starts_with("--label names \"a\" twice"), "{error}");
     }
 
     #[test]

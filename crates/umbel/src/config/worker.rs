@@ -11,6 +11,7 @@ use umbel_runtime::{Catalog, Limits};
 use super::function::Function;
 use super::{Error, file, overrule};
 use crate::cli::{COORDINATOR_DEFAULT, Global};
+use crate::command::words::distinct;
 use crate::log;
 
 /// What an operator can set about a worker. `config/worker.toml` explains each.
@@ -60,7 +61,7 @@ pub(crate) struct WorkerFlags {
         hide_env = true
     )]
     config: Option<PathBuf>,
-    /// Invocations to run at a time [default: as many as there are cores]
+    /// Invocations to run at a time; 0: one for each core [default: 0]
     #[arg(long, env = "UMBEL_SLOTS", value_name = "N", hide_env = true)]
     slots: Option<u32>,
     /// The worker's name, one of its own in the cluster [default: HOST-xxxx]
@@ -132,7 +133,9 @@ impl Worker {
         overrule(&mut config.output_bytes_max, flags.output_bytes_max);
         overrule(&mut config.stderr_bytes_max, flags.stderr_bytes_max);
         overrule(&mut config.drain_timeout_ms, flags.drain_timeout_ms);
-        config.labels.extend(flags.labels);
+        let labels = distinct("--label", &flags.labels)
+            .map_err(|message| Error::option("labels", message))?;
+        config.labels.extend(labels);
         Ok(config)
     }
 

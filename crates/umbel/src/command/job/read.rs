@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use umbel_client::{Client, ListOptions, v1};
 
 use crate::cli::{Global, OutputForm};
-use crate::command::words::label;
+use crate::command::words::{distinct, label};
 use crate::exit::Exit;
 use crate::output::{self, Column, Explanation, Job, Jobs, Table, count};
 
@@ -83,7 +83,10 @@ pub(super) async fn list(args: ListArgs, global: &Global) -> Result<(), Exit> {
             State::Failed => v1::JobState::Failed,
             State::Cancelled => v1::JobState::Cancelled,
         }),
-        labels: args.label.into_iter().collect(),
+        labels: distinct("--label", &args.label)
+            .map_err(Exit::usage)?
+            .into_iter()
+            .collect(),
         limit: Some(args.limit as usize),
     };
     let filtered = options.state.is_some() || !options.labels.is_empty();

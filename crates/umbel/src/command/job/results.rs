@@ -64,14 +64,10 @@ enum Form {
 }
 
 pub(super) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
+    let form = form(args.raw, global.output)?;
     let client = Client::connect(&global.coordinator)?;
     // By its id: `last` may be another job when the link breaks.
     let job = client.get(&args.job).await?;
-    let form = match (args.raw, global.output) {
-        (true, _) => Form::Raw,
-        (false, OutputForm::Json) => Form::Json,
-        (false, OutputForm::Table) => Form::Table,
-    };
     let mut ready = client
         .results(&job.id, options(&args))
         .ready_chunks(AT_ONCE);
@@ -92,6 +88,17 @@ pub(super) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
         output::line(none(&job, &args))?;
     }
     Ok(())
+}
+
+fn form(raw: bool, output: OutputForm) -> Result<Form, Exit> {
+    match (raw, output) {
+        (true, OutputForm::Json) => Err(Exit::usage(
+            "--raw prints outputs as they are and --output json as JSON; name one of the two",
+        )),
+        (true, OutputForm::Table) => Ok(Form::Raw),
+        (false, OutputForm::Json) => Ok(Form::Json),
+        (false, OutputForm::Table) => Ok(Form::Table),
+    }
 }
 
 fn options(args: &Args) -> ResultsOptions {
@@ -164,6 +171,12 @@ const fn none(job: &v1::Job, args: &Args) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn outputs_are_not_printed_in_two_forms_at_once() {
+        assert_eq!(form(true, OutputForm::Table), Ok(Form::Raw));
+        assert_eq!(form(true, OutputForm::Json).unwrap_err().code(), 2);
+    }
 
     #[test]
     fn a_row_fits_the_terminal_whatever_the_output_is() {
