@@ -26,6 +26,9 @@ pub(crate) enum Exit {
     /// 4: something of this machine failed under it: a thread, a file, a socket.
     #[error("{0}")]
     Internal(String),
+    /// 4: stdout takes no more, such as a file on a full disk.
+    #[error("stdout cannot be written: {0}")]
+    Stdout(String),
     /// 0: whoever read stdout has left, so nothing more is worth printing.
     #[error("stdout was closed")]
     StdoutClosed,
@@ -69,7 +72,7 @@ impl Exit {
             Self::Failed(_) => 1,
             Self::Usage(_) => 2,
             Self::Unreachable(_) => 3,
-            Self::Refused(_) | Self::Internal(_) => 4,
+            Self::Refused(_) | Self::Internal(_) | Self::Stdout(_) => 4,
             Self::Interrupted(_) => 130,
         }
     }

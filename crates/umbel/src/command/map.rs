@@ -58,6 +58,11 @@ pub(crate) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
                 "stdout was closed, so job {id} is cancelled"
             )))
         }
+        // Nobody would see the outputs that are still to come.
+        Err(exit @ Exit::Stdout(_)) => {
+            cancel(&client, &id, &mut signals).await?;
+            Err(Exit::internal(format!("{exit}; job {id} is cancelled")))
+        }
         Err(exit) => Err(exit),
     }
 }

@@ -82,5 +82,5 @@ fn closed(error: io::Error) -> Exit {
     if error.kind() == io::ErrorKind::BrokenPipe {
         return Exit::StdoutClosed;
     }
-    Exit::internal(format!("stdout cannot be written: {error}"))
+    Exit::Stdout(error.to_string())
 }
