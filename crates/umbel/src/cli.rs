@@ -114,10 +114,22 @@ enum Command {
     /// Start a coordinator and workers for a laptop; Ctrl-C drains
     Up(command::up::Args),
     /// The process that accepts, decides and remembers
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  umbel coordinator start --data /var/lib/umbel"
+    )]
     Coordinator(Coordinator),
     /// The processes that run functions
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  umbel worker start --slots 8
+  umbel worker list
+  umbel worker drain host-1f3a"
+    )]
     Worker(Worker),
     /// Submit, follow, and print outputs in input order
     Map(command::map::Args),
@@ -132,7 +144,13 @@ enum Command {
     /// The data: backup, restore, check
     Admin(command::admin::Args),
     /// Measure umbel on this machine, with real processes
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  umbel bench fanout --n 100000
+  umbel bench invoke"
+    )]
     Bench(command::bench::Command),
     /// Print a script that completes commands in a shell
     Completions(command::completions::Args),
@@ -219,13 +237,11 @@ pub(crate) fn definition() -> clap::Command {
 mod tests {
     use super::*;
 
-    fn leaves(command: &clap::Command, path: &str, visit: &mut impl FnMut(&str, &clap::Command)) {
+    fn walk(command: &clap::Command, path: &str, visit: &mut impl FnMut(&str, &clap::Command)) {
         let path = format!("{path} {}", command.get_name());
-        if command.get_subcommands().next().is_none() {
-            visit(path.trim(), command);
-        }
+        visit(path.trim(), command);
         for inner in command.get_subcommands() {
-            leaves(inner, &path, visit);
+            walk(inner, &path, visit);
         }
     }
 
@@ -237,7 +253,7 @@ mod tests {
     #[test]
     fn every_command_shows_an_example() {
         let mut without = Vec::new();
-        leaves(&definition(), "", &mut |path, command| {
+        walk(&definition(), "", &mut |path, command| {
             let text = command
                 .get_after_help()
                 .map(ToString::to_string)

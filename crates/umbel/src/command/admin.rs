@@ -16,6 +16,10 @@ use crate::output::{self, count, size};
 
 /// The arguments of `admin`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  umbel admin backup /backups/monday
+  umbel admin check --data /backups/monday")]
 pub(crate) struct Args {
     #[command(subcommand)]
     verb: Verb,

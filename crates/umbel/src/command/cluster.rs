@@ -13,6 +13,9 @@ Examples:
 
 /// The arguments of `cluster`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  umbel cluster status")]
 pub(crate) struct Args {
     #[command(subcommand)]
     verb: Verb,

@@ -13,6 +13,9 @@ Examples:
 
 /// The arguments of `function`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  umbel function list")]
 pub(crate) struct Args {
     #[command(subcommand)]
     verb: Verb,

@@ -11,6 +11,11 @@ use crate::exit::Exit;
 
 /// The arguments of `job`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  umbel job submit umbel.sleep --range 0..100
+  umbel job watch last
+  umbel job results last --state failed")]
 pub(crate) struct Args {
     #[command(subcommand)]
     verb: Verb,
