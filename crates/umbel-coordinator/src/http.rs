@@ -1,10 +1,12 @@
-//! What the port serves besides gRPC: whether it is well, and its figures.
+//! What the port serves besides gRPC: whether it is well, its figures, and a plain no.
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use tonic::Status;
+use tonic::metadata::GRPC_CONTENT_TYPE;
 use umbel_store::Store;
 
 use crate::engine::Engine;
@@ -34,6 +36,19 @@ async fn healthz(State(http): State<Http>) -> (StatusCode, &'static str) {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n");
     }
     (StatusCode::OK, "ok\n")
+}
+
+/// The answer where nothing is served. To a gRPC client a missing service is a status in a 200; to
+/// all others a 200 would say that something is here.
+pub(crate) async fn nothing_here(headers: HeaderMap) -> Response {
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .map_or(&b""[..], |kind| kind.as_bytes());
+    if kind.starts_with(GRPC_CONTENT_TYPE.as_bytes()) {
+        return Status::unimplemented("no such service").into_http();
+    }
+    let text = "nothing here; besides gRPC there are /healthz and /metrics\n";
+    (StatusCode::NOT_FOUND, text).into_response()
 }
 
 async fn metrics(State(http): State<Http>) -> Response {

@@ -20,6 +20,7 @@ use v1::session_service_server::SessionServiceServer;
 
 use crate::Error;
 use crate::api::Api;
+use crate::http::nothing_here;
 use crate::session::Sessions;
 
 /// HTTP/2 windows: a stream may have a message of full length under way, a connection several.
@@ -77,7 +78,8 @@ pub(crate) fn routes(
             tracing::error!(%error, "the services cannot be described by reflection");
         }
     }
-    Routes::from(routes.into_axum_router().merge(http))
+    let router = routes.into_axum_router().merge(http);
+    Routes::from(router.fallback(nothing_here))
 }
 
 /// What answers `grpc.health.v1`.

@@ -10,11 +10,16 @@ use crate::support::{Cluster, create, request};
 
 /// One request of HTTP/1.1, in a thread of its own: status line and body.
 async fn get(addr: SocketAddr, path: &'static str) -> String {
+    ask(addr, path, "").await
+}
+
+/// The same, with headers of its own.
+async fn ask(addr: SocketAddr, path: &'static str, headers: &'static str) -> String {
     let got = tokio::task::spawn_blocking(move || {
         let mut stream = TcpStream::connect(addr).unwrap();
         write!(
             stream,
-            "GET {path} HTTP/1.1\r\nHost: umbel\r\nConnection: close\r\n\r\n"
+            "GET {path} HTTP/1.1\r\nHost: umbel\r\nConnection: close\r\n{headers}\r\n"
         )
         .unwrap();
         let mut answer = String::new();
@@ -41,6 +46,32 @@ async fn health_and_figures_are_served_beside_grpc() {
         "{metrics}"
     );
     assert!(metrics.contains("umbel_commit_seconds_count"), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_where_nothing_is_served_is_not_found() {
+    let cluster = Cluster::start().await;
+    let answer = get(cluster.running.addr(), "/nothing").await;
+    assert!(
+        answer.starts_with("HTTP/1.1 404") && answer.contains("/healthz"),
+        "{answer}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grpc_client_hears_of_a_missing_service_in_its_own_way() {
+    let cluster = Cluster::start().await;
+    let addr = cluster.running.addr();
+    let answer = ask(
+        addr,
+        "/umbel.v0.Nothing/Here",
+        "Content-Type: application/grpc+proto\r\n",
+    );
+    let answer = answer.await;
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.contains("grpc-status: 12"),
+        "{answer}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
