@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::exec::{Program, ProgramError};
 use crate::executable::Executable;
+use crate::failure::Failure;
 use crate::lambda::Lambda;
 use crate::native::builtin::{self, Crash};
 use crate::native::{NativeFunction, plain};
@@ -173,6 +174,21 @@ impl Catalog {
         self.executables.keys().map(String::as_str)
     }
 
+    /// The functions whose program cannot be started as things stand, with the failure that an
+    /// invocation would meet now. They are announced nevertheless: a program is looked for anew
+    /// at each start, so it may be installed later.
+    pub fn unstartable(&self) -> impl Iterator<Item = (&str, Failure)> {
+        self.executables.iter().filter_map(|(name, executable)| {
+            let program = match executable {
+                Executable::Native(_) => return None,
+                Executable::Exec(program) => program,
+                Executable::Lambda(lambda) => lambda.program(),
+            };
+            let failure = program.locate().err()?;
+            Some((name.as_str(), failure))
+        })
+    }
+
     fn add(&mut self, name: &str, executable: Executable) -> Result<(), Error> {
         let name = name.to_owned();
         if !is_name(&name) {
@@ -251,6 +267,23 @@ mod tests {
             assert_eq!(announced, allow_crash);
             assert!(catalog.find(CRASH).is_some(), "it says why it is refused");
         }
+    }
+
+    #[test]
+    fn a_function_whose_program_is_not_there_is_told_with_what_is_wrong() {
+        let mut catalog = Catalog::with_builtins(false);
+        catalog.declare("here=sh -c true").unwrap();
+        catalog.declare("gone=/no/such/program").unwrap();
+        let speaker = Program::parse("umbel-no-such-program").unwrap();
+        let lambda = Lambda::command_line("warm", speaker, "app.handler");
+        catalog.register_lambda(lambda).unwrap();
+
+        let unstartable: Vec<_> = catalog.unstartable().collect();
+
+        let names: Vec<_> = unstartable.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, ["gone", "warm"]);
+        let message = &unstartable[0].1.message;
+        assert!(message.contains("`/no/such/program`"), "{message}");
     }
 
     #[test]

@@ -219,6 +219,10 @@ impl Lambda {
         &self.name
     }
 
+    pub(crate) const fn program(&self) -> &Program {
+        &self.program
+    }
+
     /// How many instances stand ready and have nothing to do.
     pub fn idle_count(&self) -> usize {
         self.idle.len()

@@ -52,6 +52,12 @@ pub(crate) async fn serve(
     reaper::install()?;
     let mut catalog = catalog(&config, &programs)?;
     more(&mut catalog).map_err(|error| Exit::usage(error.to_string()))?;
+    for (name, failure) in catalog.unstartable() {
+        tracing::warn!(
+            "function {name:?} is announced, but its inputs are rejected for now: {}",
+            failure.message
+        );
+    }
     let worker = config
         .settings(catalog)
         .start()
