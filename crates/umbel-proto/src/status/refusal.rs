@@ -9,94 +9,54 @@ use super::{Metadata, Reason};
 /// The reason of a refusal and what varies in it.
 pub(super) fn reason(refusal: &Refusal) -> (Reason, Metadata) {
     match refusal {
-        Refusal::UnknownFunction { name, nearest } => of(
-            Reason::UnknownFunction,
-            &[("function", name), ("nearest", &nearest.join(","))],
-        ),
-        Refusal::UnknownJob { job } => of(Reason::UnknownJob, &[("job", job)]),
-        Refusal::UnknownWorker { name } => of(Reason::UnknownWorker, &[("worker", name)]),
-        Refusal::RequestIdReused { request_id, job } => of(
-            Reason::RequestIdReused,
-            &[("request_id", request_id), ("job", job)],
-        ),
+        Refusal::UnknownFunction { name, nearest } => {
+            of(Reason::UnknownFunction, &[name, &nearest.join(",")])
+        }
+        Refusal::UnknownJob { job } => of(Reason::UnknownJob, &[job]),
+        Refusal::UnknownWorker { name } => of(Reason::UnknownWorker, &[name]),
+        Refusal::RequestIdReused { request_id, job } => {
+            of(Reason::RequestIdReused, &[request_id, job])
+        }
         Refusal::AppendGap {
             job,
             next_index,
             first_index,
-        } => of(
-            Reason::AppendGap,
-            &[
-                ("job", job),
-                ("next_index", next_index),
-                ("first_index", first_index),
-            ],
-        ),
-        Refusal::AppendSuperseded { job } => of(Reason::AppendSuperseded, &[("job", job)]),
-        Refusal::JobSealed { job, total } => {
-            of(Reason::JobSealed, &[("job", job), ("total", total)])
-        }
+        } => of(Reason::AppendGap, &[job, next_index, first_index]),
+        Refusal::AppendSuperseded { job } => of(Reason::AppendSuperseded, &[job]),
+        Refusal::JobSealed { job, total } => of(Reason::JobSealed, &[job, total]),
         Refusal::SealMismatch {
             job,
             next_index,
             total,
-        } => of(
-            Reason::SealMismatch,
-            &[("job", job), ("next_index", next_index), ("total", total)],
-        ),
-        Refusal::JobFinished { job, state } => of(
-            Reason::JobFinished,
-            &[("job", job), ("state", &state.as_str())],
-        ),
-        Refusal::JobRunning { job } => of(Reason::JobRunning, &[("job", job)]),
-        Refusal::TooManyInputs { count, limit } => {
-            of(Reason::TooManyInputs, &[("count", count), ("limit", limit)])
-        }
-        Refusal::TooManyJobs { limit } => of(Reason::TooManyJobs, &[("limit", limit)]),
-        Refusal::NoSlot { target, timeout_ms } => of(
-            Reason::NoSlot,
-            &[("target", target), ("timeout_ms", timeout_ms)],
-        ),
+        } => of(Reason::SealMismatch, &[job, next_index, total]),
+        Refusal::JobFinished { job, state } => of(Reason::JobFinished, &[job, &state.as_str()]),
+        Refusal::JobRunning { job } => of(Reason::JobRunning, &[job]),
+        Refusal::TooManyInputs { count, limit } => of(Reason::TooManyInputs, &[count, limit]),
+        Refusal::TooManyJobs { limit } => of(Reason::TooManyJobs, &[limit]),
+        Refusal::NoSlot { target, timeout_ms } => of(Reason::NoSlot, &[target, timeout_ms]),
         Refusal::NoAbleWorker {
             target,
             timeout_ms,
             missing,
-        } => of(
-            Reason::NoAbleWorker,
-            &[
-                ("target", target),
-                ("timeout_ms", timeout_ms),
-                ("missing", missing),
-            ],
-        ),
+        } => of(Reason::NoAbleWorker, &[target, timeout_ms, missing]),
         Refusal::InvokeTimeout {
             target,
             timeout_ms,
             worker,
-        } => of(
-            Reason::InvokeTimeout,
-            &[
-                ("target", target),
-                ("timeout_ms", timeout_ms),
-                ("worker", worker),
-            ],
-        ),
-        Refusal::InvokeLost { worker } => of(Reason::InvokeLost, &[("worker", worker)]),
-        Refusal::WorkerNameTaken { name } => of(Reason::WorkerNameTaken, &[("worker", name)]),
-        Refusal::SessionSuperseded { name } => of(Reason::SessionSuperseded, &[("worker", name)]),
-        Refusal::ProtocolMismatch { theirs, ours } => of(
-            Reason::ProtocolMismatch,
-            &[("theirs", theirs), ("ours", ours)],
-        ),
-        Refusal::ProtocolBroken { what } => of(Reason::ProtocolBroken, &[("problem", what)]),
-        Refusal::SessionSilent { silent_ms } => {
-            of(Reason::SessionSilent, &[("silent_ms", silent_ms)])
-        }
-        Refusal::TooManySessions { limit } => of(Reason::TooManyWorkers, &[("limit", limit)]),
+        } => of(Reason::InvokeTimeout, &[target, timeout_ms, worker]),
+        Refusal::InvokeLost { worker } => of(Reason::InvokeLost, &[worker]),
+        Refusal::WorkerNameTaken { name } => of(Reason::WorkerNameTaken, &[name]),
+        Refusal::SessionSuperseded { name } => of(Reason::SessionSuperseded, &[name]),
+        Refusal::ProtocolMismatch { theirs, ours } => of(Reason::ProtocolMismatch, &[theirs, ours]),
+        Refusal::ProtocolBroken { what } => of(Reason::ProtocolBroken, &[what]),
+        Refusal::SessionSilent { silent_ms } => of(Reason::SessionSilent, &[silent_ms]),
+        Refusal::TooManySessions { limit } => of(Reason::TooManyWorkers, &[limit]),
     }
 }
 
-fn of(reason: Reason, pairs: &[(&str, &dyn Display)]) -> (Reason, Metadata) {
-    let pairs = pairs.iter();
+/// With the values of a reason's keys, in their order.
+fn of(reason: Reason, values: &[&dyn Display]) -> (Reason, Metadata) {
+    let pairs = reason.keys().iter().zip(values);
     let metadata = pairs.map(|(key, value)| ((*key).to_owned(), value.to_string()));
     (reason, metadata.collect())
 }
