@@ -1,7 +1,9 @@
 //! The invariants across the tables.
 
+use crate::policy::Labels;
 use crate::ranges::Ranges;
 use crate::tables::Tables;
+use crate::tables::demands::Demand;
 
 /// Walks every invariant, of each table and across them.
 pub(super) fn check(t: &Tables) {
@@ -16,6 +18,7 @@ pub(super) fn check(t: &Tables) {
     t.alarms.invokes.check();
     each_invocation_is_somewhere(t);
     each_lease_belongs(t);
+    each_waiting_invoke_wants_a_newcomer(t);
     for worker in t.reserved.keys() {
         assert!(t.roster.find(*worker).is_some(), "who is reserved is there");
     }
@@ -71,6 +74,18 @@ fn each_invocation_is_somewhere(t: &Tables) {
             let used = t.leases.of_job(job.id()).slots;
             assert!(used <= u64::from(limit), "{used} of {limit} slots");
         }
+    }
+}
+
+/// Nobody who was there when an invoke was last tried can run it.
+fn each_waiting_invoke_wants_a_newcomer(t: &Tables) {
+    for (_, entry) in t.invokes.waiting() {
+        let demand = Demand::of_target(&entry.target, Labels::new());
+        let mut able = t
+            .demands
+            .abilities()
+            .filter(|(_, able)| demand.is_met(able));
+        assert!(able.all(|(worker, _)| t.invokes.is_newcomer(worker)));
     }
 }
 

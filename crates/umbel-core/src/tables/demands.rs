@@ -343,6 +343,11 @@ impl Demands {
         self.seats.iter().map(|(id, seat)| (*id, &seat.ability))
     }
 
+    /// What a worker can run, if it is ready.
+    pub(crate) fn ability(&self, worker: WorkerId) -> Option<&Ability> {
+        self.seats.get(&worker).map(|seat| &seat.ability)
+    }
+
     /// Walks the invariants.
     pub(crate) fn check(&self) {
         assert_eq!(self.groups.len(), self.by_demand.len());

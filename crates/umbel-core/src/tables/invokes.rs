@@ -30,6 +30,9 @@ pub(crate) struct Invokes {
     invokes: BTreeMap<InvokeId, InvokeEntry>,
     waiting: BTreeSet<InvokeId>,
     by_worker: BTreeMap<WorkerId, BTreeSet<InvokeId>>,
+    /// Workers that took a seat since the waiting ones were last tried: nobody else
+    /// can run what waits.
+    newcomers: BTreeSet<WorkerId>,
 }
 
 impl Invokes {
@@ -76,8 +79,21 @@ impl Invokes {
     }
 
     /// Those that no worker has.
-    pub(crate) fn waiting(&self) -> Vec<InvokeId> {
-        self.waiting.iter().copied().collect()
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = (InvokeId, &InvokeEntry)> {
+        let ids = self.waiting.iter();
+        ids.filter_map(|id| Some((*id, self.invokes.get(id)?)))
+    }
+
+    /// A worker takes work from now on.
+    pub(crate) fn welcome(&mut self, worker: WorkerId) {
+        if !self.waiting.is_empty() {
+            self.newcomers.insert(worker);
+        }
+    }
+
+    /// The workers that what waits has not been tried on.
+    pub(crate) fn take_newcomers(&mut self) -> BTreeSet<WorkerId> {
+        std::mem::take(&mut self.newcomers)
     }
 
     /// Those that a worker has.
@@ -94,6 +110,11 @@ impl Invokes {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.invokes.len()
+    }
+
+    /// Whether what waits has still to be tried on a worker.
+    pub(crate) fn is_newcomer(&self, worker: WorkerId) -> bool {
+        self.newcomers.contains(&worker)
     }
 
     /// Walks the invariants.

@@ -133,6 +133,7 @@ fn enter(
     };
     t.roster.insert(id, worker);
     if !draining {
+        t.invokes.welcome(id);
         for job in t.demands.enter(id, ability) {
             t.touch(job);
         }

@@ -133,13 +133,26 @@ pub(crate) fn abandon(t: &mut Tables, out: &mut Out, id: InvokeId) {
     }
 }
 
-/// Gives up those whose time has passed, and tries again to place what nobody
-/// could run.
+/// Gives up those whose time has passed, and tries what nobody could run on the
+/// workers that have come since.
 pub(crate) fn advance(t: &mut Tables, out: &mut Out) {
     while let Some(id) = t.alarms.invokes.pop_due(t.clock.engine_ms()) {
         expire(t, out, id);
     }
-    for id in t.invokes.waiting() {
+    let newcomers = t.invokes.take_newcomers();
+    let newcomers = newcomers.iter().filter_map(|id| t.demands.ability(*id));
+    let newcomers: Vec<_> = newcomers.collect();
+    if newcomers.is_empty() {
+        return;
+    }
+    let mut runnable = Vec::new();
+    for (id, entry) in t.invokes.waiting() {
+        let demand = Demand::of_target(&entry.target, Labels::new());
+        if newcomers.iter().any(|able| demand.is_met(able)) {
+            runnable.push(id);
+        }
+    }
+    for id in runnable {
         place(t, out, id);
     }
 }
@@ -264,6 +277,16 @@ mod tests {
         env.worker_with("b", 1, |worker| worker.functions.clear());
         let none = "none of the 2 workers has function \"umbel.echo\"";
         assert_eq!(lacking(&mut env, 902), none);
+    }
+
+    #[test]
+    fn what_waits_goes_to_the_first_newcomer_that_can_run_it() {
+        let mut env = Env::new();
+        invoke(&mut env, 900);
+        env.worker_with("a", 1, |worker| worker.functions.clear());
+        assert_eq!(env.workers["a"].invokes, []);
+        env.worker("b", 1);
+        assert_eq!(env.workers["b"].invokes.len(), 1);
     }
 
     #[test]
