@@ -15,6 +15,8 @@ pub(crate) const BUILT_IN: [&str; 6] = [
 ];
 /// Names that are proposed in place of an unknown one.
 const NEAREST_MAX: usize = 3;
+/// A shorter name begins too many others to mean one of them.
+const PREFIX_BYTES_MIN: usize = 3;
 
 /// Functions by name, with how many workers have each now.
 #[derive(Debug)]
@@ -71,14 +73,19 @@ impl Registry {
         functions.map(|(name, workers)| (name, *workers))
     }
 
-    /// Names that differ little from an unknown one, the nearest first.
+    /// Names that differ little from an unknown one, the nearest first, then those
+    /// that it begins.
     pub(crate) fn nearest(&self, name: &str) -> Vec<String> {
         let most = (name.len() / 3).clamp(1, 3);
         let mut near: Vec<(usize, &String)> = self
             .functions
             .keys()
-            .filter(|known| known.len().abs_diff(name.len()) <= most)
-            .filter_map(|known| Some((distance(name, known, most)?, known)))
+            .filter_map(|known| {
+                let close = known.len().abs_diff(name.len()) <= most;
+                let typo = close.then(|| distance(name, known, most)).flatten();
+                let begins = name.len() >= PREFIX_BYTES_MIN && known.starts_with(name);
+                Some((typo.or_else(|| begins.then_some(most + 1))?, known))
+            })
             .collect();
         near.sort_unstable();
         near.truncate(NEAREST_MAX);
@@ -86,26 +93,28 @@ impl Registry {
     }
 }
 
-/// How many bytes must be added, removed or replaced to turn `a` into `b`, if
-/// that is at most `most`.
+/// How many bytes must be added, removed, replaced or swapped with their neighbour
+/// to turn `a` into `b`, if that is at most `most`.
 fn distance(a: &str, b: &str, most: usize) -> Option<usize> {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let mut upper = Vec::new();
     let mut above: Vec<usize> = (0..=b.len()).collect();
-    for (row, left) in a.bytes().enumerate() {
-        let mut corner = row;
-        let mut before = row + 1;
-        let mut best = before;
-        let mut line = vec![before];
-        for (right, up) in b.bytes().zip(above.iter().skip(1)) {
-            let replaced = corner + usize::from(left != right);
-            before = replaced.min(up + 1).min(before + 1);
-            best = best.min(before);
-            corner = *up;
-            line.push(before);
+    for (row, left) in a.iter().enumerate() {
+        let mut line = vec![row + 1];
+        for (column, right) in b.iter().enumerate() {
+            let replaced = above[column] + usize::from(left != right);
+            let mut least = replaced.min(above[column + 1] + 1).min(line[column] + 1);
+            let swapped = row > 0 && column > 0 && a[row - 1] == *right && b[column - 1] == *left;
+            if swapped {
+                least = least.min(upper[column - 1] + 1);
+            }
+            line.push(least);
         }
-        if best > most {
+        // A swap reaches over one line, so that two must be beyond the bound.
+        if above.iter().chain(&line).all(|distance| *distance > most) {
             return None;
         }
-        above = line;
+        upper = std::mem::replace(&mut above, line);
     }
     above.last().copied().filter(|distance| *distance <= most)
 }
@@ -125,5 +134,14 @@ mod tests {
         assert!(registry.nearest("something else").is_empty());
         assert_eq!(distance("kitten", "sitting", 3), Some(3));
         assert_eq!(distance("kitten", "sitting", 2), None);
+    }
+
+    #[test]
+    fn two_letters_swapped_and_a_name_cut_short_are_understood() {
+        let mut registry = Registry::default();
+        assert!(registry.see("shout"));
+        assert_eq!(registry.nearest("shuot"), ["shout"]);
+        assert_eq!(registry.nearest("umbel.incr"), ["umbel.increment"]);
+        assert!(registry.nearest("sh").is_empty(), "it could be anything");
     }
 }
