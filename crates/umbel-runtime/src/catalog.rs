@@ -13,8 +13,6 @@ use crate::native::{NativeFunction, plain};
 
 /// Names that begin so are umbel's own.
 const RESERVED_PREFIX: &str = "umbel.";
-/// The builtin that a worker has only where it was allowed.
-const CRASH: &str = "umbel.crash";
 /// The longest name of a function.
 const NAME_BYTES_MAX: usize = 255;
 
@@ -63,8 +61,6 @@ pub enum Error {
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
     executables: BTreeMap<String, Executable>,
-    /// Functions that are there only to tell whoever invokes them why they are not.
-    refused: BTreeMap<&'static str, Executable>,
 }
 
 impl Catalog {
@@ -73,10 +69,14 @@ impl Catalog {
         Self::default()
     }
 
-    /// The functions that every worker has. Unless `allow_crash`, `umbel.crash` is not among
-    /// their [names](Self::names), and each of its invocations is rejected and names the flag.
+    /// The functions that every worker has. `umbel.crash` is among them in any case; unless
+    /// `allow_crash`, each of its invocations is rejected and names the flag.
     pub fn with_builtins(allow_crash: bool) -> Self {
-        let builtins: [(&str, Arc<dyn NativeFunction>); 5] = [
+        let crash = Crash {
+            allowed: allow_crash,
+        };
+        let builtins: [(&str, Arc<dyn NativeFunction>); 6] = [
+            ("umbel.crash", Arc::new(crash)),
             ("umbel.echo", Arc::new(builtin::echo)),
             ("umbel.flaky", Arc::new(builtin::flaky)),
             ("umbel.increment", Arc::new(builtin::increment)),
@@ -87,19 +87,7 @@ impl Catalog {
             .into_iter()
             .map(|(name, function)| (name.to_owned(), Executable::Native(function)))
             .collect();
-        let mut catalog = Self {
-            executables,
-            refused: BTreeMap::new(),
-        };
-        let crash = Executable::Native(Arc::new(Crash {
-            allowed: allow_crash,
-        }));
-        if allow_crash {
-            catalog.executables.insert(CRASH.to_owned(), crash);
-        } else {
-            catalog.refused.insert(CRASH, crash);
-        }
-        catalog
+        Self { executables }
     }
 
     /// Adds a function from bytes to bytes (or text), in one line:
@@ -165,11 +153,10 @@ impl Catalog {
 
     /// The function of that name. Look it up once for a chunk, not for each input.
     pub fn find(&self, name: &str) -> Option<Executable> {
-        let found = self.executables.get(name);
-        found.or_else(|| self.refused.get(name)).cloned()
+        self.executables.get(name).cloned()
     }
 
-    /// The names that a worker announces, in order: of all but what it would refuse.
+    /// All names, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.executables.keys().map(String::as_str)
     }
@@ -256,17 +243,7 @@ mod tests {
         assert_eq!(invoke(&catalog, "count", b"12345"), "5");
         assert!(catalog.find("unknown").is_none());
         assert!(catalog.names().is_sorted());
-        assert_eq!(catalog.names().count(), 8);
-    }
-
-    #[test]
-    fn crash_is_announced_only_where_it_is_allowed() {
-        for allow_crash in [false, true] {
-            let catalog = Catalog::with_builtins(allow_crash);
-            let announced = catalog.names().any(|name| name == CRASH);
-            assert_eq!(announced, allow_crash);
-            assert!(catalog.find(CRASH).is_some(), "it says why it is refused");
-        }
+        assert_eq!(catalog.names().count(), 9);
     }
 
     #[test]

@@ -282,21 +282,6 @@ async fn a_grant_is_run_and_reported_in_columns() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn crash_is_not_announced_and_names_its_flag_to_who_grants_it_all_the_same() {
-    let mut coordinator = Coordinator::start(Vec::new()).await;
-    let (_handle, mut stream) = coordinator.with(coordinator.worker()).await;
-    let functions = &stream.hello.functions;
-    assert!(!functions.iter().any(|name| name == "umbel.crash"));
-
-    stream.grant(head(1, "umbel.crash", 0..1), &["0"]).await;
-
-    let chunks = ended(&mut stream, 1).await;
-    let failure = chunks[0].failed[0].failure.as_ref().unwrap();
-    assert_eq!(failure.kind, i32::from(v1::FailureKind::Rejected));
-    assert!(failure.message.contains("--allow-crash"), "{failure:?}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_chunk_of_a_range_comes_back_whole_and_in_order() {
     let mut coordinator = Coordinator::start(Vec::new()).await;
     let (_handle, mut stream) = coordinator.with(coordinator.worker()).await;
