@@ -5,6 +5,7 @@ mod command;
 mod config;
 mod exit;
 mod fan_out;
+mod global;
 mod input;
 mod local;
 mod log;

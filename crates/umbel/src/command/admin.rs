@@ -9,9 +9,9 @@ use umbel_store::backup::{self, Summary, Writer};
 use umbel_store::check::{self, Progress, Report};
 use umbel_store::{Error, Settings};
 
-use crate::cli::{Global, OutputForm};
 use crate::config;
 use crate::exit::Exit;
+use crate::global::{Global, OutputForm};
 use crate::output::{self, count, size};
 
 /// The arguments of `admin`.

@@ -2,8 +2,8 @@
 
 use umbel_client::Client;
 
-use crate::cli::{Global, OutputForm};
 use crate::exit::Exit;
+use crate::global::{Global, OutputForm};
 use crate::output::{self, Status, count};
 
 const EXAMPLES: &str = "\

@@ -2,9 +2,9 @@
 
 use umbel_coordinator::{Coordinator, Error, Running};
 
-use crate::cli::Global;
 use crate::config::{self, CoordinatorFlags};
 use crate::exit::Exit;
+use crate::global::Global;
 use crate::log;
 use crate::output;
 use crate::signal::{self, Signals};

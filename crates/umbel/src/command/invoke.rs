@@ -7,8 +7,8 @@ use umbel_client::v1::invoke_response::Outcome;
 use umbel_core::limit::INPUT_BYTES_MAX;
 
 use super::words::run_time_ms;
-use crate::cli::{Global, OutputForm};
 use crate::exit::Exit;
+use crate::global::{Global, OutputForm};
 use crate::output::{self, Invoked, Out};
 use crate::signal::Signals;
 

@@ -5,8 +5,8 @@ use tokio::task::JoinHandle;
 use umbel_client::{Client, Error, ResultsOptions, Upload, v1};
 
 use super::submission::{SubmissionArgs, after_acceptance, verdict, warn_if_empty};
-use crate::cli::{Global, OutputForm};
 use crate::exit::Exit;
+use crate::global::{Global, OutputForm};
 use crate::output::{self, JobResult, Out, Progress};
 use crate::signal::Signals;
 

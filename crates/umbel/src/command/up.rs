@@ -9,9 +9,9 @@ use futures::future::{join_all, select_all};
 use umbel_coordinator::Running;
 
 use super::coordinator;
-use crate::cli::Global;
 use crate::config::CoordinatorFlags;
 use crate::exit::Exit;
+use crate::global::Global;
 use crate::output;
 use crate::process::{Log, Process};
 use crate::signal::{self, Signals};

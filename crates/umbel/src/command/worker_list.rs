@@ -3,8 +3,8 @@
 use serde::Serialize;
 use umbel_client::Client;
 
-use crate::cli::{Global, OutputForm};
 use crate::exit::Exit;
+use crate::global::{Global, OutputForm};
 use crate::output::{self, Column, Table, Worker, Workers};
 
 const LIST_EXAMPLES: &str = "\

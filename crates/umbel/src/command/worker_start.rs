@@ -5,9 +5,9 @@ use umbel_runtime::Catalog;
 use umbel_worker::Error;
 
 use super::reaper;
-use crate::cli::Global;
 use crate::config::{self, WorkerFlags};
 use crate::exit::Exit;
+use crate::global::Global;
 use crate::log;
 use crate::output;
 use crate::signal::{self, Signals};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Error, data, file, overrule};
-use crate::cli::Global;
+use crate::global::Global;
 use crate::log;
 
 /// What an operator can set about a coordinator. `config/coordinator.toml` explains each.

@@ -10,8 +10,8 @@ use umbel_runtime::{Catalog, Limits};
 
 use super::function::Function;
 use super::{Error, file, overrule};
-use crate::cli::{COORDINATOR_DEFAULT, Global};
 use crate::command::words::distinct;
+use crate::global::{COORDINATOR_DEFAULT, Global};
 use crate::log;
 
 /// What an operator can set about a worker. `config/worker.toml` explains each.

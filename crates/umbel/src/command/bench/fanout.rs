@@ -8,9 +8,9 @@ use umbel_core::limit;
 
 use super::report::{Cpu, Report};
 use super::usage;
-use crate::cli::{Global, OutputForm};
 use crate::exit::Exit;
 use crate::fan_out::{Ended, differs, fan_out, inputs};
+use crate::global::{Global, OutputForm};
 use crate::local::LocalCluster;
 use crate::output;
 use crate::process::{Process, directory_bytes};

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use umbel_client::{Client, v1};
 
-use crate::cli::{Global, OutputForm};
 use crate::exit::Exit;
+use crate::global::{Global, OutputForm};
 use crate::local::LocalCluster;
 use crate::output::{self, count};
 use crate::signal::Signals;

@@ -5,8 +5,8 @@ mod invoke;
 mod report;
 mod usage;
 
-use crate::cli::Global;
 use crate::exit::Exit;
+use crate::global::Global;
 
 /// What can be measured.
 #[derive(Debug, clap::Subcommand)]

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use umbel_client::Client;
 
-use crate::cli::Global;
 use crate::exit::Exit;
 use crate::fan_out::Ended;
+use crate::global::Global;
 use crate::local::LocalCluster;
 use crate::output::count;
 use crate::process::Process;

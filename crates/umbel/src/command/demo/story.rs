@@ -8,8 +8,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::cli::OutputForm;
 use crate::exit::Exit;
+use crate::global::OutputForm;
 use crate::output::{self, count};
 
 const BAR: &str = "         {bar:40} {human_pos} of {human_len}, {msg} a second";

@@ -4,9 +4,9 @@
 use umbel_runtime::Catalog;
 
 use super::primes;
-use crate::cli::Global;
 use crate::command::worker_start::{self, Args};
 use crate::exit::Exit;
+use crate::global::Global;
 
 /// Runs the worker until it is told to leave.
 pub(crate) async fn run(args: Args, global: &Global) -> Result<(), Exit> {

@@ -6,8 +6,8 @@ mod results;
 mod submit;
 mod watch;
 
-use crate::cli::Global;
 use crate::exit::Exit;
+use crate::global::Global;
 
 /// The arguments of `job`.
 #[derive(Debug, clap::Args)]

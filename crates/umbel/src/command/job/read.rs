@@ -3,9 +3,9 @@
 use clap::ValueEnum;
 use umbel_client::{Client, ListOptions, v1};
 
-use crate::cli::{Global, OutputForm};
 use crate::command::words::{distinct, label};
 use crate::exit::Exit;
+use crate::global::{Global, OutputForm};
 use crate::output::{self, Column, Explanation, Job, Jobs, Table, count};
 
 const GET_EXAMPLES: &str = "\

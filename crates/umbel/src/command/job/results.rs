@@ -6,10 +6,10 @@ use clap::ValueEnum;
 use futures::StreamExt as _;
 use umbel_client::{Client, ResultsOptions, v1};
 
-use crate::cli::{Global, OutputForm};
 use crate::command::submission::after_acceptance;
 use crate::command::words::range;
 use crate::exit::Exit;
+use crate::global::{Global, OutputForm};
 use crate::output::{self, JobResult, Out};
 
 const EXAMPLES: &str = "\

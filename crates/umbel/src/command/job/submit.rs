@@ -3,9 +3,9 @@
 use umbel_client::{Client, Error, Upload, v1};
 
 use super::watch;
-use crate::cli::{Global, OutputForm};
 use crate::command::submission::{SubmissionArgs, after_acceptance, verdict, warn_if_empty};
 use crate::exit::Exit;
+use crate::global::{Global, OutputForm};
 use crate::output::{self, Job, Progress};
 use crate::signal::Signals;
 

@@ -5,9 +5,9 @@ use std::pin::pin;
 use futures::TryStreamExt as _;
 use umbel_client::{Client, v1};
 
-use crate::cli::{Global, OutputForm};
 use crate::command::submission::{after_acceptance, verdict};
 use crate::exit::Exit;
+use crate::global::{Global, OutputForm};
 use crate::output::{self, Job, Progress};
 use crate::signal::Signals;
 
