@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::limit;
 
-/// The functions that every worker has.
+/// The functions that come with umbel; `umbel.crash` runs only where it is allowed.
 pub(crate) const BUILT_IN: [&str; 6] = [
     "umbel.crash",
     "umbel.echo",
