@@ -72,9 +72,6 @@ reasons! {
     BlockBroken "BLOCK_BROKEN" InvalidArgument ["first_index", "problem"]
         "An appended block is not as `proto/BLOCK.md` says."
         "Encode it again, or send plain inputs.";
-    MessageTooLarge "MESSAGE_TOO_LARGE" OutOfRange ["bytes", "limit"]
-        "A message is over the limit of both sides."
-        "Send fewer inputs in one message.";
     BadPageToken "BAD_PAGE_TOKEN" InvalidArgument ["field"]
         "A page token or result token was not made by this coordinator for this list."
         "Begin again without a token.";
