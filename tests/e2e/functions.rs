@@ -62,6 +62,41 @@ fn the_same_function_in_two_languages_gives_the_same_results() {
 }
 
 #[test]
+fn a_result_says_whether_it_was_a_cold_start_and_what_that_took() {
+    let test = "a_result_says_whether_it_was_a_cold_start_and_what_that_took";
+    if !has(test, "python", "python3", &["--version"]) {
+        return;
+    }
+    let mut cluster = Cluster::start();
+    let config = examples().join("worker.toml");
+    cluster.add_worker("w0", 1, &["--config", config.to_str().expect("UTF-8")]);
+    let input = r#"{"width": 32, "height": 16, "box": 640}"#;
+    let submit = ["job", "submit", "resize-python"];
+    let inputs = ["--input", input].repeat(20);
+
+    let id = cluster.run(&[&submit[..], &inputs].concat());
+    assert_eq!(cluster.ended(id.trim())["state"], "succeeded");
+    let results = cluster.results(id.trim());
+
+    let cold: Vec<_> = (results.iter())
+        .filter_map(|result| result.get("cold_start").map(|parts| (result, parts)))
+        .collect();
+    let [(result, parts)] = &cold[..] else {
+        panic!("the only slot needs one instance: {cold:?}");
+    };
+    let part = |name: &str| parts[name].as_u64().expect("a time");
+    assert_eq!(part("fetch_us"), 0, "it is the worker's own");
+    let started = part("load_us") + part("init_us");
+    assert!(part("load_us") > 0 && part("init_us") > 0, "{parts}");
+    let all = started + part("first_call_us");
+    assert_eq!(Some(all), result["duration_us"].as_u64(), "{parts}");
+    let table = cluster.run(&["job", "results", id.trim()]);
+    assert_eq!(table.matches("  cold   \"32x16\"\n").count(), 1, "{table}");
+    let invoked = cluster.json(&["invoke", "resize-python", input]);
+    assert!(invoked.get("cold_start").is_none(), "{invoked}");
+}
+
+#[test]
 fn what_a_function_left_in_the_background_ends_with_a_killed_worker() {
     let mut cluster = Cluster::start();
     let pids = cluster.dir.path().join("pids");

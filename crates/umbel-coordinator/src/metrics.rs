@@ -5,6 +5,7 @@ use std::fmt;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder as _};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use umbel_core::change::{Change, Record};
+use umbel_core::cold_start::ColdStart;
 use umbel_core::command::Ignored;
 use umbel_core::job::JobState;
 use umbel_core::view::ClusterView;
@@ -82,6 +83,11 @@ const TABLE: &[(Kind, &str, &str)] = &[
     ),
     (
         Kind::Histogram,
+        "umbel_cold_start_seconds",
+        "How long cold starts took, by part: fetch, load, init or first_call.",
+    ),
+    (
+        Kind::Histogram,
         "umbel_commit_seconds",
         "How long a commit took to write and sync.",
     ),
@@ -120,6 +126,7 @@ pub(crate) struct Metrics {
     cluster: [Gauge; 6],
     workers_lost: Counter,
     ignored: Vec<(Ignored, Counter)>,
+    cold_start: [Histogram; 4],
     events: Counter,
     turn: Histogram,
     commit: Histogram,
@@ -175,9 +182,11 @@ impl Metrics {
             cluster: figures.map(|name| gauge(&recorder, name, None)),
             workers_lost: counter(&recorder, "umbel_workers_lost_total", None),
             ignored: ignored.into(),
+            cold_start: ColdStart::PARTS
+                .map(|part| histogram(&recorder, "umbel_cold_start_seconds", Some(("part", part)))),
             events: counter(&recorder, "umbel_events_total", None),
-            turn: histogram(&recorder, "umbel_turn_seconds"),
-            commit: histogram(&recorder, "umbel_commit_seconds"),
+            turn: histogram(&recorder, "umbel_turn_seconds", None),
+            commit: histogram(&recorder, "umbel_commit_seconds", None),
             commit_bytes: counter(&recorder, "umbel_commit_bytes_total", None),
             undurable_bytes: gauge(&recorder, "umbel_undurable_bytes", None),
             disk_bytes: gauge(&recorder, "umbel_disk_bytes", None),
@@ -230,6 +239,13 @@ impl Metrics {
             JobState::Failed => failed.increment(1),
             JobState::Cancelled => cancelled.increment(1),
             JobState::Running => {}
+        }
+    }
+
+    /// An invocation had to wait for an instance.
+    pub(crate) fn cold_start(&self, cold_start: ColdStart) {
+        for (histogram, part_us) in self.cold_start.iter().zip(cold_start.parts()) {
+            histogram.record(std::time::Duration::from_micros(part_us).as_secs_f64());
         }
     }
 
@@ -307,8 +323,12 @@ fn gauge(
     recorder.register_gauge(&key(name, label), &METADATA)
 }
 
-fn histogram(recorder: &PrometheusRecorder, name: &'static str) -> Histogram {
-    recorder.register_histogram(&key(name, None), &METADATA)
+fn histogram(
+    recorder: &PrometheusRecorder,
+    name: &'static str,
+    label: Option<(&'static str, &'static str)>,
+) -> Histogram {
+    recorder.register_histogram(&key(name, label), &METADATA)
 }
 
 #[cfg(test)]
@@ -320,6 +340,7 @@ mod tests {
         let metrics = Metrics::new();
         metrics.turn(3, std::time::Duration::from_micros(80));
         metrics.commit(&Commit::default());
+        metrics.cold_start(ColdStart::of_parts([0, 90, 700, 4]));
         let stats = umbel_store::Stats {
             disk_bytes: Some(7),
             ..umbel_store::Stats::default()
@@ -338,6 +359,8 @@ mod tests {
             );
         }
         assert!(text.contains("umbel_workers 2"), "{text}");
+        let init = "umbel_cold_start_seconds_bucket{part=\"init\",le=\"0.0005\"} 0";
+        assert!(text.contains(init), "{text}");
         assert!(
             text.contains("umbel_turn_seconds_bucket{le=\"0.0001\"} 1"),
             "{text}"

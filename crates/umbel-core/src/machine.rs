@@ -10,7 +10,7 @@ use crate::id::{Index, JobId};
 use crate::tables::Tables;
 use crate::time::Now;
 use crate::turn;
-use crate::view::{ClusterView, InvocationView, JobView, WaitReason, WorkerView};
+use crate::view::{ClusterView, FiguresView, InvocationView, JobView, WaitReason, WorkerView};
 
 /// All that the coordinator knows and decides. It belongs to one thread, and
 /// the same events at the same times always give the same commands.
@@ -131,6 +131,12 @@ impl Machine {
     #[must_use]
     pub fn functions(&self, after: &str, limit: usize) -> Vec<(String, u32)> {
         turn::functions(&self.tables, after, limit)
+    }
+
+    /// How long a function ran since the coordinator started; none: it did not.
+    #[must_use]
+    pub fn figures(&self, function: &str) -> Option<&FiguresView> {
+        self.tables.figures.of(function)
     }
 
     /// The whole, in figures.

@@ -3,8 +3,12 @@
 
 use bytes::Bytes;
 use prost::Message;
+use umbel_core::cold_start::ColdStart;
+use umbel_core::histogram::Histogram;
+use umbel_core::message::ColdRun;
 
 use crate::block::{self, Block, BlockBuilder};
+use crate::cold_starts::{self, ColdStarts};
 use crate::v1::ResultColumns;
 use crate::varint;
 
@@ -33,6 +37,12 @@ pub enum Error {
         /// How many it should hold.
         count: u32,
     },
+    /// The column of cold starts names what is not there.
+    #[error("the column cold_starts is broken: it is for {count} results")]
+    ColdStarts {
+        /// The results.
+        count: u32,
+    },
 }
 
 /// Encodes results, one behind the other; allocates nothing for one of them.
@@ -43,6 +53,8 @@ pub struct ColumnsBuilder {
     cpu_us: Vec<u8>,
     cpu_missing: bool,
     started_at_us: Vec<u64>,
+    /// By position, ascending; usually none.
+    cold: Vec<(u32, ColdStart)>,
 }
 
 impl ColumnsBuilder {
@@ -71,6 +83,29 @@ impl ColumnsBuilder {
         self.started_at_us.push(started_at_us);
     }
 
+    /// The result that was added last was a cold start.
+    pub fn mark_cold(&mut self, cold_start: ColdStart) {
+        if let Some(position) = self.count().checked_sub(1) {
+            self.cold.push((position, cold_start));
+        }
+    }
+
+    /// How long the results took that were no cold starts.
+    #[must_use]
+    pub fn warm(&self) -> Histogram {
+        let mut cold = self.cold.iter().map(|(position, _)| *position).peekable();
+        let (mut warm, mut at) = (Histogram::new(), 0);
+        for position in 0..self.count() {
+            let Some(duration_us) = varint::read_u64(&self.duration_us, &mut at) else {
+                break;
+            };
+            if cold.next_if_eq(&position).is_none() {
+                warm.add(duration_us);
+            }
+        }
+        warm
+    }
+
     /// Gives each result an equal share of processor time that was measured for
     /// all of them together, in place of what it had.
     pub fn spread_cpu(&mut self, total_us: u64) {
@@ -85,6 +120,10 @@ impl ColumnsBuilder {
 
     /// Adds the results of another, in their order.
     pub fn append(&mut self, other: &Self) {
+        let before = self.count();
+        let cold = other.cold.iter();
+        self.cold
+            .extend(cold.map(|(position, parts)| (before + position, *parts)));
         self.outputs.append(&other.outputs);
         self.duration_us.extend_from_slice(&other.duration_us);
         self.cpu_us.extend_from_slice(&other.cpu_us);
@@ -129,12 +168,18 @@ impl ColumnsBuilder {
         } else {
             std::mem::take(&mut self.cpu_us)
         };
+        let (mut cold_starts, mut next) = (Vec::new(), 0);
+        for (position, cold_start) in std::mem::take(&mut self.cold) {
+            cold_starts::write(&mut cold_starts, next, position, cold_start);
+            next = position + 1;
+        }
         let columns = ResultColumns {
             outputs: self.outputs.finish(),
             duration_us: std::mem::take(&mut self.duration_us).into(),
             cpu_us: cpu_us.into(),
             started_at_us: begin,
             start_offset_us: offsets.into(),
+            cold_starts: cold_starts.into(),
         };
         self.cpu_us.clear();
         self.cpu_missing = false;
@@ -151,6 +196,7 @@ pub struct Columns {
     cpu_us: Bytes,
     started_at_us: u64,
     start_offset_us: Bytes,
+    cold_starts: Bytes,
 }
 
 /// One result out of its columns.
@@ -164,6 +210,8 @@ pub struct Row {
     pub cpu_us: Option<u64>,
     /// When it began, in microseconds since 1970; 0: not known.
     pub started_at_us: u64,
+    /// What it took to have an instance, where none stood ready.
+    pub cold_start: Option<ColdStart>,
 }
 
 impl Columns {
@@ -192,6 +240,9 @@ impl Columns {
                 return Err(Error::Column { column, count });
             }
         }
+        if !cold_starts::is_sound(&columns.cold_starts, count) {
+            return Err(Error::ColdStarts { count });
+        }
         Ok(Self::of(outputs, columns))
     }
 
@@ -213,6 +264,7 @@ impl Columns {
             cpu_us: columns.cpu_us,
             started_at_us: columns.started_at_us,
             start_offset_us: columns.start_offset_us,
+            cold_starts: columns.cold_starts,
         }
     }
 
@@ -222,18 +274,39 @@ impl Columns {
         self.outputs.count()
     }
 
+    /// The cold starts among the results; costs nothing when there are none.
+    #[must_use]
+    pub fn cold(&self) -> Vec<ColdRun> {
+        if self.cold_starts.is_empty() {
+            return Vec::new();
+        }
+        let cold = self.rows().filter_map(|row| {
+            Some(ColdRun {
+                duration_us: row.duration_us.unwrap_or(0),
+                parts: row.cold_start?,
+            })
+        });
+        cold.collect()
+    }
+
     /// The results, in the order of the indices that the columns cover.
     pub fn rows(&self) -> impl Iterator<Item = Row> + '_ {
         let (mut duration_at, mut cpu_at, mut offset_at) = (0, 0, 0);
-        self.outputs.entries().shared().map(move |output| {
-            let offset = varint::read_u64(&self.start_offset_us, &mut offset_at).unwrap_or(0);
-            Row {
-                output,
-                duration_us: varint::read_u64(&self.duration_us, &mut duration_at),
-                cpu_us: varint::read_u64(&self.cpu_us, &mut cpu_at),
-                started_at_us: self.started_at_us.saturating_add(offset),
-            }
-        })
+        let mut cold = ColdStarts::of(&self.cold_starts).flatten().peekable();
+        (0..)
+            .zip(self.outputs.entries().shared())
+            .map(move |(position, output)| {
+                let offset = varint::read_u64(&self.start_offset_us, &mut offset_at).unwrap_or(0);
+                Row {
+                    output,
+                    duration_us: varint::read_u64(&self.duration_us, &mut duration_at),
+                    cpu_us: varint::read_u64(&self.cpu_us, &mut cpu_at),
+                    started_at_us: self.started_at_us.saturating_add(offset),
+                    cold_start: cold
+                        .next_if(|(at, _)| *at == position)
+                        .map(|(_, parts)| parts),
+                }
+            })
     }
 }
 
@@ -250,12 +323,14 @@ mod tests {
 
     fn row() -> impl Strategy<Value = Row> {
         let output = vec(any::<u8>(), 0..40).prop_map(Bytes::from);
-        (output, any::<u64>(), any::<u64>(), any::<u64>()).prop_map(
-            |(output, duration, cpu, at)| Row {
+        let cold = proptest::option::weighted(0.2, any::<[u64; 4]>());
+        (output, any::<u64>(), any::<u64>(), any::<u64>(), cold).prop_map(
+            |(output, duration, cpu, at, cold)| Row {
                 output,
                 duration_us: Some(duration),
                 cpu_us: Some(cpu),
                 started_at_us: at,
+                cold_start: cold.map(ColdStart::of_parts),
             },
         )
     }
@@ -269,6 +344,9 @@ mod tests {
                 row.cpu_us,
                 row.started_at_us,
             );
+            if let Some(cold_start) = row.cold_start {
+                builder.mark_cold(cold_start);
+            }
         }
         builder
     }
@@ -279,10 +357,14 @@ mod tests {
             let (head, tail) = rows.split_at(cut.min(rows.len()));
             let mut builder = build(head);
             builder.append(&build(tail));
+            let warm = builder.warm();
             let bytes = builder.finish();
             prop_assert!(builder.is_empty());
+            let cold = rows.iter().filter(|row| row.cold_start.is_some()).count();
+            prop_assert_eq!(warm.count() as usize, rows.len() - cold);
             let columns = Columns::parse(bytes.clone(), rows.len() as u64, 40).unwrap();
             prop_assert_eq!(columns.rows().collect::<Vec<_>>(), rows.clone());
+            prop_assert_eq!(columns.cold().len(), cold);
             let stored = Columns::parse_stored(bytes).unwrap();
             prop_assert_eq!(stored.rows().collect::<Vec<_>>(), rows);
         }
@@ -341,6 +423,22 @@ mod tests {
                 count: 2
             }
         );
+    }
+
+    #[test]
+    fn a_cold_start_of_a_result_that_is_not_there_is_refused() {
+        let mut outputs = BlockBuilder::new();
+        outputs.push(b"a");
+        let bytes = ResultColumns {
+            outputs: outputs.finish(),
+            cold_starts: Bytes::from_static(&[1, 0, 2, 3, 4]),
+            ..ResultColumns::default()
+        };
+        let bytes = Bytes::from(bytes.encode_to_vec());
+        let error = Columns::parse(bytes.clone(), 1, 9).unwrap_err();
+        assert_eq!(error, Error::ColdStarts { count: 1 });
+        let stored = Columns::parse_stored(bytes).unwrap();
+        assert_eq!(stored.rows().next().unwrap().cold_start, None);
     }
 
     #[test]

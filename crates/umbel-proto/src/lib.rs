@@ -12,10 +12,12 @@
 //! - [`disk`]: records on disk to core words and back.
 
 pub mod block;
+mod cold_starts;
 pub mod columns;
 pub mod convert;
 pub mod disk;
 mod generated;
+mod histogram;
 pub mod status;
 mod varint;
 

@@ -7,6 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use umbel_core::cold_start::ColdStart;
 use umbel_core::id::{Index, InvokeId};
 use umbel_core::job::Usage;
 use umbel_core::message::InvokeDone;
@@ -48,6 +49,7 @@ pub(crate) struct Running {
     failed_bytes: usize,
     usage: Usage,
     invoked: Option<Result<Bytes, Failure>>,
+    invoked_cold: Option<ColdStart>,
 }
 
 /// One attempt that ended.
@@ -60,6 +62,27 @@ pub(crate) struct Attempt<'a> {
     pub(crate) ended_us: u64,
     /// Microseconds since 1970.
     pub(crate) started_at_us: u64,
+}
+
+/// The times of an attempt.
+#[derive(Clone, Copy, Debug)]
+struct Took {
+    started_at_us: u64,
+    duration_us: u64,
+    cpu_us: Option<u64>,
+    cold_start: Option<ColdStart>,
+}
+
+/// A cold start with the call that followed it, which is what of the attempt is left.
+fn parts_of(cold: umbel_runtime::ColdStart, duration_us: u64) -> ColdStart {
+    let started_us = cold.spawn_us.saturating_add(cold.init_us);
+    ColdStart {
+        // What a worker brings itself is there.
+        fetch_us: 0,
+        load_us: cold.spawn_us,
+        init_us: cold.init_us,
+        first_call_us: duration_us.saturating_sub(started_us),
+    }
 }
 
 impl Lane {
@@ -110,6 +133,7 @@ impl Running {
             failed_bytes: 0,
             usage: Usage::default(),
             invoked: None,
+            invoked_cold: None,
         }
     }
 
@@ -120,16 +144,27 @@ impl Running {
         self.usage.duration_us += duration_us;
         self.usage.cpu_us += cpu_us.unwrap_or(0);
         self.usage.attempts += 1;
+        let cold = attempt.execution.cold_start;
+        let took = Took {
+            started_at_us: attempt.started_at_us,
+            duration_us,
+            cpu_us,
+            cold_start: cold.map(|cold| parts_of(cold, duration_us)),
+        };
         match attempt.execution.outcome {
             Ok(()) if matches!(self.origin, Origin::Chunk { .. }) => {
                 let started_at_us = attempt.started_at_us;
                 (self.columns).push(attempt.output, duration_us, cpu_us, started_at_us);
+                if let Some(cold_start) = took.cold_start {
+                    self.columns.mark_cold(cold_start);
+                }
                 self.succeeded.push(attempt.index..attempt.index + 1);
             }
-            Ok(()) => self.invoked = Some(Ok(Bytes::copy_from_slice(attempt.output))),
-            Err(failure) => {
-                self.fail(attempt.started_at_us, duration_us, cpu_us, bounded(failure));
+            Ok(()) => {
+                self.invoked = Some(Ok(Bytes::copy_from_slice(attempt.output)));
+                self.invoked_cold = took.cold_start;
             }
+            Err(failure) => self.fail(took, bounded(failure)),
         }
         self.current = attempt.index + 1;
         self.began_us = attempt.ended_us;
@@ -137,15 +172,10 @@ impl Running {
     }
 
     /// The attempt that runs has failed.
-    fn fail(
-        &mut self,
-        started_at_us: u64,
-        duration_us: u64,
-        cpu_us: Option<u64>,
-        failure: Failure,
-    ) {
+    fn fail(&mut self, took: Took, failure: Failure) {
         if matches!(self.origin, Origin::Invoke(_)) {
             self.invoked = Some(Err(failure));
+            self.invoked_cold = took.cold_start;
             return;
         }
         let texts = failure.message.len() + failure.stderr.len() + failure.error_type.len();
@@ -154,9 +184,10 @@ impl Running {
             index: self.current,
             no_retry: failure.error_type == "OutputTooLarge",
             failure,
-            started_at_us,
-            duration_us,
-            cpu_us,
+            started_at_us: took.started_at_us,
+            duration_us: took.duration_us,
+            cpu_us: took.cpu_us,
+            cold_start: took.cold_start,
         });
     }
 
@@ -201,7 +232,13 @@ impl Running {
         };
         self.usage.duration_us += duration_us;
         self.usage.attempts += 1;
-        self.fail(started_at_us, duration_us, None, failure);
+        let took = Took {
+            started_at_us,
+            duration_us,
+            cpu_us: None,
+            cold_start: None,
+        };
+        self.fail(took, failure);
         self.current += 1;
     }
 
@@ -248,6 +285,7 @@ impl Running {
             outcome: self.invoked.unwrap_or_else(unknown),
             duration_us: self.usage.duration_us,
             cpu_us: Some(self.usage.cpu_us).filter(|&cpu_us| cpu_us > 0),
+            cold_start: self.invoked_cold,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use umbel_core::job::Usage;
 use umbel_core::message::{ChunkReport, FromWorker, Report};
+use umbel_core::outcome::{FailedAttempt, FailureKind};
 use umbel_core::ranges::Ranges;
 use umbel_core::worker::{ChunkPlan, Outgoing, ReportPlan};
 use umbel_proto::columns::ColumnsBuilder;
@@ -24,7 +25,7 @@ fn report(plan: ReportPlan<ColumnsBuilder>) -> Report {
 fn chunk(plan: ChunkPlan<ColumnsBuilder>) -> ChunkReport {
     let mut columns = ColumnsBuilder::new();
     let mut succeeded = Ranges::new();
-    let mut failed = Vec::new();
+    let mut failed: Vec<FailedAttempt> = Vec::new();
     let mut usage = Usage::default();
     for part in &plan.parts {
         columns.append(&part.columns);
@@ -32,6 +33,11 @@ fn chunk(plan: ChunkPlan<ColumnsBuilder>) -> ChunkReport {
         failed.extend_from_slice(&part.failed);
         usage.add(part.usage);
     }
+    let mut warm = columns.warm();
+    let ran = failed.iter().filter(|failed| {
+        failed.cold_start.is_none() && failed.failure.kind != FailureKind::Rejected
+    });
+    ran.for_each(|failed| warm.add(failed.duration_us));
     ChunkReport {
         begun: plan.begun,
         succeeded,
@@ -39,5 +45,8 @@ fn chunk(plan: ChunkPlan<ColumnsBuilder>) -> ChunkReport {
         failed,
         usage,
         handed_back: plan.handed_back,
+        warm,
+        // The coordinator's door reads them out of the columns and failures.
+        cold: Vec::new(),
     }
 }

@@ -68,14 +68,6 @@ fn run_piece(
             limits: floor.limits,
         };
         let execution = attempt(work, &mut cursor, index, output, &context);
-        if let Some(cold) = execution.cold_start {
-            tracing::debug!(
-                "invocation {}/{index} waited for a new instance: spawn {} us, init {} us",
-                work.job_id,
-                cold.spawn_us,
-                cold.init_us
-            );
-        }
         let ended_us = floor.clock.now_us();
         let goes_on = lane.record(Attempt {
             index,

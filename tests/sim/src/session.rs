@@ -268,6 +268,7 @@ fn chunk(plan: ChunkPlan<Vec<Ended>>) -> ChunkReport {
         failed.extend(part.failed.iter().cloned());
         usage.add(part.usage);
     }
+    let warm = columns.warm();
     ChunkReport {
         begun: plan.begun,
         succeeded,
@@ -275,5 +276,7 @@ fn chunk(plan: ChunkPlan<Vec<Ended>>) -> ChunkReport {
         failed,
         usage,
         handed_back: plan.handed_back,
+        warm,
+        cold: Vec::new(),
     }
 }

@@ -154,6 +154,7 @@ impl World {
                 started_at_us,
                 duration_us,
                 cpu_us,
+                cold_start: None,
                 no_retry,
             };
             run.failed.push(attempt);
@@ -270,6 +271,7 @@ impl World {
             outcome,
             duration_us: 1,
             cpu_us: None,
+            cold_start: None,
         };
         running.machine.invoke_finished(slot, done);
         self.pump(seat);

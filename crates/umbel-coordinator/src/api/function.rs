@@ -55,6 +55,7 @@ impl FunctionService for Api {
             worker,
             duration_us,
             cpu_us,
+            cold_start,
         } = reply
         else {
             return Err(unexpected(&reply));
@@ -68,6 +69,7 @@ impl FunctionService for Api {
             worker,
             duration_us,
             cpu_us,
+            cold_start: cold_start.map(convert::wire_cold_start),
         }))
     }
 

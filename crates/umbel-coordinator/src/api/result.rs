@@ -29,6 +29,7 @@ pub(super) fn shown(row: ResultRow, function: &str) -> v1::Result {
                 duration_us,
                 cpu_us,
                 started_at_us,
+                cold_start: timing.cold_start,
             };
             convert::succeeded_result(index, row, attempts, from)
         }
@@ -42,6 +43,7 @@ pub(super) fn shown(row: ResultRow, function: &str) -> v1::Result {
                 started_at_us,
                 duration_us,
                 cpu_us,
+                cold_start: timing.cold_start,
             };
             convert::failed_result(record, from)
         }

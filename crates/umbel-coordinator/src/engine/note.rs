@@ -25,6 +25,7 @@ pub(super) fn write(note: &Note, metrics: &Metrics) {
         Note::CrashLimit { job, index } => {
             tracing::info!(%job, index, "invocation met the crash limit");
         }
+        Note::ColdStart(parts) => metrics.cold_start(*parts),
         Note::InvokePlaced { id } => tracing::trace!(invoke = id.0, "invoke placed"),
         Note::LeaseExpired { lease } => tracing::debug!(%lease, "lease expired"),
     }

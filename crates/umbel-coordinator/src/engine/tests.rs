@@ -171,6 +171,7 @@ async fn an_invoke_is_answered_while_the_disk_stands_still() {
         outcome: Ok("out".into()),
         duration_us: 1,
         cpu_us: None,
+        cold_start: None,
     });
     bench.engine.say(bench.session, 3, done).await.unwrap();
     let Ok(Reply::Invoked { outcome, .. }) = invoked.await.unwrap() else {

@@ -12,6 +12,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 use umbel_coordinator::{Config, Coordinator, Running};
+use umbel_core::histogram::Histogram;
 use umbel_core::id::{LeaseId, WorkerId};
 use umbel_core::job::Usage;
 use umbel_core::limit::PROTOCOL;
@@ -202,6 +203,8 @@ impl Worker {
                     attempts: u64::from(count),
                 },
                 handed_back: Ranges::new(),
+                warm: Histogram::new(),
+                cold: Vec::new(),
             }],
         }));
         self.report
@@ -236,6 +239,7 @@ impl Worker {
                             outcome: Ok(shouted(&invoke.input).into()),
                             duration_us: 7,
                             cpu_us: None,
+                            cold_start: None,
                         }));
                     }
                     FromCoordinator::TakeBack { lease, .. } => self.keep_all(lease),

@@ -5,6 +5,7 @@ pub(crate) mod alarms;
 pub(crate) mod backlog;
 pub(crate) mod clock;
 pub(crate) mod demands;
+pub(crate) mod figures;
 pub(crate) mod invokes;
 pub(crate) mod job;
 pub(crate) mod jobs;
@@ -22,6 +23,7 @@ use crate::id::{InvokeId, JobId, LeaseId, WorkerId};
 use alarms::Alarms;
 use clock::Clock;
 use demands::{Demands, GroupId};
+use figures::Figures;
 use invokes::Invokes;
 use jobs::Jobs;
 use leases::Leases;
@@ -40,6 +42,7 @@ pub(crate) struct Tables {
     pub(crate) roster: Roster,
     pub(crate) registry: Registry,
     pub(crate) paces: Paces,
+    pub(crate) figures: Figures,
     pub(crate) demands: Demands,
     pub(crate) invokes: Invokes,
     pub(crate) alarms: AllAlarms,
@@ -100,6 +103,7 @@ impl Tables {
             roster: Roster::default(),
             registry: Registry::default(),
             paces: Paces::default(),
+            figures: Figures::default(),
             demands: Demands::default(),
             invokes: Invokes::default(),
             alarms: AllAlarms::default(),

@@ -4,10 +4,11 @@ use bytes::Bytes;
 
 use super::step::{self, Out, part};
 use crate::command::{Command, Ignored, Note, Refusal, Reply};
+use crate::histogram::Histogram;
 use crate::id::{InvokeId, ReplyId, WorkerId};
 use crate::job::Target;
 use crate::limit;
-use crate::message::{Invoke, InvokeDone, ToWorker};
+use crate::message::{ColdRun, Invoke, InvokeDone, ToWorker};
 use crate::outcome::{Failure, FailureKind, WORKER_LEAVING};
 use crate::policy::Labels;
 use crate::tables::Tables;
@@ -107,14 +108,29 @@ pub(crate) fn done(t: &mut Tables, out: &mut Out, worker: WorkerId, done: Invoke
     let Some(entry) = forget(t, done.id) else {
         return;
     };
+    note_run(t, out, &entry.target, &done);
     let name = t.roster.find(worker).map(|worker| worker.name.clone());
     let reply = Reply::Invoked {
         outcome: done.outcome,
         worker: name.unwrap_or_default(),
         duration_us: done.duration_us,
         cpu_us: done.cpu_us,
+        cold_start: done.cold_start,
     };
     step::reply(out, entry.reply, reply);
+}
+
+/// Keeps how long it ran, if it did.
+fn note_run(t: &mut Tables, out: &mut Out, target: &Target, done: &InvokeDone) {
+    let wall_ms = t.clock.wall_ms();
+    let (duration_us, mut warm) = (done.duration_us, Histogram::new());
+    let cold = done.cold_start.map(|parts| ColdRun { duration_us, parts });
+    match (cold, &done.outcome) {
+        (Some(run), _) => out.push(Command::Note(Note::ColdStart(run.parts))),
+        (None, Err(failure)) if failure.kind == FailureKind::Rejected => {}
+        (None, _) => warm.add(duration_us),
+    }
+    t.figures.add(target, wall_ms, (&warm, cold.as_slice()));
 }
 
 /// Whether a worker that leaves has not begun it.
@@ -233,6 +249,7 @@ mod tests {
             outcome: Ok(Bytes::from_static(b"hello")),
             duration_us: 7,
             cpu_us: None,
+            cold_start: None,
         };
         env.say("b", FromWorker::InvokeDone(done.clone()));
         let Some(Reply::Invoked { worker, .. }) = env.answer(reply) else {
@@ -335,6 +352,7 @@ mod tests {
             }),
             duration_us: 0,
             cpu_us: None,
+            cold_start: None,
         };
         env.say("a", FromWorker::InvokeDone(done.clone()));
         assert_eq!(env.workers["b"].invokes.len(), 1);

@@ -229,6 +229,7 @@ impl Play {
                     outcome: Ok(invoke.input),
                     duration_us: 5,
                     cpu_us: None,
+                    cold_start: None,
                 };
                 self.env.say(&name, FromWorker::InvokeDone(done));
             }

@@ -4,7 +4,7 @@
 use super::step::record::{self, Sorted};
 use super::step::{self, Out, end, lease, part};
 use crate::change::Change;
-use crate::command::{Command, Ignored, Refusal};
+use crate::command::{Command, Ignored, Note, Refusal};
 use crate::id::{JobId, LeaseId, SessionId, WorkerId};
 use crate::job::Usage;
 use crate::limit;
@@ -134,6 +134,7 @@ fn take_chunk(t: &mut Tables, out: &mut Out, worker: WorkerId, mut chunk: ChunkR
         out.push(Command::Persist(Change::LeaseEnded(id)));
     }
     measure(t, job_id, usage, charge);
+    note_runs(t, out, job_id, &chunk);
     t.marks.workers.insert(worker);
     if !reported.is_empty() {
         let mut sorted = Sorted::default();
@@ -191,6 +192,17 @@ fn measure(t: &mut Tables, job: JobId, usage: Usage, charge_us: u64) {
     }
 }
 
+/// Keeps what a chunk says of run times and cold starts: once a chunk, whatever of it counts.
+fn note_runs(t: &mut Tables, out: &mut Out, job: JobId, chunk: &ChunkReport) {
+    let wall_ms = t.clock.wall_ms();
+    if let Some(job) = t.jobs.find(job) {
+        let target = &job.record.spec.target;
+        t.figures.add(target, wall_ms, (&chunk.warm, &chunk.cold));
+    }
+    let cold = chunk.cold.iter();
+    out.extend(cold.map(|run| Command::Note(Note::ColdStart(run.parts))));
+}
+
 /// The inputs of a lease cannot be read, so no worker will ever run them.
 pub(crate) fn unreadable(
     t: &mut Tables,
@@ -228,6 +240,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::event::INLINE;
+    use crate::histogram::Histogram;
     use crate::job::{BlockRef, JobFailureKind, JobState, Source, StartMode};
     use crate::message::FromWorker;
     use crate::policy::Tolerance;
@@ -299,6 +312,8 @@ mod tests {
             failed: Vec::new(),
             usage: Usage::default(),
             handed_back: indices,
+            warm: Histogram::new(),
+            cold: Vec::new(),
         };
         let report = Report {
             number: 1,

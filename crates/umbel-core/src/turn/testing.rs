@@ -11,6 +11,7 @@ use crate::change::{Change, JobRecord, JobStatus, LeaseRecord, Record};
 use crate::command::{Command, Ignored, Note, Refusal, Reply};
 use crate::config::Config;
 use crate::event::{Event, Proposal};
+use crate::histogram::Histogram;
 use crate::id::{Index, JobId, LeaseId, ReplyId, SessionId, WorkerId};
 use crate::job::{BlockRef, Counts, JobSpec, JobState, Source, StartMode, Target, Usage};
 use crate::limit;
@@ -482,6 +483,8 @@ impl Env {
                     attempts,
                 },
                 handed_back: Ranges::new(),
+                warm: Histogram::new(),
+                cold: Vec::new(),
             }],
         };
         self.say(name, FromWorker::Report(report));
@@ -543,6 +546,7 @@ pub(crate) fn failed(index: Index, kind: FailureKind) -> FailedAttempt {
         started_at_us: 0,
         duration_us: 10,
         cpu_us: None,
+        cold_start: None,
         no_retry: false,
     }
 }

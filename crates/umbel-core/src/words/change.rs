@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::cold_start::ColdStart;
 use super::history::History;
 use super::id::{Index, JobId, LeaseId, WorkerId};
 use super::job::{BlockRef, Counts, JobFailure, JobSpec, JobState, Source, Usage};
@@ -132,6 +133,8 @@ pub struct FailedRecord {
     pub duration_us: u64,
     /// Its processor time, where it was measured.
     pub cpu_us: Option<u64>,
+    /// What it took to have an instance, where none stood ready.
+    pub cold_start: Option<ColdStart>,
 }
 
 /// Invocations that wait again.

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::change::Change;
+use super::cold_start::ColdStart;
 use super::id::{Appender, Index, InvokeId, JobId, LeaseId, ReplyId, SessionId};
 use super::job::JobState;
 use super::message::ToWorker;
@@ -88,6 +89,8 @@ pub enum Reply {
         duration_us: u64,
         /// Its processor time, where it was measured.
         cpu_us: Option<u64>,
+        /// What it took to have an instance, where none stood ready.
+        cold_start: Option<ColdStart>,
     },
     /// It was refused.
     Refused(Refusal),
@@ -349,6 +352,8 @@ pub enum Note {
         /// Which input.
         index: Index,
     },
+    /// An invocation had to wait for an instance.
+    ColdStart(ColdStart),
     /// An invoke was placed.
     InvokePlaced {
         /// Its number.

@@ -34,6 +34,8 @@ pub const STDERR_BYTES_MAX: usize = 16 << 10;
 pub const WORKER_FUNCTIONS_MAX: usize = 1_024;
 /// Functions that the coordinator remembers the names of.
 pub const FUNCTIONS_MAX: usize = 65_536;
+/// Functions of which figures of run times are kept; the least recently run make room.
+pub const FIGURES_MAX: usize = 1_024;
 /// Slots of one worker.
 pub const WORKER_SLOTS_MAX: u32 = 4_096;
 /// Live sessions.

@@ -3,6 +3,8 @@
 
 use bytes::Bytes;
 
+use super::cold_start::ColdStart;
+use super::histogram::Histogram;
 use super::id::{InvokeId, JobId, LeaseId, WorkerId};
 use super::job::{BlockRef, Target, Usage};
 use super::outcome::{FailedAttempt, Failure};
@@ -183,6 +185,19 @@ pub struct ChunkReport {
     pub usage: Usage,
     /// What is handed back unrun.
     pub handed_back: Ranges,
+    /// How long the attempts named here ran that had a warm instance, or needed none.
+    pub warm: Histogram,
+    /// The cold starts among the attempts named here.
+    pub cold: Vec<ColdRun>,
+}
+
+/// An attempt that was a cold start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ColdRun {
+    /// How long it ran, the cold start in it.
+    pub duration_us: u64,
+    /// The parts of the cold start.
+    pub parts: ColdStart,
 }
 
 /// What a worker gives back on being asked.
@@ -218,4 +233,6 @@ pub struct InvokeDone {
     pub duration_us: u64,
     /// Processor time, where it was measured.
     pub cpu_us: Option<u64>,
+    /// What it took to have an instance, where none stood ready.
+    pub cold_start: Option<ColdStart>,
 }

@@ -1,8 +1,10 @@
 //! The nouns that both machines speak in. Plain data, no behaviour that decides.
 
 pub mod change;
+pub mod cold_start;
 pub mod command;
 pub mod event;
+pub mod histogram;
 pub mod history;
 pub mod id;
 pub mod index_set;

@@ -1,5 +1,6 @@
 //! How an attempt ended.
 
+use super::cold_start::ColdStart;
 use super::id::Index;
 
 /// Who or what ended an attempt without success.
@@ -67,6 +68,8 @@ pub struct FailedAttempt {
     pub duration_us: u64,
     /// Processor time, where it was measured.
     pub cpu_us: Option<u64>,
+    /// What it took to have an instance, where none stood ready.
+    pub cold_start: Option<ColdStart>,
     /// Whether another attempt cannot help.
     pub no_retry: bool,
 }

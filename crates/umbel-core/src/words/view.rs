@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::change::{JobRecord, JobStatus};
+use super::histogram::Histogram;
 use super::history::History;
 use super::job::{Counts, Usage};
 use super::policy::Labels;
@@ -109,4 +110,17 @@ pub struct WaitReason {
     pub invocations: u64,
     /// When it ends by itself, milliseconds since 1970, if that is known.
     pub until_ms: Option<u64>,
+}
+
+/// How long a function ran, as the reports since `since_ms` say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FiguresView {
+    /// Since when these are kept, milliseconds since 1970.
+    pub since_ms: u64,
+    /// Run times of attempts that had a warm instance, or needed none.
+    pub warm: Histogram,
+    /// Run times of attempts that were cold starts, the cold start in them.
+    pub cold: Histogram,
+    /// The parts of the cold starts, in the order of `ColdStart::PARTS`.
+    pub parts: [Histogram; 4],
 }

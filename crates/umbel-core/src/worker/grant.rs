@@ -98,5 +98,6 @@ fn refused(id: InvokeId) -> FromWorker {
         }),
         duration_us: 0,
         cpu_us: None,
+        cold_start: None,
     })
 }

@@ -448,6 +448,7 @@ fn invoke_done(id: InvokeId) -> InvokeDone {
         outcome: Ok(bytes::Bytes::from_static(b"out")),
         duration_us: 1,
         cpu_us: None,
+        cold_start: None,
     }
 }
 

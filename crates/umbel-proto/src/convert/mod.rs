@@ -26,7 +26,7 @@ pub use append::{Append, StagedBlock, append, encode_blocks, too_many_inputs};
 pub use grant::{InputSlice, Inputs, cut};
 pub use id::{JobRef, job_id, job_ref};
 pub use invalid::Invalid;
-pub use outcome::failure;
+pub use outcome::{failure, wire_cold_start};
 pub use policy::wire_policy;
 pub use request::{Request, invoke_target, request, wire_spec};
 pub use result::{Provenance, cancelled_result, failed_result, succeeded_result};

@@ -1,5 +1,6 @@
 //! Failures.
 
+use umbel_core::cold_start::ColdStart;
 use umbel_core::limit::{FAILURE_MESSAGE_BYTES_MAX, FAILURE_TYPE_BYTES_MAX, STDERR_BYTES_MAX};
 use umbel_core::outcome::{FailedAttempt, Failure, FailureKind};
 
@@ -41,8 +42,29 @@ pub(super) fn parse_failed(wire: v1::FailedInvocation) -> Result<FailedAttempt, 
         started_at_us: wire.started_at_us,
         duration_us: wire.duration_us,
         cpu_us: wire.cpu_us,
+        cold_start: wire.cold_start.map(cold_start),
         no_retry: wire.no_retry,
     })
+}
+
+pub(super) fn cold_start(wire: v1::ColdStart) -> ColdStart {
+    ColdStart {
+        fetch_us: wire.fetch_us,
+        load_us: wire.load_us,
+        init_us: wire.init_us,
+        first_call_us: wire.first_call_us,
+    }
+}
+
+/// A cold start, as it is shown and reported.
+#[must_use]
+pub fn wire_cold_start(cold_start: ColdStart) -> v1::ColdStart {
+    v1::ColdStart {
+        fetch_us: cold_start.fetch_us,
+        load_us: cold_start.load_us,
+        init_us: cold_start.init_us,
+        first_call_us: cold_start.first_call_us,
+    }
 }
 
 /// A failure, as it is shown and reported.
@@ -71,6 +93,7 @@ pub(super) fn wire_failed(failed: FailedAttempt) -> v1::FailedInvocation {
         duration_us: failed.duration_us,
         cpu_us: failed.cpu_us,
         no_retry: failed.no_retry,
+        cold_start: failed.cold_start.map(wire_cold_start),
     }
 }
 

@@ -3,7 +3,7 @@
 use umbel_core::change::FailedRecord;
 use umbel_core::id::Index;
 
-use super::outcome::failure;
+use super::outcome::{failure, wire_cold_start};
 use crate::columns::Row;
 use crate::v1;
 
@@ -30,6 +30,7 @@ pub fn succeeded_result(index: Index, row: Row, attempts: u32, from: Provenance<
         started_at_us: row.started_at_us,
         duration_us: row.duration_us,
         cpu_us: row.cpu_us,
+        cold_start: row.cold_start.map(wire_cold_start),
     }
 }
 
@@ -48,6 +49,7 @@ pub fn failed_result(record: FailedRecord, from: Provenance<'_>) -> v1::Result {
         started_at_us: record.started_at_us,
         duration_us: ran.then_some(record.duration_us),
         cpu_us: record.cpu_us,
+        cold_start: record.cold_start.map(wire_cold_start),
         ..v1::Result::default()
     }
 }

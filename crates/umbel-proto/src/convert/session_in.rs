@@ -8,17 +8,18 @@ use umbel_core::limit::{
     WORKER_FUNCTIONS_MAX, WORKER_LEASES_MAX, WORKER_SLOTS_MAX,
 };
 use umbel_core::message::{
-    Begun, ChunkReport, FromWorker, Hello, InvokeDone, Offer, Report, TakenBack,
+    Begun, ChunkReport, ColdRun, FromWorker, Hello, InvokeDone, Offer, Report, TakenBack,
 };
 use umbel_core::outcome::FailedAttempt;
 use umbel_core::ranges::Ranges;
 
 use super::id::{job_bytes, lease, worker_bytes};
 use super::name::{check_labels, check_plain, is_function_name};
-use super::outcome::{parse_failed, parse_failure};
+use super::outcome::{cold_start, parse_failed, parse_failure};
 use super::ranges::{check_span, ranges};
 use super::{Invalid, head};
 use crate::columns::Columns;
+use crate::histogram;
 use crate::status::Reason;
 use crate::v1;
 use crate::v1::connect_request::Message;
@@ -197,6 +198,7 @@ fn parse_chunk(wire: v1::ChunkReport) -> Result<ChunkReport, Invalid> {
     failed.sort_by_key(|failed| failed.index);
     check_disjoint(&succeeded, &failed, &handed_back)?;
 
+    let mut cold: Vec<ColdRun> = failed.iter().filter_map(cold_run).collect();
     let columns = wire.columns;
     if succeeded.is_empty() {
         if !columns.is_empty() {
@@ -206,14 +208,19 @@ fn parse_chunk(wire: v1::ChunkReport) -> Result<ChunkReport, Invalid> {
             ));
         }
     } else {
-        Columns::parse(columns.clone(), succeeded.len(), OUTPUT_BYTES_MAX)
+        let parsed = Columns::parse(columns.clone(), succeeded.len(), OUTPUT_BYTES_MAX)
             .map_err(|error| Invalid::broken("report.chunks.columns", error.to_string()))?;
+        cold.extend(parsed.cold());
     }
     let usage = Usage {
         duration_us: wire.duration_us,
         cpu_us: wire.cpu_us,
         attempts: succeeded.len() + failed.len() as u64,
     };
+    let warm = histogram::decode(&wire.warm, usage.attempts).ok_or_else(|| {
+        let words = "they are no histogram of the attempts named beside them";
+        Invalid::broken("report.chunks.warm", words)
+    })?;
     Ok(ChunkReport {
         begun: parse_begun("report.chunks", wire.lease, wire.begun)?,
         succeeded,
@@ -221,6 +228,15 @@ fn parse_chunk(wire: v1::ChunkReport) -> Result<ChunkReport, Invalid> {
         failed,
         usage,
         handed_back,
+        warm,
+        cold,
+    })
+}
+
+fn cold_run(failed: &FailedAttempt) -> Option<ColdRun> {
+    Some(ColdRun {
+        duration_us: failed.duration_us,
+        parts: failed.cold_start?,
     })
 }
 
@@ -280,6 +296,7 @@ fn parse_done(wire: v1::InvokeDone) -> Result<InvokeDone, Invalid> {
         outcome,
         duration_us: wire.duration_us,
         cpu_us: wire.cpu_us,
+        cold_start: wire.cold_start.map(cold_start),
     })
 }
 

@@ -49,6 +49,7 @@ pub(crate) fn failed(index: u32) -> FailedAttempt {
         started_at_us: 7,
         duration_us: 5_000,
         cpu_us: Some(40),
+        cold_start: None,
         no_retry: true,
     }
 }

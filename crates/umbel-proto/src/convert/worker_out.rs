@@ -3,8 +3,9 @@
 use umbel_core::message::{ChunkReport, FromWorker, Hello, InvokeDone, Offer, Report};
 
 use super::id::{wire_bytes, wire_lease};
-use super::outcome::{failure, wire_failed};
+use super::outcome::{failure, wire_cold_start, wire_failed};
 use super::ranges::wire_ranges;
+use crate::histogram;
 use crate::v1;
 use crate::v1::connect_request::Message;
 
@@ -78,6 +79,7 @@ fn wire_chunk(chunk: ChunkReport) -> v1::ChunkReport {
         duration_us: chunk.usage.duration_us,
         cpu_us: chunk.usage.cpu_us,
         handed_back: wire_ranges(&chunk.handed_back),
+        warm: histogram::encode(&chunk.warm).into(),
     }
 }
 
@@ -91,5 +93,6 @@ fn wire_done(done: InvokeDone) -> v1::InvokeDone {
         outcome: Some(outcome),
         duration_us: done.duration_us,
         cpu_us: done.cpu_us,
+        cold_start: done.cold_start.map(wire_cold_start),
     }
 }

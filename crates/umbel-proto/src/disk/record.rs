@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prost::Message;
 use umbel_core::change::{FailedRecord, LeaseRecord, Record, WaitingRecord};
+use umbel_core::cold_start::ColdStart;
 use umbel_core::history::History;
 use umbel_core::id::{JobId, LeaseId, WorkerId};
 use umbel_core::job::Usage;
@@ -155,6 +156,12 @@ fn encode_failed(failed: &FailedRecord) -> wire::FailedRecord {
         started_at_us: failed.started_at_us,
         duration_us: failed.duration_us,
         cpu_us: failed.cpu_us,
+        cold_start: failed.cold_start.map(|cold| wire::ColdStart {
+            fetch_us: cold.fetch_us,
+            load_us: cold.load_us,
+            init_us: cold.init_us,
+            first_call_us: cold.first_call_us,
+        }),
     }
 }
 
@@ -180,6 +187,12 @@ fn decode_failed(failed: wire::FailedRecord) -> Result<FailedRecord, Error> {
         started_at_us: failed.started_at_us,
         duration_us: failed.duration_us,
         cpu_us: failed.cpu_us,
+        cold_start: failed.cold_start.map(|cold| ColdStart {
+            fetch_us: cold.fetch_us,
+            load_us: cold.load_us,
+            init_us: cold.init_us,
+            first_call_us: cold.first_call_us,
+        }),
     })
 }
 

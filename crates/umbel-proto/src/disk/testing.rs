@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use umbel_core::change::{
     FailedRecord, JobRecord, JobStatus, LeaseRecord, Record, Summary, WaitingRecord,
 };
+use umbel_core::cold_start::ColdStart;
 use umbel_core::history::History;
 use umbel_core::id::{JobId, LeaseId, WorkerId};
 use umbel_core::job::{
@@ -190,15 +191,17 @@ fn failed() -> impl Strategy<Value = FailedRecord> {
         any::<u64>(),
         any::<u64>(),
         any::<Option<u64>>(),
+        any::<Option<[u64; 4]>>(),
     )
         .prop_map(
-            |(index, failure, attempts, started_at_us, duration_us, cpu_us)| FailedRecord {
+            |(index, failure, attempts, started_at_us, duration_us, cpu_us, cold)| FailedRecord {
                 index,
                 failure,
                 attempts,
                 started_at_us,
                 duration_us,
                 cpu_us,
+                cold_start: cold.map(ColdStart::of_parts),
             },
         )
 }

@@ -118,6 +118,7 @@ fn failed(index: u32) -> FailedRecord {
         started_at_us: 0,
         duration_us: 0,
         cpu_us: None,
+        cold_start: None,
     }
 }
 

@@ -75,6 +75,7 @@ impl Open {
                 started_at_us: Some(row.started_at_us).filter(|us| *us > 0),
                 duration_us: row.duration_us,
                 cpu_us: row.cpu_us,
+                cold_start: row.cold_start,
             },
         })
     }
@@ -92,6 +93,7 @@ impl Open {
                 started_at_us: Some(failed.started_at_us).filter(|us| *us > 0),
                 duration_us: Some(failed.duration_us).filter(|_| failed.started_at_us > 0),
                 cpu_us: failed.cpu_us,
+                cold_start: failed.cold_start,
             },
         })
     }

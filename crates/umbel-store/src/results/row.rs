@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use umbel_core::cold_start::ColdStart;
 use umbel_core::id::Index;
 use umbel_core::outcome::Failure;
 
@@ -54,6 +55,8 @@ pub struct Timing {
     pub duration_us: Option<u64>,
     /// Its processor time in microseconds.
     pub cpu_us: Option<u64>,
+    /// What it took to have an instance, where none stood ready.
+    pub cold_start: Option<ColdStart>,
 }
 
 /// A place in the story of a job: behind some rows of a record. The default is its beginning.

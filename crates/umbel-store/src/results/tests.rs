@@ -29,6 +29,7 @@ fn failed(index: Index) -> FailedRecord {
         started_at_us: 5,
         duration_us: 7,
         cpu_us: None,
+        cold_start: None,
     }
 }
 

@@ -113,6 +113,7 @@ fn a_long_record_is_cut_into_parts_and_put_together() {
             started_at_us: 0,
             duration_us: 0,
             cpu_us: None,
+            cold_start: None,
         })
         .collect();
     let turn = [created(1), status(1, JobState::Running), recorded(&long)];

@@ -141,6 +141,7 @@ fn crash(
             started_at_us: 0,
             duration_us: 0,
             cpu_us: None,
+            cold_start: None,
         });
     }
 }

@@ -68,6 +68,7 @@ pub(crate) fn reject(
         started_at_us: 0,
         duration_us: 0,
         cpu_us: None,
+        cold_start: None,
     });
     record.failed = failed.collect();
     commit(t, out, record);
@@ -113,6 +114,7 @@ impl Sorted {
             started_at_us: attempt.started_at_us,
             duration_us: attempt.duration_us,
             cpu_us: attempt.cpu_us,
+            cold_start: attempt.cold_start,
         });
     }
 

@@ -1,6 +1,8 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use prost::Message as _;
+use umbel_core::cold_start::ColdStart;
+use umbel_core::histogram::Histogram;
 use umbel_core::ranges::Ranges;
 
 use super::*;
@@ -12,9 +14,20 @@ fn comes_back(message: &FromWorker) {
     assert_eq!(back, Ok(Incoming::Message(message.clone())));
 }
 
+const COLD: ColdStart = ColdStart {
+    fetch_us: 1,
+    load_us: 2,
+    init_us: 3,
+    first_call_us: 4,
+};
+
 fn some_chunk() -> ChunkReport {
     let mut succeeded = Ranges::one(10..13);
     succeeded.push(20..22);
+    let mut warm = Histogram::new();
+    warm.add_bucket(10, 5);
+    let mut late = failed(30);
+    late.cold_start = Some(COLD);
     ChunkReport {
         begun: Begun {
             lease: LEASE,
@@ -22,13 +35,18 @@ fn some_chunk() -> ChunkReport {
         },
         succeeded,
         columns: columns(5),
-        failed: vec![failed(14), failed(30)],
+        failed: vec![failed(14), late],
         usage: Usage {
             duration_us: 60,
             cpu_us: 50,
             attempts: 7,
         },
         handed_back: Ranges::one(40..44),
+        warm,
+        cold: vec![ColdRun {
+            duration_us: 5_000,
+            parts: COLD,
+        }],
     }
 }
 
@@ -70,6 +88,7 @@ fn every_message_comes_back() {
             outcome,
             duration_us: 12,
             cpu_us: None,
+            cold_start: None,
         }));
     }
     let hello = incoming(hello(some_hello()));
@@ -141,6 +160,12 @@ fn a_report_that_contradicts_itself_is_refused() {
 }
 
 #[test]
+fn run_times_are_those_of_the_attempts_that_are_named() {
+    let message = refused(|chunk| chunk.warm.add_bucket(3, 3));
+    assert!(message.contains("no histogram"), "{message}");
+}
+
+#[test]
 fn a_report_is_bounded() {
     let large = ChunkReport {
         succeeded: Ranges::new(),
@@ -148,6 +173,8 @@ fn a_report_is_bounded() {
         failed: Vec::new(),
         usage: Usage::default(),
         handed_back: Ranges::one(0..4_096),
+        warm: Histogram::new(),
+        cold: Vec::new(),
         ..some_chunk()
     };
     assert!(to_coordinator(report(vec![large.clone(); 16])).is_ok());

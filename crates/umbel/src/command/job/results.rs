@@ -21,7 +21,7 @@ Examples:
 
 /// Results that are printed as one when they are there together.
 const AT_ONCE: usize = 4_096;
-const OUTPUT_WIDTH: usize = 52;
+const OUTPUT_WIDTH: usize = 45;
 
 /// The arguments of `job results`.
 #[derive(Debug, clap::Args)]
@@ -120,7 +120,7 @@ fn options(args: &Args) -> ResultsOptions {
     }
 }
 
-const TITLES: &str = "    INDEX  STATE      ATTEMPTS        TOOK  OUTPUT OR FAILURE";
+const TITLES: &str = "    INDEX  STATE      ATTEMPTS        TOOK  START  OUTPUT OR FAILURE";
 
 fn print(out: &mut Out, result: &v1::Result, form: Form) -> Result<(), Exit> {
     match form {
@@ -152,8 +152,13 @@ fn row(result: &v1::Result) -> String {
         .map_or_else(String::new, output::duration_us);
     let state = output::invocation_state(result.state());
     let (index, attempts) = (result.index, result.attempts);
+    let start = if result.cold_start.is_some() {
+        "cold"
+    } else {
+        ""
+    };
     let text = output::one_line(&text, OUTPUT_WIDTH);
-    format!("{index:>9}  {state:<9}  {attempts:>8}  {took:>10}  {text}")
+    format!("{index:>9}  {state:<9}  {attempts:>8}  {took:>10}  {start:<5}  {text}")
         .trim_end()
         .to_owned()
 }
@@ -186,6 +191,7 @@ mod tests {
             output: vec![b'\n'; 10_000].into(),
             attempts: 1_000,
             duration_us: Some(59_999_999),
+            cold_start: Some(v1::ColdStart::default()),
             ..v1::Result::default()
         };
         let row = row(&result);

@@ -105,6 +105,26 @@ impl<'a> From<&'a v1::Failure> for Failure<'a> {
     }
 }
 
+/// What it took to have an instance.
+#[derive(Debug, Serialize)]
+struct ColdStart {
+    fetch_us: u64,
+    load_us: u64,
+    init_us: u64,
+    first_call_us: u64,
+}
+
+impl From<v1::ColdStart> for ColdStart {
+    fn from(cold_start: v1::ColdStart) -> Self {
+        Self {
+            fetch_us: cold_start.fetch_us,
+            load_us: cold_start.load_us,
+            init_us: cold_start.init_us,
+            first_call_us: cold_start.first_call_us,
+        }
+    }
+}
+
 /// A result.
 #[derive(Debug, Serialize)]
 pub(crate) struct JobResult<'a> {
@@ -125,6 +145,8 @@ pub(crate) struct JobResult<'a> {
     duration_us: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cpu_us: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cold_start: Option<ColdStart>,
 }
 
 impl<'a> From<&'a v1::Result> for JobResult<'a> {
@@ -145,6 +167,7 @@ impl<'a> From<&'a v1::Result> for JobResult<'a> {
             started_at: (result.started_at_us > 0).then(|| time_us(result.started_at_us)),
             duration_us: result.duration_us,
             cpu_us: result.cpu_us,
+            cold_start: result.cold_start.map(ColdStart::from),
         }
     }
 }
@@ -163,6 +186,8 @@ pub(crate) struct Invoked<'a> {
     duration_us: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     cpu_us: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cold_start: Option<ColdStart>,
 }
 
 impl<'a> Invoked<'a> {
@@ -182,6 +207,7 @@ impl<'a> Invoked<'a> {
             worker: &response.worker,
             duration_us: response.duration_us,
             cpu_us: response.cpu_us,
+            cold_start: response.cold_start.map(ColdStart::from),
         }
     }
 }
