@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::Error;
+use crate::room::Bounds;
 
 /// How a coordinator is to be started.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +17,9 @@ pub struct Config {
     pub insecure: bool,
     /// Memory in bytes for what was read from disk lately.
     pub cache_bytes: u64,
-    /// The times of the machine.
+    /// What bounds the store.
+    pub bounds: Bounds,
+    /// The times of the machine, and how much it keeps.
     pub machine: umbel_core::config::Config,
 }
 
@@ -29,6 +32,10 @@ impl Config {
             data_dir: data_dir.into(),
             insecure: false,
             cache_bytes: 64 << 20,
+            bounds: Bounds {
+                store_bytes_max: 0,
+                disk_free_bytes_min: 256 << 20,
+            },
             machine: umbel_core::config::Config::default(),
         }
     }

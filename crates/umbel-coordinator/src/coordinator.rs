@@ -16,6 +16,7 @@ use crate::api::{About, Api};
 use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::engine::{Engine, Signals, Start};
+use crate::room::Room;
 use crate::session::Sessions;
 use crate::session::blocks::Blocks;
 use crate::{Error, http, port, sweep};
@@ -72,21 +73,25 @@ impl Coordinator {
 
         let (health, health_service) = health().await;
         let blocks = Blocks::new(store.clone());
+        let room = Room::new(store.clone(), config.bounds, config.data_dir.clone());
         let sessions = Sessions::new(engine.clone(), blocks.clone());
         let about = About {
             epoch,
             started_ms,
             data_dir: config.data_dir.clone(),
+            store_bytes_max: config.bounds.store_bytes_max,
         };
-        let http = http::router(engine.clone(), store.clone());
-        let api = Api::new(engine, store.clone(), blocks, about);
+        let http = http::router(engine.clone(), store.clone(), config.bounds);
+        let api = Api::new(engine.clone(), store.clone(), blocks, room.clone(), about);
         let routes = port::routes(api, sessions, health_service, http);
         let port_over = CancellationToken::new();
         let port = port::serve(listener, routes, port_over.clone());
         let beside_over = CancellationToken::new();
         tokio::spawn(sweep::run(
             store.clone(),
-            Arc::clone(&signals),
+            room,
+            engine,
+            config.machine.keep_bytes,
             beside_over.clone(),
         ));
         tracing::info!(%addr, data_dir = %config.data_dir.display(), epoch, "coordinator started");

@@ -10,19 +10,25 @@ use tonic::metadata::GRPC_CONTENT_TYPE;
 use umbel_store::Store;
 
 use crate::engine::Engine;
+use crate::room::Bounds;
 
 #[derive(Clone)]
 struct Http {
     engine: Engine,
     store: Store,
+    bounds: Bounds,
 }
 
 /// `/healthz` and `/metrics`.
-pub(crate) fn router(engine: Engine, store: Store) -> Router {
+pub(crate) fn router(engine: Engine, store: Store, bounds: Bounds) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
         .route("/metrics", get(metrics))
-        .with_state(Http { engine, store })
+        .with_state(Http {
+            engine,
+            store,
+            bounds,
+        })
 }
 
 /// 200 as long as requests are accepted. It does not ask the engine: whether that turns is
@@ -59,7 +65,11 @@ async fn metrics(State(http): State<Http>) -> Response {
     let Ok(stats) = tokio::task::spawn_blocking(move || store.stats()).await else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
-    let text = http.engine.signals().metrics.render(&cluster, &stats);
+    let text = http
+        .engine
+        .signals()
+        .metrics
+        .render(&cluster, &stats, http.bounds);
     (
         [(
             header::CONTENT_TYPE,

@@ -16,9 +16,11 @@ mod error;
 mod http;
 mod metrics;
 mod port;
+mod room;
 mod session;
 mod sweep;
 
 pub use config::Config;
 pub use coordinator::{Coordinator, Running};
 pub use error::Error;
+pub use room::Bounds;

@@ -6,10 +6,12 @@ use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, R
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use umbel_core::change::{Change, Record};
 use umbel_core::cold_start::ColdStart;
-use umbel_core::command::Ignored;
+use umbel_core::command::{Ignored, Swept};
 use umbel_core::job::JobState;
 use umbel_core::view::ClusterView;
 use umbel_store::Commit;
+
+use crate::room::Bounds;
 
 /// Bounds of the buckets of all histograms, in seconds: from a turn of a few events to a disk that
 /// stalls.
@@ -106,6 +108,26 @@ const TABLE: &[(Kind, &str, &str)] = &[
         "umbel_disk_bytes",
         "What the data take on the disk.",
     ),
+    (
+        Kind::Gauge,
+        "umbel_disk_free_bytes",
+        "What is free on the disk of the data.",
+    ),
+    (
+        Kind::Gauge,
+        "umbel_store_bytes",
+        "Live bytes: keys and values that are stored.",
+    ),
+    (
+        Kind::Gauge,
+        "umbel_store_bytes_max",
+        "The cap of the live bytes; 0: there is none.",
+    ),
+    (
+        Kind::Counter,
+        "umbel_jobs_swept_total",
+        "Ended jobs that were swept, by why: age or size.",
+    ),
 ];
 
 #[derive(Clone, Copy)]
@@ -132,7 +154,9 @@ pub(crate) struct Metrics {
     commit: Histogram,
     commit_bytes: Counter,
     undurable_bytes: Gauge,
-    disk_bytes: Gauge,
+    /// Disk, free on it, live, and its cap.
+    bytes: [Gauge; 4],
+    swept: [Counter; 2],
 }
 
 impl Metrics {
@@ -189,7 +213,17 @@ impl Metrics {
             commit: histogram(&recorder, "umbel_commit_seconds", None),
             commit_bytes: counter(&recorder, "umbel_commit_bytes_total", None),
             undurable_bytes: gauge(&recorder, "umbel_undurable_bytes", None),
-            disk_bytes: gauge(&recorder, "umbel_disk_bytes", None),
+            bytes: [
+                "umbel_disk_bytes",
+                "umbel_disk_free_bytes",
+                "umbel_store_bytes",
+                "umbel_store_bytes_max",
+            ]
+            .map(|name| gauge(&recorder, name, None)),
+            swept: [Swept::Age, Swept::Size].map(|why| {
+                let why = ("why", why.as_str());
+                counter(&recorder, "umbel_jobs_swept_total", Some(why))
+            }),
         }
     }
 
@@ -254,8 +288,22 @@ impl Metrics {
         self.workers_lost.increment(1);
     }
 
+    /// An ended job was swept.
+    pub(crate) fn job_swept(&self, why: Swept) {
+        let [age, size] = &self.swept;
+        match why {
+            Swept::Age => age.increment(1),
+            Swept::Size => size.increment(1),
+        }
+    }
+
     /// All of it as text, with how things stand now.
-    pub(crate) fn render(&self, cluster: &ClusterView, stats: &umbel_store::Stats) -> String {
+    pub(crate) fn render(
+        &self,
+        cluster: &ClusterView,
+        stats: &umbel_store::Stats,
+        bounds: Bounds,
+    ) -> String {
         let [running, ended] = &self.jobs;
         running.set(cluster.jobs_running as f64);
         ended.set(cluster.jobs_kept.saturating_sub(cluster.jobs_running) as f64);
@@ -271,9 +319,14 @@ impl Metrics {
             gauge.set(figure);
         }
         self.undurable_bytes.set(stats.undurable_bytes as f64);
-        if let Some(bytes) = stats.disk_bytes {
-            self.disk_bytes.set(bytes as f64);
+        let [disk, free, live, live_max] = &self.bytes;
+        for (gauge, bytes) in [(disk, stats.disk_bytes), (free, stats.free_bytes)] {
+            if let Some(bytes) = bytes {
+                gauge.set(bytes as f64);
+            }
         }
+        live.set(stats.live_bytes as f64);
+        live_max.set(bounds.store_bytes_max as f64);
         self.handle.render()
     }
 
@@ -351,6 +404,7 @@ mod tests {
                 ..ClusterView::default()
             },
             &stats,
+            Bounds::default(),
         );
         for (_, name, meaning) in TABLE {
             assert!(

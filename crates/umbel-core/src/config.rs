@@ -1,6 +1,8 @@
 //! What an operator can set about the coordinator's machine.
 
-/// Times of the coordinator's machine, all in milliseconds.
+use crate::limit;
+
+/// Times of the coordinator's machine, all in milliseconds, and how much it keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Silence after which a worker is lost.
@@ -13,6 +15,15 @@ pub struct Config {
     pub heartbeat_ms: u64,
     /// How long an unsealed job may go without an append before it is cancelled.
     pub upload_idle_timeout_ms: u64,
+    /// How long a job that has ended is kept with its results; 0: until it is deleted.
+    pub keep_ms: u64,
+    /// Live bytes in the store above which ended jobs go, those that ended first before the
+    /// others; 0: none go for room.
+    pub keep_bytes: u64,
+    /// Jobs that are kept at most, with the request ids that outlive theirs.
+    pub jobs_max: usize,
+    /// Live sessions at most.
+    pub sessions_max: usize,
 }
 
 impl Default for Config {
@@ -23,6 +34,10 @@ impl Default for Config {
             reclaim_ms: 5_000,
             heartbeat_ms: 1_000,
             upload_idle_timeout_ms: 3_600_000,
+            keep_ms: 0,
+            keep_bytes: 0,
+            jobs_max: limit::JOBS_MAX,
+            sessions_max: limit::SESSIONS_MAX,
         }
     }
 }

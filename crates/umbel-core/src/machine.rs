@@ -29,7 +29,7 @@ impl Machine {
     }
 
     /// A machine that remembers what an earlier one persisted. The changes come
-    /// in this order: functions seen, jobs created, their statuses, their blocks
+    /// in this order: functions seen, request ids kept, jobs created, their statuses, their blocks
     /// (ascending), the records of running jobs by commit (columns may be empty),
     /// and the leases that had not ended, ascending.
     #[must_use]
@@ -73,7 +73,8 @@ impl Machine {
         ];
         let engine = engine.into_iter().flatten().min();
         let engine = engine.map(|due| t.clock.wake_at_engine(due));
-        let wall = t.alarms.walls.next();
+        let wall = [t.alarms.walls.next(), turn::next_sweep(t)];
+        let wall = wall.into_iter().flatten().min();
         let wall = wall.map(|due| t.clock.wake_at_wall(due));
         [engine, wall].into_iter().flatten().min()
     }

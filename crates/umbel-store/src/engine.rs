@@ -84,6 +84,15 @@ pub trait Engine: Send + Sync + fmt::Debug {
     /// As [`Engine::followed`]; the following has ended all the same.
     fn unfollow(&self) -> Result<Followed, Error>;
 
+    /// The bytes of all keys and values as of the last commit: what a cap is held against. It
+    /// costs nothing to ask.
+    fn live_bytes(&self) -> u64;
+
+    /// What the disk still has room for; `None` when there is none or it cannot be asked.
+    fn free_bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// Counts and sizes since the engine was opened.
     fn stats(&self) -> Stats;
 
@@ -392,6 +401,8 @@ pub struct Stats {
     pub blobs_synced: u64,
     /// Bytes that were submitted and are not durable yet.
     pub undurable_bytes: u64,
+    /// The bytes of all keys and values, as of the last commit.
+    pub live_bytes: u64,
     /// What the engine's files take on the disk; `None` when there are none or they cannot be read.
     pub disk_bytes: Option<u64>,
     /// What the disk still has room for; `None` as above.

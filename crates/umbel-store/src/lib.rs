@@ -17,6 +17,7 @@ mod engine;
 mod error;
 mod format;
 mod key;
+mod live;
 mod lock;
 mod mark;
 mod memory;

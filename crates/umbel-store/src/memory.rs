@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::engine::Following;
 use crate::{
     Commit, Direction, Engine, Entry, Error, Followed, Listener, Page, Refused, Scan, Stats, Write,
-    WriteBatch,
+    WriteBatch, live,
 };
 
 /// An [`Engine`] that forgets everything at its end.
@@ -31,6 +31,8 @@ struct State {
     line: VecDeque<WriteBatch>,
     durable: u64,
     stats: Stats,
+    /// Of what is shown.
+    live_bytes: u64,
     following: Option<Following>,
     ended: Option<Error>,
 }
@@ -110,7 +112,9 @@ impl MemoryEngine {
         for batch in state.line.iter().take(survivors) {
             apply(&mut kept, batch);
         }
+        let live_bytes = kept.iter().map(|(key, value)| key.len() + value.len());
         let state = State {
+            live_bytes: live_bytes.sum::<usize>() as u64,
             shown: kept.clone(),
             kept,
             ..State::default()
@@ -130,6 +134,10 @@ impl MemoryEngine {
 impl State {
     fn push(&mut self, batch: WriteBatch) {
         if self.ended.is_none() {
+            let value = |key: &[u8]| Ok(self.shown.get(key).map(Bytes::len));
+            // The closure has no error to give.
+            let live = live::after(self.live_bytes, std::slice::from_ref(&batch), value);
+            self.live_bytes = live.unwrap_or(self.live_bytes);
             apply(&mut self.shown, &batch);
             self.stats.undurable_bytes += batch.bytes() as u64;
             self.line.push_back(batch);
@@ -240,8 +248,16 @@ impl Engine for MemoryEngine {
         self.lock().following.take().ok_or(Error::Closed)?.end()
     }
 
+    fn live_bytes(&self) -> u64 {
+        self.lock().live_bytes
+    }
+
     fn stats(&self) -> Stats {
-        self.lock().stats
+        let state = self.lock();
+        Stats {
+            live_bytes: state.live_bytes,
+            ..state.stats
+        }
     }
 
     fn close(&self) -> Result<(), Error> {

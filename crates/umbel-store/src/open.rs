@@ -9,7 +9,7 @@ use crate::key::Key;
 use crate::lock::Lock;
 use crate::mark::Mark;
 use crate::sync::{Disk, Syncer};
-use crate::{Error, directory, format, recover};
+use crate::{Error, directory, format, live, recover};
 
 /// How the engine is to be opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +42,10 @@ pub(crate) struct Opened {
     pub(crate) db: sled::Db,
     pub(crate) lock: Lock,
     pub(crate) mark: Mark,
+    /// The number of the last turn that is there.
+    pub(crate) number: u64,
+    /// The bytes of all keys and values.
+    pub(crate) live_bytes: u64,
 }
 
 /// Opens the directory, and what syncs it through `disk`.
@@ -56,12 +60,40 @@ pub(crate) fn open(settings: &Settings, disk: Box<dyn Disk>) -> Result<(Opened, 
     let db = recover::open(dir, &sled_dir, settings.cache_bytes)?;
     sync_new(dir, &sled_dir)?;
     let mark = Mark::open(dir)?;
-    let number = db.get(Key::Mark.encode());
-    mark.check(number.map_err(|error| Error::sled("read", dir, error))?)?;
+    let found = db
+        .get(Key::Mark.encode())
+        .map_err(|error| Error::sled("read", dir, error))?;
+    let found = found.and_then(|value| live::read_mark(&value));
+    let number = found.map_or(0, |(number, _)| number);
+    mark.check(number)?;
+    let live_bytes = match found {
+        Some((_, Some(live_bytes))) => live_bytes,
+        _ => count(dir, &db)?,
+    };
     let mut syncer = Syncer::open(disk, dir, &sled_dir)?;
     // What recovery wrote is made durable before anything is built on it.
     syncer.sync()?;
-    Ok((Opened { db, lock, mark }, syncer))
+    let opened = Opened {
+        db,
+        lock,
+        mark,
+        number,
+        live_bytes,
+    };
+    Ok((opened, syncer))
+}
+
+/// Counts what there is, once, in data that do not say it themselves.
+fn count(dir: &Path, db: &sled::Db) -> Result<u64, Error> {
+    let mark = Key::Mark.encode();
+    let mut bytes = 0;
+    for entry in db.iter() {
+        let (key, value) = entry.map_err(|error| Error::sled("read", dir, error))?;
+        if key[..] != mark[..] {
+            bytes += (key.len() + value.len()) as u64;
+        }
+    }
+    Ok(bytes)
 }
 
 /// Makes the files durable that sled creates and never syncs.

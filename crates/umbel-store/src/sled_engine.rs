@@ -20,7 +20,7 @@ use crate::open::{self, Opened};
 use crate::sync::{Disk, RealDisk, Syncer};
 use crate::{
     Direction, Engine, Entry, Error, Followed, Listener, Page, Refused, Scan, Settings, Stats,
-    Write, WriteBatch, directory,
+    Write, WriteBatch, directory, live,
 };
 
 /// An [`Engine`] in a directory on this machine.
@@ -30,6 +30,7 @@ pub struct SledEngine {
     /// Gone once the engine is closed.
     opened: RwLock<Option<Opened>>,
     blobs_synced: Arc<AtomicU64>,
+    live_bytes: Arc<AtomicU64>,
 }
 
 impl SledEngine {
@@ -64,12 +65,14 @@ impl SledEngine {
         let dir = settings.dir.clone();
         let (opened, syncer) = open::open(settings, disk)?;
         let blobs_synced = syncer.blobs_synced();
+        let live_bytes = Arc::new(AtomicU64::new(opened.live_bytes));
         let storage = SledStorage {
             dir: dir.clone(),
             db: opened.db.clone(),
             lock: opened.lock.share()?,
             mark: opened.mark.share()?,
-            number: 0,
+            number: opened.number,
+            live_bytes: Arc::clone(&live_bytes),
             syncer,
         };
         let committer = Committer::start(storage, settings.undurable_bytes_max, listener)
@@ -80,6 +83,7 @@ impl SledEngine {
             committer,
             opened: RwLock::new(Some(opened)),
             blobs_synced,
+            live_bytes,
         })
     }
 
@@ -164,11 +168,20 @@ impl Engine for SledEngine {
         self.committer.unfollow()
     }
 
+    fn live_bytes(&self) -> u64 {
+        self.live_bytes.load(Ordering::Relaxed)
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        directory::free_bytes(&self.dir).ok()
+    }
+
     fn stats(&self) -> Stats {
         Stats {
+            live_bytes: self.live_bytes(),
             blobs_synced: self.blobs_synced.load(Ordering::Relaxed),
             disk_bytes: directory::disk_bytes(&self.dir).ok(),
-            free_bytes: directory::free_bytes(&self.dir).ok(),
+            free_bytes: self.free_bytes(),
             ..self.committer.stats()
         }
     }
@@ -206,26 +219,34 @@ struct SledStorage {
     mark: Mark,
     /// The highest number that was written.
     number: u64,
+    /// The bytes of all keys and values.
+    live_bytes: Arc<AtomicU64>,
     syncer: Syncer,
 }
 
 impl Storage for SledStorage {
     fn write(&mut self, batches: &[WriteBatch]) -> Result<(), Error> {
+        let live_bytes = self.count(batches)?;
+        let mark = Key::Mark.encode();
         let mut batch = sled::Batch::default();
         for write in batches.iter().flat_map(WriteBatch::writes) {
             match write {
+                // Of a backup: its number is this store's now.
+                Write::Put { key, value } if *key == mark => {
+                    let found = live::read_mark(value).map_or(0, |(number, _)| number);
+                    self.number = self.number.max(found);
+                }
                 Write::Put { key, value } => batch.insert(&key[..], &value[..]),
                 Write::Delete { key } => batch.remove(&key[..]),
             }
         }
         let number = batches.iter().filter_map(WriteBatch::number).max();
-        if let Some(number) = number {
-            self.number = self.number.max(number);
-            batch.insert(&Key::Mark.encode()[..], &self.number.to_be_bytes());
-        }
+        self.number = self.number.max(number.unwrap_or(0));
+        batch.insert(&mark[..], &live::mark(self.number, live_bytes));
         self.db
             .apply_batch(batch)
             .map_err(|error| Error::sled("write", &self.dir, error))?;
+        self.live_bytes.store(live_bytes, Ordering::Relaxed);
         collect(batches.iter().map(|batch| batch.writes().len()).sum());
         Ok(())
     }
@@ -238,6 +259,18 @@ impl Storage for SledStorage {
         self.mark.set(self.number)?;
         // Last, so that nothing is acknowledged that went to a file without a name.
         self.lock.holds()
+    }
+}
+
+impl SledStorage {
+    /// The bytes of all keys and values once the batches are written. Only this thread writes.
+    fn count(&self, batches: &[WriteBatch]) -> Result<u64, Error> {
+        let before = self.live_bytes.load(Ordering::Relaxed);
+        live::after(before, batches, |key| {
+            let value = self.db.get(key);
+            let value = value.map_err(|error| Error::sled("read", &self.dir, error))?;
+            Ok(value.map(|value| value.len()))
+        })
     }
 }
 
@@ -300,6 +333,47 @@ mod tests {
         assert_eq!(engine.get(b"a").unwrap(), None);
         assert_eq!(engine.get(b"b").unwrap().unwrap(), "2");
         assert_eq!(engine.get(b"c").unwrap().unwrap(), "3");
+    }
+
+    #[test]
+    fn live_bytes_follow_every_write_and_are_known_again_after_the_next_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let (engine, told) = open(dir.path());
+        engine.submit(put(1, &[("a", "1"), ("b", "22")]));
+        wait(&told, 1);
+        assert_eq!(engine.live_bytes(), 2 + 3);
+        let mut second = put(2, &[("a", "4444"), ("a", "333"), ("c", "1")]);
+        second.delete("b");
+        second.delete("nobody");
+        engine.submit(second);
+        wait(&told, 2);
+        assert_eq!(engine.live_bytes(), 4 + 2);
+        assert_eq!(engine.stats().live_bytes, 6);
+        drop(engine);
+        let (engine, _told) = open(dir.path());
+        assert_eq!(engine.live_bytes(), 6);
+        // A batch beside the turns does not take the number back.
+        let mut beside = WriteBatch::unnumbered();
+        beside.delete("a");
+        engine.submit(beside);
+        engine.settle().unwrap();
+        assert_eq!(engine.live_bytes(), 2);
+        let mark = engine.get(&Key::Mark.encode()).unwrap().unwrap();
+        assert_eq!(live::read_mark(&mark), Some((2, Some(2))));
+    }
+
+    #[test]
+    fn data_that_do_not_say_how_much_they_are_are_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let (engine, told) = open(dir.path());
+        engine.submit(put(1, &[("a", "1"), ("b", "22")]));
+        wait(&told, 1);
+        let db = engine.opened().as_ref().unwrap().db.clone();
+        db.insert(&Key::Mark.encode()[..], &1_u64.to_be_bytes())
+            .unwrap();
+        drop(db);
+        drop(engine);
+        assert_eq!(open(dir.path()).0.live_bytes(), 5);
     }
 
     #[test]

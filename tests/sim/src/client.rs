@@ -266,10 +266,7 @@ impl World {
     }
 
     pub(crate) fn deletes(&mut self, at: usize, job: JobId, aside: bool) {
-        let Some(client) = self.clients.get(at) else {
-            return;
-        };
-        self.model.promises.delete_asked(job, &client.request_id());
+        self.model.promises.may_go(job);
         self.ask_by(Some(at), Ask::Delete { aside }, |reply| Event::Delete {
             reply,
             job,
@@ -425,6 +422,14 @@ impl World {
                     self.goes_to(at, stage, 0);
                 }
                 existed
+            }
+            // The job that this request made is gone, and it makes no other.
+            Reply::Refused(Refusal::RequestIdSpent { job, .. }) => {
+                self.model.promises.unknown(job);
+                if !aside {
+                    self.goes_to(at, Stage::Done, 0);
+                }
+                true
             }
             Reply::Refused(Refusal::UnknownFunction { .. }) => {
                 client.unknown += 1;

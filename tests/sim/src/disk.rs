@@ -132,6 +132,10 @@ impl Engine for Disk {
         self.memory.unfollow()
     }
 
+    fn live_bytes(&self) -> u64 {
+        self.memory.live_bytes()
+    }
+
     fn stats(&self) -> Stats {
         self.memory.stats()
     }

@@ -64,6 +64,7 @@ impl World {
             seal,
             request_id,
             content_digest,
+            refusal: None,
         };
         let proposal = Box::new(proposal);
         self.ask_by(Some(at), ask, |reply| Event::CreateJob { reply, proposal });

@@ -207,6 +207,17 @@ fn config(dice: &mut Dice) -> Config {
         reclaim_ms: dice.between(1_000..=5_000),
         heartbeat_ms: dice.between(300..=1_000),
         upload_idle_timeout_ms: 3_600_000,
+        keep_ms: if dice.chance(10) {
+            dice.between(1_000..=30_000)
+        } else {
+            0
+        },
+        keep_bytes: if dice.chance(10) {
+            dice.between(1_000..=50_000)
+        } else {
+            0
+        },
+        ..Config::default()
     }
 }
 

@@ -328,6 +328,12 @@ impl World {
                     let config = self.plan.config;
                     self.model.grants.expired(lease, shell.engine_ms, &config);
                 }
+                Command::Note(Note::JobSwept { job, .. }) => {
+                    self.model.promises.may_go(job);
+                    for client in &mut self.clients {
+                        client.may_be_gone |= client.job() == Some(job);
+                    }
+                }
                 Command::Note(_) => {}
             }
         }
@@ -461,7 +467,11 @@ impl World {
     pub(crate) fn sweep(&mut self, incarnation: u32) {
         if let Some(shell) = self.awake(incarnation, What::Sweep(incarnation)) {
             // A store that failed sweeps nothing, and says so to its shell elsewhere.
-            let _more = shell.store.sweep_step();
+            let more = shell.store.sweep_step();
+            let live_bytes = shell.store.live_bytes();
+            if matches!(more, Ok(false)) {
+                self.post(Mail::Event(Event::Stored { live_bytes }));
+            }
             self.disk_moves();
             self.later(700, What::Sweep(incarnation));
         }

@@ -162,6 +162,10 @@ impl Upload {
             self.step(Step::Gap(block.first)).await;
             return false;
         }
+        if let Err(refusal) = self.api.room.check() {
+            self.step(Step::Refused(status::refused(&refusal))).await;
+            return false;
+        }
         let (job, appender) = (self.job, self.appender);
         let block = match self.api.stage(job, appender, block).await {
             Ok(block) => block,

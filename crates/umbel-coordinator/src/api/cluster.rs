@@ -68,6 +68,9 @@ impl ClusterService for Api {
             started_at: Some(convert::timestamp(about.started_ms)),
             epoch: about.epoch,
             disk_bytes: stats.disk_bytes.unwrap_or(0),
+            live_bytes: stats.live_bytes,
+            store_bytes_max: about.store_bytes_max,
+            disk_free_bytes: stats.free_bytes.unwrap_or(0),
             data_dir: about.data_dir.display().to_string(),
             ..convert::cluster_status(cluster)
         }))

@@ -31,6 +31,9 @@ impl Api {
         let content_digest = Sha256::digest(request.content()).into();
         let blocks = convert::encode_blocks(0, &request.inline).map_err(status::invalid)?;
         let mut staged = Vec::with_capacity(blocks.len());
+        // Without room nothing is staged; the machine still knows a repeat when it sees one.
+        let refusal = self.room.check().err();
+        let blocks = blocks.into_iter().filter(|_| refusal.is_none());
         for block in blocks {
             match self.stage(id, INLINE, block).await {
                 Ok(block) => staged.push(block),
@@ -48,6 +51,7 @@ impl Api {
             seal: request.seal,
             request_id: request.request_id,
             content_digest,
+            refusal,
         });
         let bytes = staged.iter().map(|block| block.bytes as usize).sum();
         let pending = self

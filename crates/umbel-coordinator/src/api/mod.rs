@@ -29,6 +29,7 @@ use umbel_store::Store;
 
 use crate::Error;
 use crate::engine::{Closed, Engine, Signals};
+use crate::room::Room;
 use crate::session::blocks::Blocks;
 
 /// KiB of inputs of invokes that wait or run: they live in memory alone.
@@ -40,6 +41,7 @@ pub(crate) struct Api {
     engine: Engine,
     store: Store,
     blocks: Blocks,
+    room: Room,
     invokes: Arc<Semaphore>,
     about: Arc<About>,
 }
@@ -50,15 +52,23 @@ pub(crate) struct About {
     pub(crate) epoch: u32,
     pub(crate) started_ms: u64,
     pub(crate) data_dir: PathBuf,
+    pub(crate) store_bytes_max: u64,
 }
 
 impl Api {
-    pub(crate) fn new(engine: Engine, store: Store, blocks: Blocks, about: About) -> Self {
+    pub(crate) fn new(
+        engine: Engine,
+        store: Store,
+        blocks: Blocks,
+        room: Room,
+        about: About,
+    ) -> Self {
         let invokes = Arc::new(Semaphore::new(INVOKES_KIB_MAX));
         Self {
             engine,
             store,
             blocks,
+            room,
             invokes,
             about: Arc::new(about),
         }

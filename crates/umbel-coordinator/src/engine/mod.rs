@@ -194,6 +194,14 @@ impl Engine {
             .await
     }
 
+    /// So much is in the store, and nothing of deleted jobs.
+    pub(crate) async fn stored(&self, live_bytes: u64) -> Result<(), Closed> {
+        self.signals
+            .mailbox
+            .sign(Mail::Event(Event::Stored { live_bytes }))
+            .await
+    }
+
     /// A worker was heard of.
     pub(crate) async fn heard(&self, session: SessionId) -> Result<(), Closed> {
         self.signals

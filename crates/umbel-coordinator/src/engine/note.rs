@@ -22,6 +22,10 @@ pub(super) fn write(note: &Note, metrics: &Metrics) {
             metrics.job_ended(*state);
             tracing::info!(%job, state = state.as_str(), "job ended");
         }
+        Note::JobSwept { job, why } => {
+            metrics.job_swept(*why);
+            tracing::info!(%job, why = why.as_str(), "job swept");
+        }
         Note::CrashLimit { job, index } => {
             tracing::info!(%job, index, "invocation met the crash limit");
         }

@@ -98,6 +98,7 @@ impl Bench {
             seal: true,
             request_id: String::new(),
             content_digest: [0; 32],
+            refusal: None,
         });
         let engine = self.engine.clone();
         tokio::spawn(async move {

@@ -9,6 +9,7 @@
 mod jobs;
 mod port;
 mod restart;
+mod room;
 mod sessions;
 mod support;
 mod uploads;

@@ -45,16 +45,26 @@ pub(crate) struct Cluster {
 }
 
 pub(crate) async fn start(dir: &Path) -> Running {
+    start_with(dir, |_| {}).await
+}
+
+async fn start_with(dir: &Path, with: impl FnOnce(&mut Config)) -> Running {
     let mut config = Config::new(dir);
     config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    with(&mut config);
     Coordinator::start(config).await.expect("it starts")
 }
 
 impl Cluster {
     pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// The same with other settings.
+    pub(crate) async fn start_with(with: impl FnOnce(&mut Config)) -> Self {
         let dir = TempDir::new().expect("a directory");
         Self {
-            running: start(dir.path()).await,
+            running: start_with(dir.path(), with).await,
             dir,
         }
     }

@@ -8,6 +8,7 @@ use crate::tables::demands::Demand;
 /// Walks every invariant, of each table and across them.
 pub(super) fn check(t: &Tables) {
     t.jobs.check();
+    t.requests.check();
     t.leases.check();
     t.roster.check();
     t.demands.check();

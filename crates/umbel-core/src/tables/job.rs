@@ -149,6 +149,11 @@ impl Job {
         self.record.id
     }
 
+    /// When it ended, milliseconds since 1970.
+    pub(crate) fn ended_ms(&self) -> u64 {
+        self.status.finished_ms.unwrap_or(0)
+    }
+
     /// Slots that it may hold at a time.
     pub(crate) fn slot_limit(&self) -> Option<u32> {
         self.record.spec.policy.max_concurrency

@@ -12,6 +12,8 @@ pub(crate) struct Jobs {
     by_request: BTreeMap<String, JobId>,
     by_name: BTreeMap<String, BTreeSet<JobId>>,
     running: BTreeSet<JobId>,
+    /// By when they ended.
+    ended: BTreeSet<(u64, JobId)>,
 }
 
 impl Jobs {
@@ -28,6 +30,8 @@ impl Jobs {
         }
         if job.running.is_some() {
             self.running.insert(id);
+        } else {
+            self.ended.insert((job.ended_ms(), id));
         }
         self.jobs.insert(id, job);
     }
@@ -44,6 +48,7 @@ impl Jobs {
             }
         }
         self.running.remove(&id);
+        self.ended.remove(&(job.ended_ms(), id));
         Some(job)
     }
 
@@ -52,7 +57,13 @@ impl Jobs {
         if let Some(job) = self.jobs.get_mut(&id) {
             job.running = None;
             self.running.remove(&id);
+            self.ended.insert((job.ended_ms(), id));
         }
+    }
+
+    /// The job that ended first, with when, milliseconds since 1970.
+    pub(crate) fn first_ended(&self) -> Option<(u64, JobId)> {
+        self.ended.first().copied()
     }
 
     pub(crate) fn find(&self, id: JobId) -> Option<&Job> {
@@ -105,6 +116,10 @@ impl Jobs {
         for (id, job) in &self.jobs {
             assert_eq!(*id, job.id());
             assert_eq!(job.running.is_some(), self.running.contains(id));
+            assert_eq!(
+                job.running.is_none(),
+                self.ended.contains(&(job.ended_ms(), *id))
+            );
             assert_eq!(job.status.state.is_final(), job.running.is_none());
             assert_eq!(job.status.state.is_final(), job.status.summary.is_some());
         }
@@ -114,5 +129,6 @@ impl Jobs {
                 .all(|id| self.jobs.contains_key(id))
         );
         assert!(self.running.iter().all(|id| self.jobs.contains_key(id)));
+        assert_eq!(self.running.len() + self.ended.len(), self.jobs.len());
     }
 }

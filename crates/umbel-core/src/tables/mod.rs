@@ -13,6 +13,7 @@ pub(crate) mod leases;
 pub(crate) mod pace;
 pub(crate) mod paces;
 pub(crate) mod registry;
+pub(crate) mod requests;
 pub(crate) mod roster;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +30,7 @@ use jobs::Jobs;
 use leases::Leases;
 use paces::Paces;
 use registry::Registry;
+use requests::Requests;
 use roster::Roster;
 
 /// All tables.
@@ -38,6 +40,7 @@ pub(crate) struct Tables {
     pub(crate) epoch: u32,
     pub(crate) clock: Clock,
     pub(crate) jobs: Jobs,
+    pub(crate) requests: Requests,
     pub(crate) leases: Leases,
     pub(crate) roster: Roster,
     pub(crate) registry: Registry,
@@ -99,6 +102,7 @@ impl Tables {
             epoch,
             clock: Clock::default(),
             jobs: Jobs::default(),
+            requests: Requests::default(),
             leases: Leases::new(epoch),
             roster: Roster::default(),
             registry: Registry::default(),

@@ -1,8 +1,7 @@
 //! A user ends a job, or forgets one.
 
-use super::step::{self, Out, end};
-use crate::change::Change;
-use crate::command::{Command, Refusal, Reply};
+use super::step::{self, Out, end, forget};
+use crate::command::{Refusal, Reply};
 use crate::id::{JobId, ReplyId};
 use crate::job::JobState;
 use crate::tables::Tables;
@@ -29,9 +28,7 @@ pub(crate) fn delete(t: &mut Tables, out: &mut Out, to: ReplyId, id: JobId) {
     if job.running.is_some() {
         return step::refuse(out, to, Refusal::JobRunning { job: id });
     }
-    t.jobs.remove(id);
-    out.push(Command::Persist(Change::JobDeleted(id)));
-    t.marks.shown.insert(id);
+    forget::forget(t, out, id);
     step::reply(out, to, Reply::Done);
 }
 

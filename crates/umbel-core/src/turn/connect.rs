@@ -68,8 +68,8 @@ fn judge(t: &Tables, hello: &Hello) -> Result<(), Refusal> {
     }
     let known = t.roster.find(hello.worker);
     let resumes = known.is_some_and(|worker| worker.session.is_some());
-    if !resumes && t.roster.session_len() >= limit::SESSIONS_MAX {
-        let limit = limit::SESSIONS_MAX as u64;
+    if !resumes && t.roster.session_len() >= t.config.sessions_max {
+        let limit = t.config.sessions_max as u64;
         return Err(Refusal::TooManySessions { limit });
     }
     Ok(())

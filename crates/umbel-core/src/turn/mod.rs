@@ -16,6 +16,7 @@ mod report;
 mod restore;
 mod step;
 mod submit;
+mod sweep;
 mod take_back;
 
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub(crate) use explain::explain;
 pub(crate) use look::{cluster, find_job, functions, invocation, jobs, workers};
 pub(crate) use restore::restore;
 pub(crate) use step::job_view;
+pub(crate) use sweep::next as next_sweep;
 
 use crate::command::{Command, Ignored};
 use crate::event::Event;
@@ -72,6 +74,7 @@ pub(crate) fn handle(t: &mut Tables, out: &mut Out, event: Event) {
                 t.roster.heard(worker, engine_ms);
             }
         }
+        Event::Stored { live_bytes } => sweep::by_size(t, out, live_bytes),
         Event::SessionEnded(session) => connect::session_ended(t, out, session),
         Event::GrantUnreadable {
             session,
@@ -100,6 +103,7 @@ fn from_worker(t: &mut Tables, out: &mut Out, session: SessionId, message: FromW
 pub(crate) fn advance(t: &mut Tables, out: &mut Out) {
     t.marks.more = false;
     expire::expire(t, out);
+    sweep::by_age(t, out);
     for job in std::mem::take(&mut t.marks.jobs) {
         refresh::job(t, job);
     }

@@ -82,6 +82,8 @@ fn take(t: &mut Tables, gathered: &mut Gathered, change: Change) {
         Change::LeaseEnded(lease) => {
             gathered.leases.remove(&lease);
         }
+        Change::RequestKept { request_id, kept } => t.requests.keep(request_id, kept),
+        Change::RequestForgotten(request_id) => t.requests.remove(&request_id),
         Change::JobDeleted(job) => {
             if let Some(running) = t.jobs.remove(job).and_then(|job| job.running) {
                 t.demands.part(running.group, job);

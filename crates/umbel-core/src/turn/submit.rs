@@ -25,6 +25,13 @@ pub(crate) fn create(t: &mut Tables, out: &mut Out, to: ReplyId, proposal: Propo
         };
         return step::refuse(out, to, refusal);
     }
+    if let Some(kept) = t.requests.find(&proposal.request_id) {
+        let refusal = Refusal::RequestIdSpent {
+            request_id: proposal.request_id,
+            job: kept.job,
+        };
+        return step::refuse(out, to, refusal);
+    }
     if let Err(refusal) = judge(t, &proposal) {
         return step::refuse(out, to, refusal);
     }
@@ -54,6 +61,9 @@ fn judge(t: &Tables, proposal: &Proposal) -> Result<(), Refusal> {
             job: taken.id(),
         });
     }
+    if let Some(refusal) = &proposal.refusal {
+        return Err(refusal.clone());
+    }
     step::known(t, &proposal.spec.target)?;
     let count = match proposal.source {
         Source::Range { count, .. } => u64::from(count),
@@ -74,9 +84,10 @@ fn judge(t: &Tables, proposal: &Proposal) -> Result<(), Refusal> {
         }
         next_index += block.count;
     }
-    if t.jobs.len() >= limit::JOBS_MAX {
+    let jobs_max = t.config.jobs_max;
+    if t.jobs.len() + t.requests.len() >= jobs_max {
         return Err(Refusal::TooManyJobs {
-            limit: limit::JOBS_MAX as u64,
+            limit: jobs_max as u64,
         });
     }
     Ok(())
@@ -157,6 +168,7 @@ mod tests {
             seal: true,
             request_id: request_id.to_owned(),
             content_digest: [digest; 32],
+            refusal: None,
         })
     }
 
@@ -185,6 +197,29 @@ mod tests {
             panic!("a repeat is known after a restart");
         };
         assert!(existed);
+    }
+
+    #[test]
+    fn a_full_store_refuses_a_new_job_and_answers_a_repeat() {
+        let mut env = Env::new();
+        create(&mut env, proposal(1, "once", 9));
+        let refusal = Refusal::StoreFull {
+            data_dir: "/data".to_owned(),
+            option: "store_bytes_max",
+            problem: "it is full".to_owned(),
+            way_out: "raise it",
+            bytes: 10,
+            limit: 9,
+        };
+        let full = |id, request_id: &str| {
+            let mut proposal = proposal(id, request_id, 9);
+            proposal.refusal = Some(refusal.clone());
+            proposal
+        };
+        let refused = create(&mut env, full(2, "other"));
+        assert_eq!(refused, Reply::Refused(refusal.clone()));
+        let repeat = create(&mut env, full(3, "once"));
+        assert!(matches!(repeat, Reply::Created { existed: true, .. }));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::change::{Change, JobRecord, JobStatus, LeaseRecord, Record};
+use crate::change::{Change, JobRecord, JobStatus, KeptRequest, LeaseRecord, Record};
 use crate::command::{Command, Ignored, Note, Refusal, Reply};
 use crate::config::Config;
 use crate::event::{Event, Proposal};
@@ -47,6 +47,7 @@ pub(crate) struct Process {
 #[derive(Debug, Default)]
 pub(crate) struct Disk {
     functions: BTreeSet<String>,
+    requests: BTreeMap<String, KeptRequest>,
     jobs: BTreeMap<JobId, (Arc<JobRecord>, Option<JobStatus>)>,
     blocks: BTreeMap<(JobId, Index), BlockRef>,
     records: Vec<Record>,
@@ -72,6 +73,12 @@ impl Disk {
                 assert!(self.leases.remove(&lease).is_some(), "{lease} ends once");
             }
             Change::Recorded(record) => self.record(*record),
+            Change::RequestKept { request_id, kept } => {
+                self.requests.insert(request_id, kept);
+            }
+            Change::RequestForgotten(request_id) => {
+                assert!(self.requests.remove(&request_id).is_some());
+            }
             Change::JobDeleted(job) => {
                 self.jobs.remove(&job);
                 self.records.retain(|record| record.job != job);
@@ -96,6 +103,11 @@ impl Disk {
     fn changes(&self) -> Vec<Change> {
         let functions = self.functions.iter().cloned().map(Change::FunctionSeen);
         let mut changes: Vec<Change> = functions.collect();
+        let requests = self.requests.iter();
+        changes.extend(requests.map(|(request_id, kept)| Change::RequestKept {
+            request_id: request_id.clone(),
+            kept: *kept,
+        }));
         let jobs = self.jobs.values();
         changes.extend(jobs.map(|(record, _)| Change::JobCreated(record.clone())));
         let mut running = BTreeSet::new();
@@ -132,6 +144,7 @@ pub(crate) struct Env {
     pub(crate) notes: Vec<Note>,
     pub(crate) closed: Vec<Refusal>,
     pub(crate) changed: Vec<JobId>,
+    config: Config,
     epoch: u32,
     made: u64,
 }
@@ -154,8 +167,13 @@ pub(crate) fn run(run: std::ops::Range<Index>) -> Ranges {
 
 impl Env {
     pub(crate) fn new() -> Self {
+        Self::with(Config::default())
+    }
+
+    /// The same with other settings.
+    pub(crate) fn with(config: Config) -> Self {
         Self {
-            machine: Machine::new(Config::default(), 1),
+            machine: Machine::new(config, 1),
             now: Now {
                 mono_ms: 77_000,
                 wall_ms: 1_000_000,
@@ -167,6 +185,7 @@ impl Env {
             notes: Vec::new(),
             closed: Vec::new(),
             changed: Vec::new(),
+            config,
             epoch: 1,
             made: 0,
         }
@@ -356,7 +375,7 @@ impl Env {
             worker.invokes.clear();
         }
         let changes = self.disk.changes();
-        self.machine = Machine::restore(Config::default(), self.epoch, self.now, changes);
+        self.machine = Machine::restore(self.config, self.epoch, self.now, changes);
         self.machine.check();
         self.settle();
     }
@@ -368,6 +387,14 @@ impl Env {
 
     /// The same with other wishes.
     pub(crate) fn submit(&mut self, count: u32, with: impl FnOnce(&mut Proposal)) -> JobId {
+        match self.propose(count, with) {
+            Reply::Created { job, .. } => job.record.id,
+            other => panic!("not created: {other:?}"),
+        }
+    }
+
+    /// The same, with the answer.
+    pub(crate) fn propose(&mut self, count: u32, with: impl FnOnce(&mut Proposal)) -> Reply {
         let mut id = [0; 16];
         id[..8].copy_from_slice(&self.next().to_be_bytes());
         let mut proposal = Proposal {
@@ -378,15 +405,13 @@ impl Env {
             seal: true,
             request_id: String::new(),
             content_digest: [0; 32],
+            refusal: None,
         };
         with(&mut proposal);
-        match self.ask(|reply| Event::CreateJob {
+        self.ask(|reply| Event::CreateJob {
             reply,
             proposal: Box::new(proposal),
-        }) {
-            Reply::Created { job, .. } => job.record.id,
-            other => panic!("not created: {other:?}"),
-        }
+        })
     }
 
     /// An open job without inputs that takes blocks.

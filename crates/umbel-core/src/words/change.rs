@@ -41,6 +41,24 @@ pub enum Change {
     FunctionSeen(String),
     /// A job and all that belongs to it is forgotten.
     JobDeleted(JobId),
+    /// The request id of a job that is forgotten is known for a while yet.
+    RequestKept {
+        /// The request id.
+        request_id: String,
+        /// What is left of its job.
+        kept: KeptRequest,
+    },
+    /// A request id may make a job again.
+    RequestForgotten(String),
+}
+
+/// What a request id that outlives its job remembers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeptRequest {
+    /// The job that it made.
+    pub job: JobId,
+    /// Until when, milliseconds since 1970.
+    pub until_ms: u64,
 }
 
 /// A job as it was accepted. Never changes.

@@ -108,7 +108,7 @@ pub enum Refusal {
         nearest: Vec<String>,
     },
     /// No such job.
-    #[error("no job {job}")]
+    #[error("no job {job}; it may have been deleted, or swept after its time")]
     UnknownJob {
         /// What was asked for.
         job: String,
@@ -125,6 +125,17 @@ pub enum Refusal {
         /// The request id.
         request_id: String,
         /// The job that has it.
+        job: JobId,
+    },
+    /// The request id belongs to a job that was deleted or swept since.
+    #[error(
+        "request id {request_id:?} made job {job}, which was deleted or swept since; use another id \
+         to run it again"
+    )]
+    RequestIdSpent {
+        /// The request id.
+        request_id: String,
+        /// The job that it made.
         job: JobId,
     },
     /// Appended inputs leave a gap or straddle what is durable.
@@ -182,6 +193,33 @@ pub enum Refusal {
     TooManyInputs {
         /// The number it would have.
         count: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// The store takes no new work.
+    #[error(
+        "the store in {data_dir} takes no new jobs and inputs: {problem}; what runs goes on. Delete \
+         ended jobs (`umbel job delete`), let them be swept (keep_ms, keep_bytes), or {way_out}"
+    )]
+    StoreFull {
+        /// The data directory.
+        data_dir: String,
+        /// The option that bounds it.
+        option: &'static str,
+        /// How much there is, and of what, in words.
+        problem: String,
+        /// What else helps.
+        way_out: &'static str,
+        /// How many bytes there are.
+        bytes: u64,
+        /// The bound, in bytes.
+        limit: u64,
+    },
+    /// As many streams of a kind are open as there may be.
+    #[error("{limit} {kind} are open, the most there may be; end some of them, or try again later")]
+    TooManyStreams {
+        /// What kind.
+        kind: &'static str,
         /// The limit.
         limit: u64,
     },
@@ -345,6 +383,13 @@ pub enum Note {
         /// How.
         state: JobState,
     },
+    /// An ended job was swept.
+    JobSwept {
+        /// The job.
+        job: JobId,
+        /// Why it went.
+        why: Swept,
+    },
     /// An invocation met the crash limit.
     CrashLimit {
         /// Its job.
@@ -364,4 +409,24 @@ pub enum Note {
         /// The lease.
         lease: LeaseId,
     },
+}
+
+/// Why an ended job was swept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Swept {
+    /// It was kept for as long as it should be.
+    Age,
+    /// There was more in the store than should be kept.
+    Size,
+}
+
+impl Swept {
+    /// The label that metrics bear.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Age => "age",
+            Self::Size => "size",
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::command::Refusal;
 use super::id::{Appender, InvokeId, JobId, ReplyId, SessionId};
 use super::job::{BlockRef, JobSpec, Source, Target};
 use super::message::{FromWorker, Hello};
@@ -95,6 +96,11 @@ pub enum Event {
     Heard(SessionId),
     /// A session's stream has ended.
     SessionEnded(SessionId),
+    /// So much is in the store, and nothing of deleted jobs is left in it.
+    Stored {
+        /// Bytes of keys and values.
+        live_bytes: u64,
+    },
     /// The inputs of a grant could not be loaded: the worker never got it.
     GrantUnreadable {
         /// Its session.
@@ -123,6 +129,8 @@ pub struct Proposal {
     pub request_id: String,
     /// A digest of spec and inputs.
     pub content_digest: [u8; 32],
+    /// Why there is no room for a new job, if so; a repeat is answered all the same.
+    pub refusal: Option<Refusal>,
 }
 
 /// The upload that staged the inline inputs of `CreateJob`.

@@ -42,6 +42,11 @@ pub const WORKER_SLOTS_MAX: u32 = 4_096;
 pub const SESSIONS_MAX: usize = 16_384;
 /// Jobs kept, ended ones too.
 pub const JOBS_MAX: usize = 1_000_000;
+/// How long a request id is known after its job was accepted, though the job be deleted or
+/// swept before, in milliseconds.
+pub const REQUEST_ID_KEPT_MS: u64 = 24 * 3_600_000;
+/// Jobs swept in one turn since their time has passed; request ids too.
+pub const TURN_SWEPT_MAX: usize = 256;
 /// Attempts a policy may ask for.
 pub const ATTEMPTS_MAX: u32 = 1_000;
 /// The longest time a policy may name: ten years of milliseconds, so that no sum

@@ -9,6 +9,8 @@ mod runs;
 
 use bytes::Bytes;
 use prost::Message;
+use umbel_core::change::KeptRequest;
+use umbel_core::id::JobId;
 
 use crate::generated::disk as wire;
 
@@ -72,9 +74,54 @@ pub fn decode_format(bytes: Bytes) -> Result<Format, Error> {
     })
 }
 
+/// Encodes what is left of a request id whose job is forgotten; the id is its key.
+#[must_use]
+pub fn encode_request(kept: KeptRequest) -> Bytes {
+    let record = wire::RequestRecord {
+        job: Bytes::copy_from_slice(&kept.job.0),
+        until_ms: kept.until_ms,
+    };
+    record.encode_to_vec().into()
+}
+
+/// Decodes what is left of a request id.
+///
+/// # Errors
+///
+/// When the bytes are no such record.
+pub fn decode_request(bytes: Bytes) -> Result<KeptRequest, Error> {
+    const KIND: &str = "RequestRecord";
+    let record: wire::RequestRecord = parse(KIND, bytes)?;
+    let job = <[u8; 16]>::try_from(&record.job[..])
+        .map_err(|_| Error::new(KIND, format!("its job has {} bytes", record.job.len())))?;
+    Ok(KeptRequest {
+        job: JobId(job),
+        until_ms: record.until_ms,
+    })
+}
+
 fn parse<M: Message + Default>(kind: &'static str, bytes: Bytes) -> Result<M, Error> {
     M::decode(bytes).map_err(|error| Error::new(kind, error.to_string()))
 }
 
 #[cfg(test)]
 mod testing;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kept_request_comes_back_and_a_short_id_is_told_of() {
+        let kept = KeptRequest {
+            job: JobId([7; 16]),
+            until_ms: 9,
+        };
+        assert_eq!(decode_request(encode_request(kept)), Ok(kept));
+        let error = decode_request(Bytes::new()).unwrap_err().to_string();
+        assert!(
+            error.contains("RequestRecord") && error.contains("0 bytes"),
+            "{error}"
+        );
+    }
+}

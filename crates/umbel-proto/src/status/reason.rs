@@ -55,7 +55,7 @@ reasons! {
         "No worker ever announced a function of this name."
         "Use one of the nearest names, or start a worker that has it.";
     UnknownJob "UNKNOWN_JOB" NotFound ["job"]
-        "There is no such job, or it was deleted."
+        "There is no such job, or it was deleted, or swept after its time."
         "`umbel job list` shows those there are.";
     UnknownInvocation "UNKNOWN_INVOCATION" NotFound ["job", "index", "total"]
         "The job has no input of this index."
@@ -76,11 +76,14 @@ reasons! {
         "A page token or result token was not made by this coordinator for this list."
         "Begin again without a token.";
     RequestIdReused "REQUEST_ID_REUSED" AlreadyExists ["request_id", "job"]
-        "The request id belongs to a job with other content."
+        "The request id belongs to a job with other content, or to one that is gone since."
         "Use a new request id for a new job.";
     TooManyJobs "TOO_MANY_JOBS" ResourceExhausted ["limit"]
         "As many jobs are kept as there may be."
-        "Delete ended jobs.";
+        "Delete ended jobs, or let them be swept (`keep_ms`).";
+    TooManyStreams "TOO_MANY_STREAMS" ResourceExhausted ["kind", "limit"]
+        "As many uploads, watches, result streams or sessions that said no hello are open as there may be."
+        "End some, or try again later.";
     AppendGap "APPEND_GAP" FailedPrecondition ["job", "next_index", "first_index"]
         "Appended inputs leave a gap, or straddle what is durable."
         "Go on from `next_index`.";
@@ -135,9 +138,9 @@ reasons! {
     BackupBehind "BACKUP_BEHIND" ResourceExhausted ["limit"]
         "More was written during a backup than is kept for one that is slow to take it."
         "Try again at a quieter time, or write the backup to a faster disk.";
-    StoreFull "STORE_FULL" ResourceExhausted ["data_dir"]
-        "The disk of the coordinator is full."
-        "Make room on it, or delete ended jobs.";
+    StoreFull "STORE_FULL" ResourceExhausted ["data_dir", "option", "bytes", "limit"]
+        "The store is near its cap, or its disk has little room: no new jobs and inputs are taken, what runs goes on."
+        "Delete ended jobs, let them be swept, make room on the disk, or raise the option that is named.";
     StoreUnavailable "STORE_UNAVAILABLE" Unavailable ["problem"]
         "The store failed; nothing that was not acknowledged is promised."
         "Try again; the coordinator's log says what failed.";

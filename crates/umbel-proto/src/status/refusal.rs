@@ -17,6 +17,17 @@ pub(super) fn reason(refusal: &Refusal) -> (Reason, Metadata) {
         Refusal::RequestIdReused { request_id, job } => {
             of(Reason::RequestIdReused, &[request_id, job])
         }
+        Refusal::RequestIdSpent { request_id, job } => {
+            of(Reason::RequestIdReused, &[request_id, job])
+        }
+        Refusal::StoreFull {
+            data_dir,
+            option,
+            bytes,
+            limit,
+            ..
+        } => of(Reason::StoreFull, &[data_dir, option, bytes, limit]),
+        Refusal::TooManyStreams { kind, limit } => of(Reason::TooManyStreams, &[kind, limit]),
         Refusal::AppendGap {
             job,
             next_index,
@@ -68,10 +79,9 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn every_refusal_has_the_metadata_that_the_document_promises() {
+    fn of_jobs() -> Vec<Refusal> {
         let (job, name) = (JobId::default(), String::new());
-        let refusals = [
+        vec![
             Refusal::UnknownFunction {
                 name: name.clone(),
                 nearest: vec![],
@@ -81,6 +91,22 @@ mod tests {
             Refusal::RequestIdReused {
                 request_id: name.clone(),
                 job,
+            },
+            Refusal::RequestIdSpent {
+                request_id: name.clone(),
+                job,
+            },
+            Refusal::StoreFull {
+                data_dir: name.clone(),
+                option: "o",
+                problem: name,
+                way_out: "",
+                bytes: 2,
+                limit: 1,
+            },
+            Refusal::TooManyStreams {
+                kind: "uploads",
+                limit: 1,
             },
             Refusal::AppendGap {
                 job,
@@ -101,6 +127,12 @@ mod tests {
             Refusal::JobRunning { job },
             Refusal::TooManyInputs { count: 2, limit: 1 },
             Refusal::TooManyJobs { limit: 1 },
+        ]
+    }
+
+    fn of_workers() -> Vec<Refusal> {
+        let name = String::new();
+        vec![
             Refusal::NoSlot {
                 target: name.clone(),
                 timeout_ms: 1,
@@ -124,7 +156,12 @@ mod tests {
             Refusal::ProtocolBroken { what: name },
             Refusal::SessionSilent { silent_ms: 1 },
             Refusal::TooManySessions { limit: 1 },
-        ];
+        ]
+    }
+
+    #[test]
+    fn every_refusal_has_the_metadata_that_the_document_promises() {
+        let refusals = [of_jobs(), of_workers()].concat();
         for refusal in &refusals {
             let (reason, metadata) = reason(refusal);
             let mut keys = reason.keys().to_vec();

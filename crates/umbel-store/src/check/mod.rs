@@ -65,6 +65,7 @@ pub fn check_engine(
     checker.strangers()?;
     checker.leases()?;
     checker.jobs()?;
+    checker.live()?;
     Ok(checker.report.finish())
 }
 
@@ -106,13 +107,14 @@ impl Checker<'_> {
 
     /// Keys of kinds that there are not, and those that belong to no job.
     fn strangers(&mut self) -> Result<(), Error> {
-        let unknown = Kind::Mark as u8 + 1;
+        let unknown = key::LAST as u8 + 1;
         let keys =
             |start: u8, end: u8| Bytes::copy_from_slice(&[start])..Bytes::copy_from_slice(&[end]);
         for keys in [
             keys(0, Kind::Format as u8 + 1),
             key::all(Kind::Function),
             key::all(Kind::Mark),
+            key::all(Kind::Request),
             keys(unknown, u8::MAX),
         ] {
             for item in self.walk(keys) {
@@ -176,6 +178,32 @@ impl Checker<'_> {
                     None => next.remove(&kind),
                 };
             }
+        }
+        Ok(())
+    }
+
+    /// Whether there is as much as is counted.
+    fn live(&mut self) -> Result<(), Error> {
+        let mark = Key::Mark.encode();
+        let mut bytes = 0;
+        let mut next = Some(Scan {
+            keys: Bytes::new()..Bytes::from_static(&[u8::MAX]),
+            direction: Direction::Forward,
+            entries_max: 512,
+            bytes_max: 1 << 20,
+        });
+        while let Some(scan) = next {
+            let page = self.engine.scan(&scan)?;
+            let entries = page.entries.iter().filter(|entry| entry.key != mark);
+            bytes += entries
+                .map(|entry| (entry.key.len() + entry.value.len()) as u64)
+                .sum::<u64>();
+            next = page.next;
+        }
+        let counted = self.engine.live_bytes();
+        if counted != bytes {
+            let what = format!("{counted} live bytes are counted, and {bytes} are there");
+            self.report.problem(None, "Mark", what);
         }
         Ok(())
     }

@@ -24,7 +24,7 @@ impl Key {
         key.push(self.kind() as u8);
         match self {
             Self::Format | Self::Mark => {}
-            Self::Function(name) => key.extend_from_slice(name.as_bytes()),
+            Self::Function(name) | Self::Request(name) => key.extend_from_slice(name.as_bytes()),
             Self::Part(whole, part) => {
                 whole.extend(&mut key);
                 key.extend_from_slice(&part.to_be_bytes());
@@ -113,12 +113,11 @@ impl Reader<'_> {
         const STAGED: u8 = Kind::Staged as u8;
         const DELETING: u8 = Kind::Deleting as u8;
         const MARK: u8 = Kind::Mark as u8;
+        const REQUEST: u8 = Kind::Request as u8;
         Some(match kind {
             FORMAT => Key::Format,
-            FUNCTION => {
-                let name = std::str::from_utf8(std::mem::take(&mut self.0)).ok()?;
-                Key::Function(name.to_owned())
-            }
+            FUNCTION => Key::Function(self.text()?),
+            REQUEST => Key::Request(self.text()?),
             JOB => Key::Part(Whole::Job(self.job()?), self.part()?),
             STATUS => Key::Status(self.job()?),
             APPENDED => Key::Appended(self.job()?, self.block()?),
@@ -135,6 +134,11 @@ impl Reader<'_> {
             MARK => Key::Mark,
             _ => return None,
         })
+    }
+
+    fn text(&mut self) -> Option<String> {
+        let text = std::str::from_utf8(std::mem::take(&mut self.0)).ok()?;
+        Some(text.to_owned())
     }
 
     fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
@@ -235,6 +239,7 @@ mod tests {
             Just(Key::Format),
             Just(Key::Mark),
             ".{0,12}".prop_map(Key::Function),
+            ".{0,12}".prop_map(Key::Request),
             (whole, any::<u16>()).prop_map(|(whole, part)| Key::Part(whole, part)),
             job().prop_map(Key::Status),
             (job(), block()).prop_map(|(job, block)| Key::Appended(job, block)),

@@ -17,9 +17,10 @@
 //! | 10 `ByIndex` | job 16, first 4, commit 8, n 4 | last index, 4 |
 //! | 11 `Staged` | job 16, first 4, appender 4 | |
 //! | 12 `Deleting` | job 16 | |
-//! | 13 `Mark` | | number of the last turn, 8; the engine's own |
+//! | 13 `Mark` | | number of the last turn, 8, live bytes, 8; the engine's own |
+//! | 14 `Request` | request id | `RequestRecord` |
 //!
-//! A restart reads the kinds up to `Lease`, and the marks `Staged` and `Deleting`; inputs, outputs
+//! A restart reads the kinds up to `Lease`, `Request`, and the marks `Staged` and `Deleting`; inputs, outputs
 //! and `ByIndex` are most of the bytes and lie apart. The numbers are on disk: they are never
 //! changed and never used again.
 
@@ -46,7 +47,11 @@ pub(crate) enum Kind {
     Staged = 11,
     Deleting = 12,
     Mark = 13,
+    Request = 14,
 }
+
+/// The last kind that there is.
+pub(crate) const LAST: Kind = Kind::Request;
 
 /// The kinds that begin with a job's id and go with the job, in the order of their removal: what is
 /// small and found by others first.
@@ -107,8 +112,10 @@ pub(crate) enum Key {
     Staged(JobId, Block),
     /// The job is forgotten, and what it left is being removed.
     Deleting(JobId),
-    /// How far the turns came, to be held against a mark beside the data.
+    /// How far the turns came, to be held against a mark beside the data, and how much there is.
     Mark,
+    /// A request id that outlives its job.
+    Request(String),
 }
 
 impl Key {
@@ -128,6 +135,7 @@ impl Key {
             Self::Staged(..) => Kind::Staged,
             Self::Deleting(_) => Kind::Deleting,
             Self::Mark => Kind::Mark,
+            Self::Request(_) => Kind::Request,
         }
     }
 }

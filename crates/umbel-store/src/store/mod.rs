@@ -128,6 +128,19 @@ impl Store {
         self.engine.undurable_bytes_max()
     }
 
+    /// The bytes of all keys and values as of the last commit.
+    #[must_use]
+    pub fn live_bytes(&self) -> u64 {
+        self.engine.live_bytes()
+    }
+
+    /// What the disk still has room for; `None` when there is none or it cannot be asked. It may
+    /// have to wait for the disk.
+    #[must_use]
+    pub fn free_bytes(&self) -> Option<u64> {
+        self.engine.free_bytes()
+    }
+
     /// Counts and sizes since the store was opened.
     #[must_use]
     pub fn stats(&self) -> Stats {

@@ -13,7 +13,7 @@ use super::scan::{Entries, Item, Items};
 use crate::key::{self, Key, Kind, Whole};
 use crate::{Engine, Error};
 
-/// The changes of a restart: functions, jobs, their statuses, then of the jobs that run the blocks
+/// The changes of a restart: functions, request ids that outlive their jobs, jobs, their statuses, then of the jobs that run the blocks
 /// by first index and the records by commit, and at last the leases. Records come without columns,
 /// since a restart needs no output.
 ///
@@ -36,7 +36,7 @@ pub struct Changes {
 /// How far the reading has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Functions, jobs and statuses.
+    /// Functions, request ids, jobs and statuses.
     Jobs,
     /// Everything else, of the jobs that run.
     Running,
@@ -52,7 +52,7 @@ impl Changes {
         }
         Ok(Self {
             engine: Arc::clone(engine),
-            legs: [Kind::Function, Kind::Job, Kind::Status]
+            legs: [Kind::Function, Kind::Request, Kind::Job, Kind::Status]
                 .map(key::all)
                 .into(),
             leg: None,
@@ -85,6 +85,10 @@ impl Changes {
     fn change(&mut self, item: Item) -> Result<Option<Change>, Error> {
         Ok(match item {
             Item::Short(Key::Function(name), _) => Some(Change::FunctionSeen(name)),
+            Item::Short(Key::Request(request_id), value) => Some(Change::RequestKept {
+                request_id,
+                kept: disk::decode_request(value)?,
+            }),
             Item::Whole(Whole::Job(job), _) if self.deleting.contains(&job) => None,
             Item::Whole(Whole::Job(job), value) => {
                 let record = disk::decode_job(job, value)?;

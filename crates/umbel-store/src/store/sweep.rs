@@ -11,8 +11,17 @@ use crate::key::{self, Key, Kind, OF_JOB, Whole};
 use crate::{Direction, Error, Page, Scan, WriteBatch};
 
 /// How many keys one step removes at most, and how many bytes of them it reads.
-const STEP_KEYS_MAX: usize = 1024;
-const STEP_BYTES_MAX: usize = 4 << 20;
+const STEP: Left = Left {
+    keys: 1024,
+    bytes: 4 << 20,
+};
+
+/// What a step may still do.
+#[derive(Clone, Copy, Debug)]
+struct Left {
+    keys: usize,
+    bytes: usize,
+}
 
 impl Store {
     /// Removes a bounded number of keys of deleted jobs; tells whether there may be more. Call it
@@ -24,46 +33,53 @@ impl Store {
     pub fn sweep_step(&self) -> Result<bool, Error> {
         // What the step before removed would otherwise be found again.
         self.engine.settle()?;
-        let Some(job) = self.deleting()? else {
-            return Ok(false);
-        };
+        let mut left = STEP;
         let mut batch = WriteBatch::unnumbered();
-        let mut keys_left = STEP_KEYS_MAX;
+        for entry in Entries::new(&self.engine, key::all(Kind::Deleting)) {
+            let (Key::Deleting(job), _) = entry? else {
+                continue;
+            };
+            if !self.remove(job, &mut batch, &mut left)? {
+                break;
+            }
+            // The mark goes last, so that a restart in between finds it.
+            batch.delete(Key::Deleting(job).encode());
+            left.keys = left.keys.saturating_sub(1);
+        }
+        let more = !batch.is_empty();
+        if more {
+            self.engine.submit(batch);
+        }
+        Ok(more)
+    }
+
+    /// Removes what is left of a job, as far as a step may; tells whether that was all.
+    fn remove(&self, job: JobId, batch: &mut WriteBatch, left: &mut Left) -> Result<bool, Error> {
         for kind in OF_JOB {
-            let page = self.step(key::under(kind, job), keys_left)?;
-            keys_left -= page.entries.len();
+            if left.keys == 0 || left.bytes == 0 {
+                return Ok(false);
+            }
+            let page = self.step(key::under(kind, job), left)?;
             for entry in page.entries {
+                left.keys -= 1;
+                let bytes = entry.key.len() + entry.value.len();
+                left.bytes = left.bytes.saturating_sub(bytes);
                 batch.delete(entry.key);
             }
-            if page.next.is_some() || keys_left == 0 {
-                self.engine.submit(batch);
-                return Ok(true);
+            if page.next.is_some() {
+                return Ok(false);
             }
         }
-        // The mark goes last, so that a restart in between finds it.
-        batch.delete(Key::Deleting(job).encode());
-        self.engine.submit(batch);
         Ok(true)
     }
 
-    /// A job that is marked as deleted.
-    fn deleting(&self) -> Result<Option<JobId>, Error> {
-        match Entries::new(&self.engine, key::all(Kind::Deleting))
-            .next()
-            .transpose()?
-        {
-            Some((Key::Deleting(job), _)) => Ok(Some(job)),
-            Some(_) | None => Ok(None),
-        }
-    }
-
-    fn step(&self, keys: Range<Bytes>, entries_max: usize) -> Result<Page, Error> {
+    fn step(&self, keys: Range<Bytes>, left: &Left) -> Result<Page, Error> {
         let direction = Direction::Forward;
         self.engine.scan(&Scan {
             keys,
             direction,
-            entries_max,
-            bytes_max: STEP_BYTES_MAX,
+            entries_max: left.keys,
+            bytes_max: left.bytes,
         })
     }
 
@@ -80,7 +96,7 @@ impl Store {
             let parts = first.clone()..key::behind(&first[..first.len() - size_of::<u16>()]);
             let mut next = Some(parts);
             while let Some(keys) = next {
-                let page = self.step(keys, STEP_KEYS_MAX)?;
+                let page = self.step(keys, &STEP)?;
                 for entry in page.entries {
                     batch.delete(entry.key);
                 }

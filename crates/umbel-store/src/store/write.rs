@@ -50,6 +50,13 @@ pub(super) fn turn(number: u64, changes: &[Change]) -> Result<WriteBatch, Error>
             Change::FunctionSeen(name) => {
                 batch.put(Key::Function(name.clone()).encode(), Bytes::new())?;
             }
+            Change::RequestKept { request_id, kept } => {
+                let key = Key::Request(request_id.clone()).encode();
+                batch.put(key, disk::encode_request(*kept))?;
+            }
+            Change::RequestForgotten(request_id) => {
+                batch.delete(Key::Request(request_id.clone()).encode());
+            }
             // The mark hides the job at once; what is left of it is removed step by step.
             Change::JobDeleted(job) => {
                 batch.put(Key::Deleting(*job).encode(), Bytes::new())?;

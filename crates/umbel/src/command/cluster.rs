@@ -61,9 +61,18 @@ pub(crate) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
             count(status.invocations_leased)
         ),
         format!(
-            "data         {} in {}",
+            "stored       {} of {}",
+            output::size(status.live_bytes),
+            match status.store_bytes_max {
+                0 => "no cap".to_owned(),
+                bytes => output::size(bytes),
+            }
+        ),
+        format!(
+            "disk         {} in {}, {} free",
             output::size(status.disk_bytes),
-            status.data_dir
+            status.data_dir,
+            output::size(status.disk_free_bytes)
         ),
         format!("epoch        {}", status.epoch),
     ];

@@ -16,6 +16,10 @@ pub(crate) struct Coordinator {
     pub(crate) listen: String,
     pub(crate) insecure: bool,
     pub(crate) data: PathBuf,
+    pub(crate) keep_ms: u64,
+    pub(crate) keep_bytes: u64,
+    pub(crate) store_bytes_max: u64,
+    pub(crate) disk_free_bytes_min: u64,
     pub(crate) cache_bytes: u64,
     pub(crate) lease_timeout_ms: u64,
     pub(crate) reconnect_grace_ms: u64,
@@ -33,6 +37,10 @@ impl Default for Coordinator {
             listen: "127.0.0.1:7600".to_owned(),
             insecure: false,
             data: PathBuf::new(),
+            keep_ms: machine.keep_ms,
+            keep_bytes: machine.keep_bytes,
+            store_bytes_max: 0,
+            disk_free_bytes_min: 256 << 20,
             cache_bytes: 64 << 20,
             lease_timeout_ms: machine.lease_timeout_ms,
             reconnect_grace_ms: machine.reconnect_grace_ms,
@@ -69,7 +77,36 @@ pub(crate) struct CoordinatorFlags {
     )]
     insecure: Option<bool>,
     #[command(flatten)]
+    keeping: Keeping,
+    #[command(flatten)]
     tuning: Tuning,
+}
+
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "What is kept")]
+struct Keeping {
+    /// How long an ended job is kept with its results; 0: until it is deleted [default: 0]
+    #[arg(long, env = "UMBEL_KEEP_MS", value_name = "MS", hide_env = true)]
+    keep_ms: Option<u64>,
+    /// Stored bytes above which the jobs that ended first are swept; 0: none [default: 0]
+    #[arg(long, env = "UMBEL_KEEP_BYTES", value_name = "BYTES", hide_env = true)]
+    keep_bytes: Option<u64>,
+    /// Stored bytes, less a tenth, above which no new job or input is taken; 0: none [default: 0]
+    #[arg(
+        long,
+        env = "UMBEL_STORE_BYTES_MAX",
+        value_name = "BYTES",
+        hide_env = true
+    )]
+    store_bytes_max: Option<u64>,
+    /// Free bytes on the disk below which no new job or input is taken [default: 268435456]
+    #[arg(
+        long,
+        env = "UMBEL_DISK_FREE_BYTES_MIN",
+        value_name = "BYTES",
+        hide_env = true
+    )]
+    disk_free_bytes_min: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -119,6 +156,11 @@ impl Coordinator {
         overrule(&mut config.insecure, flags.insecure);
         overrule(&mut config.log, global.log.clone());
         overrule(&mut config.log_format, global.log_format);
+        let keeping = flags.keeping;
+        overrule(&mut config.keep_ms, keeping.keep_ms);
+        overrule(&mut config.keep_bytes, keeping.keep_bytes);
+        overrule(&mut config.store_bytes_max, keeping.store_bytes_max);
+        overrule(&mut config.disk_free_bytes_min, keeping.disk_free_bytes_min);
         let tuning = flags.tuning;
         overrule(&mut config.cache_bytes, tuning.cache_bytes);
         overrule(&mut config.lease_timeout_ms, tuning.lease_timeout_ms);
@@ -137,6 +179,18 @@ impl Coordinator {
     }
 
     fn check(&self) -> Result<(), Error> {
+        // Above nine tenths of the cap nothing new is taken, so that sweeping would never begin.
+        let intake_max = self.store_bytes_max - self.store_bytes_max / 10;
+        if self.store_bytes_max > 0 && self.keep_bytes >= intake_max {
+            return Err(Error::option(
+                "keep_bytes",
+                format!(
+                    "{} is not below {intake_max}, nine tenths of store_bytes_max ({}), so that no \
+                     new job would be taken before any is swept; lower it or raise store_bytes_max",
+                    self.keep_bytes, self.store_bytes_max
+                ),
+            ));
+        }
         if self.heartbeat_ms == 0 {
             return Err(Error::option("heartbeat_ms", "must be at least 1"));
         }
@@ -176,12 +230,19 @@ impl Coordinator {
         settings.listen = self.address()?;
         settings.insecure = self.insecure;
         settings.cache_bytes = self.cache_bytes;
+        settings.bounds = umbel_coordinator::Bounds {
+            store_bytes_max: self.store_bytes_max,
+            disk_free_bytes_min: self.disk_free_bytes_min,
+        };
         settings.machine = umbel_core::config::Config {
             lease_timeout_ms: self.lease_timeout_ms,
             reconnect_grace_ms: self.reconnect_grace_ms,
             reclaim_ms: self.reclaim_ms,
             heartbeat_ms: self.heartbeat_ms,
             upload_idle_timeout_ms: self.upload_idle_timeout_ms,
+            keep_ms: self.keep_ms,
+            keep_bytes: self.keep_bytes,
+            ..umbel_core::config::Config::default()
         };
         Ok(settings)
     }
@@ -241,6 +302,17 @@ mod tests {
         };
         let error = config.address().expect_err("there is no port");
         assert!(error.to_string().contains("\"127.0.0.1\""), "{error}");
+    }
+
+    #[test]
+    fn sweeping_begins_before_the_store_is_full() {
+        let late = Coordinator {
+            keep_bytes: 900,
+            store_bytes_max: 1_000,
+            ..Coordinator::default()
+        };
+        let error = late.check().expect_err("it would be full before");
+        assert!(error.to_string().contains("`keep_bytes`: 900"), "{error}");
     }
 
     #[test]

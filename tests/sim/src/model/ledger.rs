@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use umbel_core::change::{Change, FailedRecord, JobRecord, JobStatus, LeaseRecord, Record};
+use umbel_core::change::{
+    Change, FailedRecord, JobRecord, JobStatus, KeptRequest, LeaseRecord, Record,
+};
 use umbel_core::history::History;
 use umbel_core::id::{Index, JobId, LeaseId};
 use umbel_core::job::{Counts, JobState, Source, Usage};
@@ -48,6 +50,8 @@ pub(crate) struct Ledger {
     pub(crate) leases: BTreeMap<LeaseId, LeaseRecord>,
     /// Jobs that were forgotten.
     pub(crate) deleted: BTreeSet<JobId>,
+    /// Request ids that outlive their jobs.
+    pub(crate) requests: BTreeMap<String, KeptRequest>,
 }
 
 impl Ledger {
@@ -91,6 +95,15 @@ impl Ledger {
             }
             Change::FunctionSeen(name) => {
                 assert!(self.functions.insert(name.clone()), "{name} was seen twice");
+            }
+            Change::RequestKept { request_id, kept } => {
+                let before = self.requests.insert(request_id.clone(), *kept);
+                assert_eq!(before, None, "request {request_id:?} is kept twice");
+                assert!(self.deleted.contains(&kept.job), "its job is gone");
+            }
+            Change::RequestForgotten(request_id) => {
+                let known = self.requests.remove(request_id);
+                assert!(known.is_some(), "request {request_id:?} was not kept");
             }
             Change::JobDeleted(job) => {
                 let gone = self.jobs.remove(job);

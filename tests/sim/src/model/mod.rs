@@ -116,6 +116,7 @@ impl Model {
     pub(crate) fn restored(&self, changes: &[Change]) {
         let mut leases = self.durable.leases.values();
         let mut jobs = 0;
+        let mut requests = self.durable.requests.iter();
         for change in changes {
             match change {
                 Change::Granted(lease) => {
@@ -140,13 +141,22 @@ impl Model {
                         "{name} was never seen"
                     );
                 }
+                Change::RequestKept { request_id, kept } => {
+                    let known = requests.next();
+                    assert_eq!(Some((request_id, kept)), known, "a request id comes back");
+                }
                 Change::Appended { .. } | Change::Recorded(_) => {}
-                Change::LeaseEnded(_) | Change::JobDeleted(_) => {
+                Change::LeaseEnded(_) | Change::JobDeleted(_) | Change::RequestForgotten(_) => {
                     panic!("a restart is not told of {change:?}")
                 }
             }
         }
         assert_eq!(leases.next(), None, "a lease that was not found again");
+        assert_eq!(
+            requests.next(),
+            None,
+            "a request id that was not found again"
+        );
         assert_eq!(jobs, self.durable.jobs.len(), "jobs that come back");
     }
 

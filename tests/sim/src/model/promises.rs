@@ -1,6 +1,6 @@
 //! What was shown to clients, none of which may ever be unshown.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use umbel_core::id::{Index, JobId};
 use umbel_core::view::JobView;
@@ -15,7 +15,7 @@ struct Promise {
     view: Option<JobView>,
     rows: BTreeMap<Index, ResultRow>,
     /// Whether it may be gone.
-    delete_asked: bool,
+    may_go: bool,
     /// Whether it must be.
     deleted: bool,
 }
@@ -25,21 +25,17 @@ struct Promise {
 pub(crate) struct Promises {
     jobs: BTreeMap<JobId, Promise>,
     requests: BTreeMap<String, JobId>,
-    /// Requests whose job a delete may have forgotten, so that they may make another.
-    free: BTreeSet<String>,
 }
 
 impl Promises {
     /// A job was accepted, or found by its request id.
     pub(crate) fn created(&mut self, view: &JobView) {
         let (id, request) = (view.record.id, &view.record.request_id);
-        let free = self.free.contains(request);
         let known = *self.requests.entry(request.clone()).or_insert(id);
         assert!(
-            known == id || free,
+            known == id,
             "request {request:?} made {known} and then {id}"
         );
-        self.requests.insert(request.clone(), id);
         self.shown(view);
     }
 
@@ -86,9 +82,9 @@ impl Promises {
         }
     }
 
-    pub(crate) fn delete_asked(&mut self, job: JobId, request: &str) {
-        self.jobs.entry(job).or_default().delete_asked = true;
-        self.free.insert(request.to_owned());
+    /// Somebody asked to delete the job, or its time has passed.
+    pub(crate) fn may_go(&mut self, job: JobId) {
+        self.jobs.entry(job).or_default().may_go = true;
     }
 
     pub(crate) fn deleted(&mut self, job: JobId) {
@@ -98,7 +94,7 @@ impl Promises {
     /// A client was told that there is no such job.
     pub(crate) fn unknown(&self, job: JobId) {
         let promise = self.jobs.get(&job);
-        let may = promise.is_none_or(|promise| promise.delete_asked);
+        let may = promise.is_none_or(|promise| promise.may_go);
         assert!(may, "job {job} was accepted and is unknown");
     }
 
@@ -110,7 +106,7 @@ impl Promises {
                     assert!(!promise.deleted, "job {id} was deleted and is back");
                     kept(promise, job);
                 }
-                None => assert!(promise.delete_asked, "job {id} was accepted and is gone"),
+                None => assert!(promise.may_go, "job {id} was accepted and is gone"),
             }
         }
     }

@@ -107,7 +107,10 @@ pub(crate) struct Status<'a> {
     jobs_kept: u64,
     invocations_waiting: u64,
     invocations_leased: u64,
+    live_bytes: u64,
+    store_bytes_max: u64,
     disk_bytes: u64,
+    disk_free_bytes: u64,
     data_dir: &'a str,
 }
 
@@ -124,7 +127,10 @@ impl<'a> From<&'a v1::GetClusterStatusResponse> for Status<'a> {
             jobs_kept: status.jobs_kept,
             invocations_waiting: status.invocations_waiting,
             invocations_leased: status.invocations_leased,
+            live_bytes: status.live_bytes,
+            store_bytes_max: status.store_bytes_max,
             disk_bytes: status.disk_bytes,
+            disk_free_bytes: status.disk_free_bytes,
             data_dir: &status.data_dir,
         }
     }
