@@ -134,6 +134,14 @@ impl Catalog {
         self.add(&name, Executable::Lambda(Arc::new(lambda)))
     }
 
+    /// Adds a function that was made ready from its [`Spec`](crate::Spec).
+    ///
+    /// # Errors
+    /// When the name is taken, reserved or no name.
+    pub fn register_executable(&mut self, name: &str, executable: Executable) -> Result<(), Error> {
+        self.add(name, executable)
+    }
+
     /// Adds a program that is declared as `NAME=COMMAND`; see [`Program::parse`].
     ///
     /// # Errors

@@ -40,13 +40,16 @@ pub struct Limits {
     pub output_bytes_max: usize,
     /// So many of a program's last bytes on stderr are kept with its failure.
     pub stderr_bytes_max: usize,
+    /// Whether what an attempt printed is kept although it succeeded.
+    pub keep_log: bool,
 }
 
 impl Limits {
-    /// 6 MiB of output, 16 KiB of stderr.
+    /// 6 MiB of output, 16 KiB of stderr, and no log of what succeeds.
     pub const DEFAULT: Self = Self {
         output_bytes_max: 6 * 1024 * 1024,
         stderr_bytes_max: 16 * 1024,
+        keep_log: false,
     };
 }
 

@@ -1,6 +1,7 @@
 //! What a slot's thread invokes, whatever runs it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::context::Context;
 use crate::exec::{self, Program};
@@ -31,24 +32,33 @@ pub struct Execution {
     pub cpu_us: Option<u64>,
     /// What it took to have an instance, where none stood ready.
     pub cold_start: Option<ColdStart>,
+    /// What an attempt that succeeded has printed (on stderr a program, on stdout too an
+    /// instance), if [`Limits::keep_log`](crate::Limits) asks for it: its last
+    /// `stderr_bytes_max` bytes. The log of one that failed is with its [`Failure`].
+    pub log: Option<String>,
 }
 
-/// The parts of a cold start.
+/// The parts of a cold start, in microseconds. A program is started anew for each invocation, so
+/// each of its attempts is one; a native function has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ColdStart {
-    /// From the wish for an instance to its running process, in microseconds.
-    pub spawn_us: u64,
-    /// From there until the process asked for its first invocation, in microseconds.
+    /// From the wish for an instance until its code is there: a running process, a loaded module.
+    pub load_us: u64,
+    /// From there until it could take its first input; 0 for a program, which is given its input
+    /// at its start.
     pub init_us: u64,
+    /// From there to the end of that first attempt.
+    pub first_us: u64,
 }
 
 impl Execution {
     /// An attempt that failed before there was anything to measure.
-    pub(crate) const fn failed(failure: Failure) -> Self {
+    pub const fn failed(failure: Failure) -> Self {
         Self {
             outcome: Err(failure),
             cpu_us: None,
             cold_start: None,
+            log: None,
         }
     }
 }
@@ -67,12 +77,18 @@ impl Executable {
                     outcome: output.close(outcome),
                     cpu_us: None,
                     cold_start: None,
+                    log: None,
                 }
             }
             Self::Exec(program) => exec::run(program, input, outputs, context),
             Self::Lambda(lambda) => lambda::run(lambda, input, outputs, context),
         }
     }
+}
+
+/// A length of time as it is reported.
+pub(crate) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl std::fmt::Debug for Executable {

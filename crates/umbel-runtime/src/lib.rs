@@ -44,6 +44,7 @@ mod native;
 mod output;
 mod process;
 mod reaper;
+mod spec;
 mod tail;
 #[cfg(test)]
 mod testing;
@@ -58,3 +59,4 @@ pub use native::NativeFunction;
 pub use output::Output;
 pub use process::Bounds;
 pub use reaper::{Reaper, ReaperProcess, install_reaper, reap};
+pub use spec::{Runtime, Spec, SpecError};

@@ -93,14 +93,9 @@ fn attempt(
     output: &mut Vec<u8>,
     context: &Context<'_>,
 ) -> Execution {
-    let outcome = match (&work.executable, cursor.input(index)) {
-        (Ok(executable), Ok(input)) => return executable.invoke(input, output, context),
-        (Err(failure), _) => Err(failure.clone()),
-        (_, Err(failure)) => Err(failure),
-    };
-    Execution {
-        outcome,
-        cpu_us: None,
-        cold_start: None,
+    match (&work.executable, cursor.input(index)) {
+        (Ok(executable), Ok(input)) => executable.invoke(input, output, context),
+        (Err(failure), _) => Execution::failed(failure.clone()),
+        (_, Err(failure)) => Execution::failed(failure),
     }
 }

@@ -11,10 +11,11 @@ use std::time::Instant;
 use rustix::io::Errno;
 
 pub use program::{Program, ProgramError};
+pub(crate) use program::{check_variable, is_executable};
 
 use self::pipes::Pipes;
 use crate::context::Context;
-use crate::executable::Execution;
+use crate::executable::{ColdStart, Execution, micros};
 use crate::failure::{Failure, FailureKind};
 use crate::process::{self, Process};
 
@@ -65,6 +66,7 @@ fn run_measured(
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut process = Process::spawn(command, program.bounds())?;
+    let spawned = Instant::now();
     let mut pipes = Pipes::new(process.child(), stdin, outputs, context.limits)
         .map_err(|error| broken(error.into()))?;
 
@@ -92,17 +94,19 @@ fn run_measured(
         End::TooLarge => Some(too_large(context)),
         End::Broken(error) => Some(broken(error.into())),
     };
-    let outcome = match failure {
-        None => {
-            pipes.keep_output();
-            Ok(())
-        }
-        Some(failure) => Err(failure.with_last_lines(pipes.drop_output())),
+    let (outcome, log) = match failure {
+        None => (Ok(()), pipes.keep_output()),
+        Some(failure) => (Err(failure.with_last_lines(pipes.drop_output())), None),
     };
     Ok(Execution {
         outcome,
         cpu_us,
-        cold_start: None,
+        cold_start: Some(ColdStart {
+            load_us: micros(spawned - started),
+            init_us: 0,
+            first_us: micros(spawned.elapsed()),
+        }),
+        log,
     })
 }
 

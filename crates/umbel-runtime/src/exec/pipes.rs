@@ -29,6 +29,7 @@ pub(super) struct Pipes<'a> {
     outputs: &'a mut Vec<u8>,
     begin: usize,
     output_bytes_max: usize,
+    keep_log: bool,
     log: Tail,
 }
 
@@ -48,6 +49,7 @@ impl<'a> Pipes<'a> {
             begin: outputs.len(),
             outputs,
             output_bytes_max: limits.output_bytes_max,
+            keep_log: limits.keep_log,
             log: Tail::new(limits.stderr_bytes_max),
         };
         // Each end of a pipe has flags of its own: the program's ends still block.
@@ -128,11 +130,13 @@ impl<'a> Pipes<'a> {
         counted.len() > self.output_bytes_max
     }
 
-    /// Ends with an output: all of stdout but one final newline.
-    pub(super) fn keep_output(self) {
+    /// Ends with an output: all of stdout but one final newline. Answers what was said on stderr,
+    /// if that is to be kept.
+    pub(super) fn keep_output(self) -> Option<String> {
         if self.outputs.len() > self.begin && self.outputs.ends_with(b"\n") {
             self.outputs.pop();
         }
+        self.keep_log.then(|| self.log.into_text())
     }
 
     /// Ends without an output; answers what was said last on stderr.

@@ -118,9 +118,7 @@ impl Program {
         value: impl Into<String>,
     ) -> Result<Self, ProgramError> {
         let (name, value) = (name.into(), value.into());
-        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-            return Err(ProgramError::BadVariable { name });
-        }
+        check_variable(&name, &value)?;
         self.variables.push((name, value));
         Ok(self)
     }
@@ -276,6 +274,16 @@ impl Program {
     }
 }
 
+/// Whether an environment can hold it.
+pub(crate) fn check_variable(name: &str, value: &str) -> Result<(), ProgramError> {
+    if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+        return Err(ProgramError::BadVariable {
+            name: name.to_owned(),
+        });
+    }
+    Ok(())
+}
+
 fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     std::path::absolute(path).map_err(|error| {
         Failure::rejected(
@@ -285,7 +293,7 @@ fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     })
 }
 
-fn is_executable(path: &Path) -> bool {
+pub(crate) fn is_executable(path: &Path) -> bool {
     path.is_file() && access(path, Access::EXEC_OK).is_ok()
 }
 

@@ -55,6 +55,13 @@ pub(super) struct Instance {
     _scratch: TempDir,
 }
 
+/// An output, and what was printed for it if that is to be kept.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) output: Vec<u8>,
+    pub(super) log: Option<String>,
+}
+
 #[derive(Debug)]
 struct Log {
     /// None once no process holds the other end.
@@ -152,7 +159,7 @@ impl Instance {
         &mut self,
         input: &[u8],
         context: &Context<'_>,
-    ) -> Result<Option<Vec<u8>>, Failure> {
+    ) -> Result<Option<Answered>, Failure> {
         let started = Instant::now();
         let invocation = Invocation {
             id: request_id(context),
@@ -169,8 +176,9 @@ impl Instance {
         self.log.read_rest();
         let failure = match answer {
             Ok(Answer::Output(output)) => {
+                let log = context.limits.keep_log.then(|| self.log.tail.take_text());
                 self.log.tail.clear();
-                return Ok(Some(output));
+                return Ok(Some(Answered { output, log }));
             }
             Ok(Answer::Error(report)) => {
                 self.log.tail.append(report.stack().as_bytes());

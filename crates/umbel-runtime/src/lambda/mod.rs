@@ -17,12 +17,12 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::instance::Instance;
+use self::instance::{Answered, Instance};
 use self::pool::Pool;
 use self::ready_made::Bootstrap;
 use crate::context::Context;
 use crate::exec::{Program, ProgramError};
-use crate::executable::{ColdStart, Execution};
+use crate::executable::{ColdStart, Execution, micros};
 use crate::failure::{Failure, FailureKind};
 use crate::process::Bounds;
 
@@ -31,7 +31,7 @@ const INIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an instance is kept that has nothing to do, if nothing else was said.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// The executable of a folder, as Lambda has it.
-const BOOTSTRAP: &str = "bootstrap";
+pub(crate) const BOOTSTRAP: &str = "bootstrap";
 /// Some clients read it without asking whether it is there.
 const MEMORY_MB_TOLD: u64 = 1_024;
 
@@ -285,33 +285,45 @@ pub(crate) fn run(
     context: &Context<'_>,
 ) -> Execution {
     let mut cold_start = None;
-    let outcome = output_of(lambda, input, context, &mut cold_start);
+    let (outcome, log) = match answer_of(lambda, input, context, &mut cold_start) {
+        Ok(Answered { output, log }) => {
+            outputs.extend_from_slice(&output);
+            (Ok(()), log)
+        }
+        Err(failure) => (Err(failure), None),
+    };
     Execution {
-        outcome: outcome.map(|output| outputs.extend_from_slice(&output)),
+        outcome,
         cpu_us: None,
         cold_start,
+        log,
     }
 }
 
-fn output_of(
+fn answer_of(
     lambda: &Lambda,
     input: &[u8],
     context: &Context<'_>,
     cold_start: &mut Option<ColdStart>,
-) -> Result<Vec<u8>, Failure> {
+) -> Result<Answered, Failure> {
     context.check()?;
     // An instance that ended while nobody looked is none, and nobody's failure.
     while let Some(mut warm) = lambda.idle.take() {
         if warm.await_asking(lambda, context)
-            && let Some(output) = attempt(lambda, warm, input, context)?
+            && let Some(answered) = attempt(lambda, warm, input, context)?
         {
-            return Ok(output);
+            return Ok(answered);
         }
         context.check()?;
     }
     let (fresh, cold) = start(lambda, context)?;
-    *cold_start = Some(cold);
-    attempt(lambda, fresh, input, context)?.ok_or_else(|| {
+    let ready = Instant::now();
+    let answered = attempt(lambda, fresh, input, context);
+    *cold_start = Some(ColdStart {
+        first_us: micros(ready.elapsed()),
+        ..cold
+    });
+    answered?.ok_or_else(|| {
         Failure::new(
             FailureKind::Crashed,
             "NoAnswer",
@@ -326,8 +338,9 @@ fn start(lambda: &Lambda, context: &Context<'_>) -> Result<(Instance, ColdStart)
     let spawned = Instant::now();
     fresh.init(lambda, context)?;
     let cold = ColdStart {
-        spawn_us: micros(spawned - wished),
+        load_us: micros(spawned - wished),
         init_us: micros(spawned.elapsed()),
+        first_us: 0,
     };
     Ok((fresh, cold))
 }
@@ -338,7 +351,7 @@ fn attempt(
     mut instance: Instance,
     input: &[u8],
     context: &Context<'_>,
-) -> Result<Option<Vec<u8>>, Failure> {
+) -> Result<Option<Answered>, Failure> {
     let context = context.within(lambda.program.timeout());
     let outcome = instance.invoke(input, &context);
     // Its own failure says nothing against an instance; its end does.
@@ -346,10 +359,6 @@ fn attempt(
         lambda.idle.put(instance);
     }
     outcome
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// The path without links and dots, so that it means the same in any working directory.
