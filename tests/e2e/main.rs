@@ -15,6 +15,7 @@ mod cli;
 mod clients;
 mod cluster;
 mod crash;
+mod desk;
 mod drain;
 mod elastic;
 mod functions;

@@ -38,17 +38,16 @@ pub struct Execution {
     pub log: Option<String>,
 }
 
-/// The parts of a cold start, in microseconds. A program is started anew for each invocation, so
-/// each of its attempts is one; a native function has none.
+/// The parts of a cold start, in microseconds. A native function has none, and neither has a
+/// program: that is started anew for each invocation, so there is nothing to tell apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ColdStart {
     /// From the wish for an instance until its code is there: a running process, a loaded module.
     pub load_us: u64,
-    /// From there until it could take its first input; 0 for a program, which is given its input
-    /// at its start.
+    /// From there until it could take its first input.
     pub init_us: u64,
     /// From there to the end of that first attempt.
-    pub first_us: u64,
+    pub first_call_us: u64,
 }
 
 impl Execution {

@@ -250,7 +250,7 @@ impl Spec {
     }
 
     fn lambda(&self, code: Option<&Path>) -> Result<Executable, SpecError> {
-        let path = code.ok_or_else(|| SpecError::NoCode {
+        let path = code.ok_or(SpecError::NoCode {
             needs: match self.runtime {
                 Runtime::Lambda => "a `path` or a `command`",
                 _ => "a `path`",

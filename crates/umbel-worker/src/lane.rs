@@ -73,15 +73,14 @@ struct Took {
     cold_start: Option<ColdStart>,
 }
 
-/// A cold start with the call that followed it, which is what of the attempt is left.
-fn parts_of(cold: umbel_runtime::ColdStart, duration_us: u64) -> ColdStart {
-    let started_us = cold.spawn_us.saturating_add(cold.init_us);
+/// A cold start in the coordinator's words.
+const fn parts_of(cold: umbel_runtime::ColdStart) -> ColdStart {
     ColdStart {
         // What a worker brings itself is there.
         fetch_us: 0,
-        load_us: cold.spawn_us,
+        load_us: cold.load_us,
         init_us: cold.init_us,
-        first_call_us: duration_us.saturating_sub(started_us),
+        first_call_us: cold.first_call_us,
     }
 }
 
@@ -149,7 +148,7 @@ impl Running {
             started_at_us: attempt.started_at_us,
             duration_us,
             cpu_us,
-            cold_start: cold.map(|cold| parts_of(cold, duration_us)),
+            cold_start: cold.map(parts_of),
         };
         match attempt.execution.outcome {
             Ok(()) if matches!(self.origin, Origin::Chunk { .. }) => {

@@ -62,8 +62,8 @@ Examples:
     Invoke(command::invoke::Args),
     /// Submitted work: one target, many inputs
     Job(command::job::Args),
-    /// The functions that are known
-    Function(command::function_list::Args),
+    /// Functions, here and in the cluster
+    Function(command::function::Args),
     /// The coordinator and its workers as a whole
     Cluster(command::cluster::Args),
     /// The data: backup, restore, check
@@ -142,7 +142,7 @@ impl Command {
             Self::Map(args) => Box::pin(command::map::run(args, global)).await,
             Self::Invoke(args) => Box::pin(command::invoke::run(args, global)).await,
             Self::Job(args) => Box::pin(command::job::run(args, global)).await,
-            Self::Function(args) => Box::pin(command::function_list::run(args, global)).await,
+            Self::Function(args) => Box::pin(command::function::run(args, global)).await,
             Self::Cluster(args) => Box::pin(command::cluster::run(args, global)).await,
             Self::Admin(args) => Box::pin(command::admin::run(args, global)).await,
             Self::Bench(command) => Box::pin(command::bench::run(command, global)).await,

@@ -3,12 +3,14 @@
 mod cli;
 mod command;
 mod config;
+mod desk;
 mod exit;
 mod fan_out;
 mod global;
 mod input;
 mod local;
 mod log;
+mod manifest;
 mod output;
 mod process;
 mod signal;

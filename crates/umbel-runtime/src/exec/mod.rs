@@ -15,7 +15,7 @@ pub(crate) use program::{check_variable, is_executable};
 
 use self::pipes::Pipes;
 use crate::context::Context;
-use crate::executable::{ColdStart, Execution, micros};
+use crate::executable::Execution;
 use crate::failure::{Failure, FailureKind};
 use crate::process::{self, Process};
 
@@ -66,7 +66,6 @@ fn run_measured(
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut process = Process::spawn(command, program.bounds())?;
-    let spawned = Instant::now();
     let mut pipes = Pipes::new(process.child(), stdin, outputs, context.limits)
         .map_err(|error| broken(error.into()))?;
 
@@ -101,11 +100,7 @@ fn run_measured(
     Ok(Execution {
         outcome,
         cpu_us,
-        cold_start: Some(ColdStart {
-            load_us: micros(spawned - started),
-            init_us: 0,
-            first_us: micros(spawned.elapsed()),
-        }),
+        cold_start: None,
         log,
     })
 }

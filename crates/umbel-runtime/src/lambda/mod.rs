@@ -320,7 +320,7 @@ fn answer_of(
     let ready = Instant::now();
     let answered = attempt(lambda, fresh, input, context);
     *cold_start = Some(ColdStart {
-        first_us: micros(ready.elapsed()),
+        first_call_us: micros(ready.elapsed()),
         ..cold
     });
     answered?.ok_or_else(|| {
@@ -340,7 +340,7 @@ fn start(lambda: &Lambda, context: &Context<'_>) -> Result<(Instance, ColdStart)
     let cold = ColdStart {
         load_us: micros(spawned - wished),
         init_us: micros(spawned.elapsed()),
-        first_us: 0,
+        first_call_us: 0,
     };
     Ok((fresh, cold))
 }

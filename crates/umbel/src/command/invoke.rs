@@ -63,7 +63,8 @@ pub(crate) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
     }
 }
 
-async fn input(given: Option<String>) -> Result<Vec<u8>, Exit> {
+/// The input as it was given, or stdin for `-`.
+pub(super) async fn input(given: Option<String>) -> Result<Vec<u8>, Exit> {
     let input = match given {
         Some(text) if text == "-" => tokio::task::spawn_blocking(read_stdin)
             .await

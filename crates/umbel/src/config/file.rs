@@ -2,16 +2,14 @@
 
 use std::path::Path;
 
+#[cfg(test)]
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Error;
 
 /// Reads the file, or gives the defaults if there is none.
-pub(super) fn read<T>(path: Option<&Path>) -> Result<T, Error>
-where
-    T: DeserializeOwned + Serialize + Default,
-{
+pub(super) fn read<T: DeserializeOwned + Default>(path: Option<&Path>) -> Result<T, Error> {
     let Some(path) = path else {
         return Ok(T::default());
     };
@@ -22,10 +20,8 @@ where
     parse(path, &text)
 }
 
-fn parse<T>(path: &Path, text: &str) -> Result<T, Error>
-where
-    T: DeserializeOwned + Serialize + Default,
-{
+/// Reads the text of the file at `path`.
+pub(crate) fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, Error> {
     toml::from_str(text).map_err(|error| {
         let path = path.to_owned();
         let place = error.span().unwrap_or_default();
@@ -35,10 +31,10 @@ where
             .matches('\n')
             .count();
         let message = error.message().to_owned();
-        match (message.strip_prefix("unknown field"), text.get(place)) {
-            (Some(_), Some(key)) => {
+        match (expected_in_place(&message), text.get(place)) {
+            (Some(options), Some(key)) => {
                 let key = key.trim().to_owned();
-                let hint = hint(&key, &options_of::<T>());
+                let hint = hint(&key, &options);
                 Error::UnknownKey {
                     path,
                     line,
@@ -55,10 +51,18 @@ where
     })
 }
 
-/// The names of all options.
-fn options_of<T: Serialize + Default>() -> Vec<String> {
-    let table = toml::Table::try_from(T::default()).unwrap_or_default();
-    table.keys().cloned().collect()
+/// The options of the table that an unknown one stands in, as serde's words about it name them:
+/// "unknown field `a`, expected one of `b`, `c`".
+fn expected_in_place(message: &str) -> Option<Vec<String>> {
+    let (_, expected) = message.strip_prefix("unknown field")?.split_once(", ")?;
+    let mut options: Vec<String> = expected
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .map(ToOwned::to_owned)
+        .collect();
+    options.sort();
+    Some(options)
 }
 
 fn hint(key: &str, options: &[String]) -> String {
@@ -110,9 +114,10 @@ where
         options.push('\n');
     }
     let shown: toml::Table = toml::from_str(&options).expect("the options are TOML");
-    for option in options_of::<T>() {
+    let table = toml::Table::try_from(T::default()).expect("the defaults are TOML");
+    for option in table.keys() {
         assert!(
-            shown.contains_key(&option),
+            shown.contains_key(option),
             "the file does not show `{option}`"
         );
     }

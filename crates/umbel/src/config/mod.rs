@@ -6,7 +6,6 @@
 mod coordinator;
 mod data;
 mod file;
-mod function;
 mod worker;
 
 use std::path::PathBuf;
@@ -15,6 +14,7 @@ use crate::exit::Exit;
 
 pub(crate) use coordinator::{Coordinator, CoordinatorFlags};
 pub(crate) use data::directory as data_directory;
+pub(crate) use file::parse;
 pub(crate) use worker::{Worker, WorkerFlags};
 
 /// What is wrong with a configuration.

@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use umbel_core::limit;
 use umbel_runtime::{Catalog, Limits};
 
-use super::function::Function;
 use super::{Error, file, overrule};
 use crate::command::words::distinct;
 use crate::global::{COORDINATOR_DEFAULT, Global};
 use crate::log;
+use crate::manifest::Manifest;
 
 /// What an operator can set about a worker. `config/worker.toml` explains each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +29,7 @@ pub(crate) struct Worker {
     pub(crate) log_format: log::Format,
     // Tables stand last, as they must in a file.
     pub(crate) labels: BTreeMap<String, String>,
-    pub(crate) function: Vec<Function>,
+    pub(crate) function: Vec<Manifest>,
 }
 
 impl Default for Worker {
@@ -151,6 +151,7 @@ impl Worker {
             limits: Limits {
                 output_bytes_max: self.output_bytes_max,
                 stderr_bytes_max: self.stderr_bytes_max,
+                keep_log: false,
             },
             drain_timeout: match self.drain_timeout_ms {
                 0 => None,

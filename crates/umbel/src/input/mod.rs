@@ -25,21 +25,31 @@ use crate::exit::Exit;
 #[command(next_help_heading = "Inputs (6 MiB each)")]
 #[command(group = ArgGroup::new("source").required(true).args(["inputs", "range", "input"]))]
 pub(crate) struct InputArgs {
+    #[command(flatten)]
+    file: FileArgs,
+    /// Decimal numbers, half open: input i is A + i
+    #[arg(long, value_name = "A..B", value_parser = range, allow_hyphen_values = true, conflicts_with = "format")]
+    range: Option<Range<u64>>,
+    /// One input; may be repeated
+    #[arg(
+        long,
+        value_name = "TEXT",
+        allow_hyphen_values = true,
+        conflicts_with = "format"
+    )]
+    input: Vec<String>,
+}
+
+/// A file of inputs, as flags.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct FileArgs {
     /// A file of inputs, or - for stdin
     #[arg(long, value_name = "FILE|-")]
     inputs: Option<PathBuf>,
     /// How the file is cut: at each newline; a JSON object for each row behind the header, blank
-    /// rows skipped; or each element of an array
-    #[arg(
-        long, value_enum, default_value_t, requires = "inputs", conflicts_with_all = ["range", "input"]
-    )]
-    format: Format,
-    /// Decimal numbers, half open: input i is A + i
-    #[arg(long, value_name = "A..B", value_parser = range, allow_hyphen_values = true)]
-    range: Option<Range<u64>>,
-    /// One input; may be repeated
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
-    input: Vec<String>,
+    /// rows skipped; or each element of an array [default: lines]
+    #[arg(long, value_enum, requires = "inputs")]
+    format: Option<Format>,
 }
 
 /// How a file is cut into inputs.
@@ -68,13 +78,28 @@ impl InputArgs {
         if let Some(range) = &self.range {
             return Ok(Inputs::Range(range.clone()));
         }
+        if let Some(inputs) = self.file.open()? {
+            return Ok(inputs);
+        }
+        let inputs = self
+            .input
+            .clone()
+            .into_iter()
+            .map(|text| Ok(Bytes::from(text)));
+        Ok(Inputs::Stream(stream::iter(inputs).boxed()))
+    }
+}
+
+impl FileArgs {
+    /// Whether a file was named.
+    pub(crate) const fn is_given(&self) -> bool {
+        self.inputs.is_some()
+    }
+
+    /// Opens the file, if one was named; nothing is read before the inputs are asked for.
+    pub(crate) fn open(&self) -> Result<Option<Inputs>, Exit> {
         let Some(path) = &self.inputs else {
-            let inputs = self
-                .input
-                .clone()
-                .into_iter()
-                .map(|text| Ok(Bytes::from(text)));
-            return Ok(Inputs::Stream(stream::iter(inputs).boxed()));
+            return Ok(None);
         };
         let source: Box<dyn Read + Send> = if path.as_os_str() == "-" {
             Box::new(io::stdin())
@@ -87,7 +112,8 @@ impl InputArgs {
             })?;
             Box::new(file)
         };
-        reader::stream(source, self.format).map(Inputs::Stream)
+        reader::stream(source, self.format.unwrap_or_default())
+            .map(|inputs| Some(Inputs::Stream(inputs)))
     }
 }
 

@@ -11,11 +11,11 @@ use std::io::{self, BufWriter, StdoutLock, Write};
 use serde::Serialize;
 
 pub(crate) use json::{
-    Explanation, Functions, Invoked, Job, JobResult, Jobs, Status, Worker, Workers,
+    DeskResult, Explanation, Functions, Invoked, Job, JobResult, Jobs, Status, Worker, Workers,
     invocation_state, job_state,
 };
 pub(crate) use progress::Progress;
-pub(crate) use show::{failure_line, failure_text, job_lines, summary};
+pub(crate) use show::{failure_line, failure_text, job_lines, runtime_failure_text, summary};
 pub(crate) use table::{Column, Table};
 pub(crate) use text::{count, duration_us, one_line, size};
 

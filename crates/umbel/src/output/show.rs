@@ -133,6 +133,14 @@ pub(crate) fn failure_text(failure: &v1::Failure) -> String {
     )
 }
 
+/// A failure that no coordinator has heard of, with its words as they are.
+pub(crate) fn runtime_failure_text(failure: &umbel_runtime::Failure) -> String {
+    format!(
+        "{} {}: {}",
+        failure.kind, failure.error_type, failure.message
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

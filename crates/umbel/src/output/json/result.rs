@@ -34,7 +34,7 @@ pub(crate) const fn failure_kind(kind: v1::FailureKind) -> &'static str {
 
 /// Bytes as JSON: the text itself, a string, or base64.
 #[derive(Debug, Serialize)]
-struct Output<'a> {
+pub(super) struct Output<'a> {
     #[serde(rename = "output", skip_serializing_if = "Option::is_none")]
     text: Option<Text<'a>>,
     #[serde(rename = "output_base64", skip_serializing_if = "Option::is_none")]
@@ -57,12 +57,12 @@ impl Serialize for Text<'_> {
 }
 
 impl<'a> Output<'a> {
-    const NONE: Self = Self {
+    pub(super) const NONE: Self = Self {
         text: None,
         base64: None,
     };
 
-    fn of(bytes: &'a [u8]) -> Self {
+    pub(super) fn of(bytes: &'a [u8]) -> Self {
         let Ok(text) = std::str::from_utf8(bytes) else {
             return Self {
                 text: None,
@@ -85,7 +85,7 @@ impl<'a> Output<'a> {
 
 /// Why an invocation failed.
 #[derive(Debug, Serialize)]
-struct Failure<'a> {
+pub(super) struct Failure<'a> {
     kind: &'static str,
     #[serde(rename = "type", skip_serializing_if = "str::is_empty")]
     type_: &'a str,
@@ -107,11 +107,23 @@ impl<'a> From<&'a v1::Failure> for Failure<'a> {
 
 /// What it took to have an instance.
 #[derive(Debug, Serialize)]
-struct ColdStart {
+pub(super) struct ColdStart {
     fetch_us: u64,
     load_us: u64,
     init_us: u64,
     first_call_us: u64,
+}
+
+/// At the desk there is nothing to fetch.
+impl From<umbel_runtime::ColdStart> for ColdStart {
+    fn from(cold_start: umbel_runtime::ColdStart) -> Self {
+        Self {
+            fetch_us: 0,
+            load_us: cold_start.load_us,
+            init_us: cold_start.init_us,
+            first_call_us: cold_start.first_call_us,
+        }
+    }
 }
 
 impl From<v1::ColdStart> for ColdStart {
@@ -121,6 +133,23 @@ impl From<v1::ColdStart> for ColdStart {
             load_us: cold_start.load_us,
             init_us: cold_start.init_us,
             first_call_us: cold_start.first_call_us,
+        }
+    }
+}
+
+impl<'a> From<&'a umbel_runtime::Failure> for Failure<'a> {
+    fn from(failure: &'a umbel_runtime::Failure) -> Self {
+        use umbel_runtime::FailureKind as Kind;
+        Self {
+            kind: match failure.kind {
+                Kind::Function => "function",
+                Kind::Timeout => "timeout",
+                Kind::Crashed => "crashed",
+                Kind::Rejected => "rejected",
+            },
+            type_: &failure.error_type,
+            message: &failure.message,
+            stderr: &failure.log,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `umbel function`: which functions are known.
+//! `umbel function list`: which functions are known.
 
 use umbel_client::Client;
 
@@ -11,26 +11,13 @@ Examples:
   umbel function list
   umbel function list --output json";
 
-/// The arguments of `function`.
+/// The arguments of `function list`: none.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Example:
-  umbel function list")]
-pub(crate) struct Args {
-    #[command(subcommand)]
-    verb: Verb,
-}
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {}
 
-#[derive(Debug, clap::Subcommand)]
-enum Verb {
-    /// List the functions that are known, by name
-    #[command(after_help = EXAMPLES)]
-    List,
-}
-
-/// Carries the verb out.
-pub(crate) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
-    let Verb::List = args.verb;
+/// Prints them.
+pub(super) async fn run(global: &Global) -> Result<(), Exit> {
     let functions = Client::connect(&global.coordinator)?.functions().await?;
     if global.output == OutputForm::Json {
         return output::document(&Functions::from(functions.as_slice()));

@@ -1,0 +1,34 @@
+//! `umbel function`: functions, here and in the cluster.
+
+mod list;
+mod run;
+
+use crate::exit::Exit;
+use crate::global::Global;
+
+/// The arguments of `function`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  umbel function list
+  umbel function run ./resize/ '{\"width\": 4000}'")]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// List the functions that are known, by name
+    List(list::Args),
+    /// Run a function that lies here, with no coordinator
+    Run(run::Args),
+}
+
+/// Carries the verb out.
+pub(crate) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
+    match args.verb {
+        Verb::List(list::Args {}) => list::run(global).await,
+        Verb::Run(args) => Box::pin(run::run(args, global)).await,
+    }
+}

@@ -1,0 +1,120 @@
+//! Functions at the desk: run and tested with no coordinator.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::cluster::{UMBEL, has, quiet_environment, told};
+
+/// Runs the command in `dir`, where its temporary files go too.
+fn umbel(dir: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(UMBEL);
+    quiet_environment(&mut command);
+    command
+        .args(arguments)
+        .current_dir(dir)
+        .output()
+        .expect("the binary runs")
+}
+
+fn folder(files: &[(&str, &str)]) -> TempDir {
+    let folder = TempDir::new().expect("a directory");
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder above")).expect("a folder");
+        std::fs::write(path, text).expect("a file");
+    }
+    folder
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+const SHOUT: &str = "name = \"shout\"\nruntime = \"exec\"\ncommand = [\"sh\", \"shout.sh\"]\n";
+const SCRIPT: &str = "read -r word; [ \"$word\" != bad ] || { echo 'no such word' >&2; exit 3; }\n\
+                      echo heard >&2; echo \"$word$MARK\" | tr a-z A-Z\n";
+
+#[test]
+fn a_function_runs_with_no_coordinator_and_ends_as_its_input_does() {
+    let shout = folder(&[("umbel.toml", SHOUT), ("shout.sh", SCRIPT)]);
+    let ran = umbel(shout.path(), &["function", "run", ".", "hey"]);
+    assert!(ran.status.success(), "{}", told(&ran));
+    assert_eq!(
+        (stdout(&ran).as_str(), stderr(&ran).as_str()),
+        ("HEY\n", "heard\n")
+    );
+
+    let failed = umbel(shout.path(), &["function", "run", ".", "bad"]);
+    assert_eq!(failed.status.code(), Some(1), "{}", told(&failed));
+    let said = stderr(&failed);
+    assert!(
+        said.contains("no such word\nerror: shout failed: function ExitCode: exit status: 3"),
+        "{said}"
+    );
+
+    std::fs::write(shout.path().join("words"), "a\nbad\nc\n").expect("a file");
+    let many = umbel(
+        shout.path(),
+        &[
+            "function", "run", ".", "--inputs", "words", "--output", "json", "--env", "MARK=!",
+        ],
+    );
+    assert_eq!(many.status.code(), Some(1), "{}", told(&many));
+    let results: Vec<Value> = stdout(&many)
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("an object a line"))
+        .collect();
+    assert_eq!(results[0]["output"], "A!");
+    assert_eq!(results[0]["log"], "heard\n");
+    assert_eq!(results[1]["failure"]["type"], "ExitCode");
+    assert_eq!(results[1]["failure"]["stderr"], "no such word\n");
+    assert_eq!(
+        (&results[2]["index"], &results[2]["output"]),
+        (&Value::from(2), &Value::from("C!"))
+    );
+    assert!(results[2]["duration_us"].is_u64(), "{results:?}");
+}
+
+#[test]
+fn a_function_that_cannot_be_is_bad_usage_with_the_place() {
+    let wrong = folder(&[("umbel.toml", "runtime = \"exec\"\ncomand = [\"cat\"]\n")]);
+    let refused = umbel(wrong.path(), &["function", "run", "."]);
+    assert_eq!(refused.status.code(), Some(2), "{}", told(&refused));
+    let said = stderr(&refused);
+    assert!(
+        said.contains("umbel.toml:2: unknown option `comand`; did you mean `command`?"),
+        "{said}"
+    );
+
+    let said = stderr(&umbel(wrong.path(), &["function", "run", "nowhere"]));
+    assert!(said.contains("cannot read nowhere"), "{said}");
+}
+
+#[test]
+fn an_error_of_a_handler_is_shown_with_its_stack() {
+    let test = "an_error_of_a_handler_is_shown_with_its_stack";
+    if !has(test, "python", "python3", &["--version"]) {
+        return;
+    }
+    let source =
+        "def handler(event, context):\n    print('seen', event)\n    raise KeyError(event)\n";
+    let one = folder(&[("app.py", source)]);
+    let failed = umbel(one.path(), &["function", "run", "app.py", "7", "-v"]);
+    assert_eq!(failed.status.code(), Some(1), "{}", told(&failed));
+    let said = stderr(&failed);
+    for part in [
+        "seen 7\n",
+        "app.py\", line 3",
+        "cold start: load ",
+        "app failed: function KeyError: 7",
+    ] {
+        assert!(said.contains(part), "no {part:?} in {said}");
+    }
+}
