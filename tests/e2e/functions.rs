@@ -89,7 +89,7 @@ fn a_result_says_whether_it_was_a_cold_start_and_what_that_took() {
     let started = part("load_us") + part("init_us");
     assert!(part("load_us") > 0 && part("init_us") > 0, "{parts}");
     let all = started + part("first_call_us");
-    assert_eq!(Some(all), result["duration_us"].as_u64(), "{parts}");
+    assert!(Some(all) <= result["duration_us"].as_u64(), "{parts}");
     let table = cluster.run(&["job", "results", id.trim()]);
     assert_eq!(table.matches("  cold   \"32x16\"\n").count(), 1, "{table}");
     let invoked = cluster.json(&["invoke", "resize-python", input]);

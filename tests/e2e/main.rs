@@ -20,6 +20,7 @@ mod drain;
 mod elastic;
 mod functions;
 mod local;
+mod logs;
 mod long_run;
 mod restart;
 mod storm;

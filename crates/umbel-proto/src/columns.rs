@@ -9,6 +9,7 @@ use umbel_core::message::ColdRun;
 
 use crate::block::{self, Block, BlockBuilder};
 use crate::cold_starts::{self, ColdStarts};
+use crate::logs::LogsBuilder;
 use crate::v1::ResultColumns;
 use crate::varint;
 
@@ -55,6 +56,7 @@ pub struct ColumnsBuilder {
     started_at_us: Vec<u64>,
     /// By position, ascending; usually none.
     cold: Vec<(u32, ColdStart)>,
+    logs: LogsBuilder,
 }
 
 impl ColumnsBuilder {
@@ -88,6 +90,19 @@ impl ColumnsBuilder {
         if let Some(position) = self.count().checked_sub(1) {
             self.cold.push((position, cold_start));
         }
+    }
+
+    /// The result that was added last has printed this; of a long text the end is kept.
+    pub fn log(&mut self, text: &str) {
+        if let Some(position) = self.count().checked_sub(1) {
+            self.logs.push(position, text);
+        }
+    }
+
+    /// Encodes the logs, which lie beside the results, and begins them anew.
+    #[must_use]
+    pub fn finish_logs(&mut self) -> Bytes {
+        self.logs.finish()
     }
 
     /// How long the results took that were no cold starts.
@@ -124,6 +139,7 @@ impl ColumnsBuilder {
         let cold = other.cold.iter();
         self.cold
             .extend(cold.map(|(position, parts)| (before + position, *parts)));
+        self.logs.append(before, &other.logs);
         self.outputs.append(&other.outputs);
         self.duration_us.extend_from_slice(&other.duration_us);
         self.cpu_us.extend_from_slice(&other.cpu_us);
@@ -146,7 +162,11 @@ impl ColumnsBuilder {
     /// About how many bytes they will have, encoded.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.outputs.bytes() + self.duration_us.len() + self.cpu_us.len() + self.count() as usize
+        self.outputs.bytes()
+            + self.logs.bytes()
+            + self.duration_us.len()
+            + self.cpu_us.len()
+            + self.count() as usize
     }
 
     /// Encodes what was added and begins anew; no bytes when there are no results.

@@ -18,6 +18,7 @@ pub mod convert;
 pub mod disk;
 mod generated;
 mod histogram;
+pub mod logs;
 pub mod status;
 mod varint;
 

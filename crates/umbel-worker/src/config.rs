@@ -94,7 +94,7 @@ impl Config {
             (
                 "the bytes of stderr kept",
                 self.limits.stderr_bytes_max,
-                limit::STDERR_BYTES_MAX,
+                limit::LOG_BYTES_MAX,
             ),
         ] {
             if given > limit {

@@ -9,7 +9,7 @@ pub(crate) fn bounded(mut failure: umbel_runtime::Failure) -> Failure {
     use umbel_runtime::FailureKind as Kind;
     keep_first(&mut failure.error_type, limit::FAILURE_TYPE_BYTES_MAX);
     keep_first(&mut failure.message, limit::FAILURE_MESSAGE_BYTES_MAX);
-    keep_last(&mut failure.log, limit::STDERR_BYTES_MAX);
+    keep_last(&mut failure.log, limit::LOG_BYTES_MAX);
     Failure {
         kind: match failure.kind {
             Kind::Function => FailureKind::Function,
@@ -50,14 +50,14 @@ mod tests {
         let mut failure = umbel_runtime::Failure::function("", "");
         failure.error_type = "ü".repeat(limit::FAILURE_TYPE_BYTES_MAX);
         failure.message = format!("x{}", "ü".repeat(limit::FAILURE_MESSAGE_BYTES_MAX));
-        failure.log = format!("{}y", "ü".repeat(limit::STDERR_BYTES_MAX));
+        failure.log = format!("{}y", "ü".repeat(limit::LOG_BYTES_MAX));
 
         let failure = bounded(failure);
 
         assert_eq!(failure.error_type.len(), limit::FAILURE_TYPE_BYTES_MAX - 1);
         assert_eq!(failure.message.len(), limit::FAILURE_MESSAGE_BYTES_MAX - 1);
         assert!(failure.message.starts_with('x'), "its beginning is kept");
-        assert_eq!(failure.stderr.len(), limit::STDERR_BYTES_MAX - 1);
+        assert_eq!(failure.stderr.len(), limit::LOG_BYTES_MAX - 1);
         assert!(failure.stderr.ends_with('y'), "its end is kept");
     }
 
@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn the_limits_of_the_runtime_are_those_of_the_coordinator() {
         assert_eq!(Limits::DEFAULT.output_bytes_max, limit::OUTPUT_BYTES_MAX);
-        assert_eq!(Limits::DEFAULT.stderr_bytes_max, limit::STDERR_BYTES_MAX);
+        assert_eq!(Limits::DEFAULT.stderr_bytes_max, limit::LOG_BYTES_MAX);
 
         let long = "x".repeat(2 * limit::FAILURE_MESSAGE_BYTES_MAX);
         let failure = umbel_runtime::Failure::function(long.as_str(), long.as_str());

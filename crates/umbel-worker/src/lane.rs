@@ -157,6 +157,9 @@ impl Running {
                 if let Some(cold_start) = took.cold_start {
                     self.columns.mark_cold(cold_start);
                 }
+                if let Some(log) = attempt.execution.log.filter(|log| !log.is_empty()) {
+                    self.columns.log(&log);
+                }
                 self.succeeded.push(attempt.index..attempt.index + 1);
             }
             Ok(()) => {

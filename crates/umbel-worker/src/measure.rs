@@ -52,6 +52,7 @@ pub fn one_slot(function: &str, chunks: u32) -> Result<(u64, Duration), Error> {
             attempt: 1,
             timeout_ms: Some(900_000),
             slots: 1,
+            log_basis_points: 0,
         };
         floor.machine().grant(head, Arc::new(work));
     }

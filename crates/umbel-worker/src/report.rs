@@ -41,6 +41,7 @@ fn chunk(plan: ChunkPlan<ColumnsBuilder>) -> ChunkReport {
     ChunkReport {
         begun: plan.begun,
         succeeded,
+        logs: columns.finish_logs(),
         columns: columns.finish(),
         failed,
         usage,

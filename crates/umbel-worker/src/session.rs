@@ -200,7 +200,8 @@ impl Session<'_> {
             FromCoordinator::Grant { head, inputs } => {
                 drop(machine);
                 // Programs and inputs are looked up outside of the lock.
-                let work = Work::of_chunk(head.job, &head.target, inputs, &self.shop());
+                let work = Work::of_chunk(head.job, &head.target, inputs, &self.shop())
+                    .keeping_logs(head.log_basis_points);
                 machine = floor.machine();
                 machine.grant(*head, Arc::new(work));
                 floor.work_came();

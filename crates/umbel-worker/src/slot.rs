@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 
 use umbel_core::worker::{Piece, Slot};
-use umbel_runtime::{CancelFlag, Context, Executable, Execution};
+use umbel_runtime::{CancelFlag, Context, Executable, Execution, Limits};
 
 use crate::clock::thread_cpu_us;
 use crate::error::Error;
@@ -65,7 +65,10 @@ fn run_piece(
             attempt: piece.attempt,
             cancel,
             deadline: deadline_us.and_then(|at_us| floor.clock.instant(at_us)),
-            limits: floor.limits,
+            limits: Limits {
+                keep_log: work.keeps_log(index),
+                ..floor.limits
+            },
         };
         let execution = attempt(work, &mut cursor, index, output, &context);
         let ended_us = floor.clock.now_us();

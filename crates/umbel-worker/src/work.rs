@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use umbel_core::id::{Index, JobId};
 use umbel_core::job::Target;
+use umbel_core::policy::keeps_log;
 use umbel_proto::block::Entries;
 use umbel_proto::convert::{InputSlice, Inputs};
 use umbel_runtime::{Catalog, Executable, Failure, FailureKind, Program};
@@ -18,6 +19,8 @@ pub(crate) struct Work {
     pub(crate) job_id: String,
     /// What runs, or why nothing can.
     pub(crate) executable: Result<Executable, Failure>,
+    /// Of which invocations that succeed the log is kept.
+    log_basis_points: u32,
     inputs: Inputs,
     /// The slices once some slot has read them.
     read: OnceLock<Vec<Slice>>,
@@ -80,6 +83,7 @@ impl Work {
         Self {
             job_id: job.to_string(),
             executable: shop.find(target),
+            log_basis_points: 0,
             inputs,
             read: OnceLock::new(),
         }
@@ -97,9 +101,24 @@ impl Work {
         Self {
             job_id: String::new(),
             executable: shop.find(target),
+            log_basis_points: 0,
             inputs: Inputs::Slices(Vec::new()),
             read: OnceLock::from(vec![slice]),
         }
+    }
+
+    /// Keeps what is printed by so many of the invocations that succeed.
+    pub(crate) fn keeping_logs(self, log_basis_points: u32) -> Self {
+        Self {
+            log_basis_points,
+            ..self
+        }
+    }
+
+    /// Whether the log of an invocation is kept though it succeeds.
+    #[inline]
+    pub(crate) fn keeps_log(&self, index: Index) -> bool {
+        self.log_basis_points > 0 && keeps_log(self.log_basis_points, index)
     }
 
     /// A walk over inputs whose indices ascend.

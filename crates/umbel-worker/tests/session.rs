@@ -193,6 +193,7 @@ fn head(number: u64, function: &str, indices: std::ops::Range<u32>) -> GrantHead
         attempt: 1,
         timeout_ms: None,
         slots: 1,
+        log_basis_points: 0,
     }
 }
 

@@ -272,6 +272,7 @@ fn chunk(plan: ChunkPlan<Vec<Ended>>) -> ChunkReport {
     ChunkReport {
         begun: plan.begun,
         succeeded,
+        logs: columns.finish_logs(),
         columns: columns.finish(),
         failed,
         usage,

@@ -181,6 +181,7 @@ impl JobService for Script {
     type AppendInputsStream = ReceiverStream<Result<v1::AppendInputsResponse, Status>>;
     type WatchJobStream = Messages<v1::WatchJobResponse>;
     type StreamResultsStream = Messages<v1::StreamResultsResponse>;
+    type StreamLogsStream = Messages<v1::StreamLogsResponse>;
 
     async fn create_job(
         &self,
@@ -301,6 +302,13 @@ impl JobService for Script {
     }
 
     async fn delete_job(&self, _: Request<v1::DeleteJobRequest>) -> Answer<v1::DeleteJobResponse> {
+        not_in_the_script()
+    }
+
+    async fn stream_logs(
+        &self,
+        _: Request<v1::StreamLogsRequest>,
+    ) -> Answer<Self::StreamLogsStream> {
         not_in_the_script()
     }
 

@@ -14,7 +14,7 @@ use umbel_proto::v1::job_service_server::JobService;
 use umbel_proto::{convert, status, v1};
 
 use super::token::{self, List};
-use super::{Api, append, list, results, unexpected, unknown, watch};
+use super::{Api, append, list, logs, results, unexpected, unknown, watch};
 
 /// Answers that wait for a client to read them.
 const ANSWERS_MAX: usize = 4;
@@ -30,6 +30,7 @@ impl JobService for Api {
     type AppendInputsStream = Answers<v1::AppendInputsResponse>;
     type WatchJobStream = Answers<v1::WatchJobResponse>;
     type StreamResultsStream = Answers<v1::StreamResultsResponse>;
+    type StreamLogsStream = Answers<v1::StreamLogsResponse>;
 
     async fn create_job(
         &self,
@@ -95,6 +96,18 @@ impl JobService for Api {
         let wish = results::Wish::new(&request, &view)?;
         let (to, from) = mpsc::channel(ANSWERS_MAX);
         tokio::spawn(results::stream(self.clone(), wish, to));
+        Ok(answers(from))
+    }
+
+    async fn stream_logs(
+        &self,
+        request: Request<v1::StreamLogsRequest>,
+    ) -> Result<Response<Self::StreamLogsStream>, Status> {
+        let request = request.into_inner();
+        let view = self.view(&request.job_id).await?;
+        let wish = logs::Wish::new(&request, &view)?;
+        let (to, from) = mpsc::channel(ANSWERS_MAX);
+        tokio::spawn(logs::stream(self.clone(), wish, to));
         Ok(answers(from))
     }
 

@@ -9,6 +9,7 @@ mod function;
 mod invocation;
 mod job;
 mod list;
+mod logs;
 mod result;
 mod results;
 mod token;

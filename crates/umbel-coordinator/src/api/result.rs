@@ -4,7 +4,7 @@ use umbel_core::change::FailedRecord;
 use umbel_proto::columns::Row;
 use umbel_proto::convert::{self, Provenance};
 use umbel_proto::v1;
-use umbel_store::{Outcome, ResultRow};
+use umbel_store::{LogRow, Outcome, ResultRow};
 
 /// A result as it is shown; `function` is what its job runs.
 pub(super) fn shown(row: ResultRow, function: &str) -> v1::Result {
@@ -48,5 +48,22 @@ pub(super) fn shown(row: ResultRow, function: &str) -> v1::Result {
             convert::failed_result(record, from)
         }
         Outcome::Cancelled => convert::cancelled_result(index, function),
+    }
+}
+
+/// What an invocation printed, as it is shown.
+pub(super) fn log(row: LogRow) -> v1::InvocationLog {
+    let state = if row.succeeded {
+        v1::InvocationState::Succeeded
+    } else {
+        v1::InvocationState::Failed
+    };
+    v1::InvocationLog {
+        index: row.index.into(),
+        state: state.into(),
+        attempt: row.attempt,
+        worker: row.worker.to_string(),
+        // A worker of another make may have sent what is none.
+        text: String::from_utf8_lossy(&row.text).into_owned(),
     }
 }

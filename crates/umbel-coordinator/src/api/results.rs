@@ -17,10 +17,10 @@ use super::token::{self, List};
 use super::{Api, result, unreadable};
 
 /// A message is closed at so many bytes of outputs and failures, or results.
-const MESSAGE_BYTES_TARGET: usize = 1 << 20;
+pub(super) const MESSAGE_BYTES_TARGET: usize = 1 << 20;
 const MESSAGE_RESULTS_MAX: usize = 2_048;
 /// How often a follower looks for more at most.
-const EVERY: Duration = Duration::from_millis(10);
+pub(super) const EVERY: Duration = Duration::from_millis(10);
 
 pub(super) type Answers = mpsc::Sender<Result<v1::StreamResultsResponse, Status>>;
 
@@ -87,11 +87,7 @@ impl Wish {
                 token::encode(List::ResultsInOrder, &self.job.0, &next.to_be_bytes())
             }
             Place::AsCompleted(cursor) => {
-                let mut place = [0; CURSOR_BYTES];
-                place[..8].copy_from_slice(&cursor.commit.to_be_bytes());
-                place[8..12].copy_from_slice(&cursor.n.to_be_bytes());
-                place[12..].copy_from_slice(&cursor.rows.to_be_bytes());
-                token::encode(List::ResultsAsCompleted, &self.job.0, &place)
+                token::encode(List::ResultsAsCompleted, &self.job.0, &cursor_bytes(cursor))
             }
         }
     }
@@ -104,7 +100,16 @@ impl Wish {
 
 const CURSOR_BYTES: usize = 16;
 
-fn cursor_of(place: &[u8]) -> Option<Cursor> {
+/// A place in the story of a job, for a token.
+pub(super) fn cursor_bytes(cursor: Cursor) -> [u8; CURSOR_BYTES] {
+    let mut place = [0; CURSOR_BYTES];
+    place[..8].copy_from_slice(&cursor.commit.to_be_bytes());
+    place[8..12].copy_from_slice(&cursor.n.to_be_bytes());
+    place[12..].copy_from_slice(&cursor.rows.to_be_bytes());
+    place
+}
+
+pub(super) fn cursor_of(place: &[u8]) -> Option<Cursor> {
     let place = u128::from_be_bytes(<[u8; CURSOR_BYTES]>::try_from(place).ok()?);
     // The three numbers lie in it one behind the other.
     let part = |shift: u32| u32::try_from(place >> shift & u128::from(u32::MAX)).ok();
@@ -235,7 +240,7 @@ async fn as_completed(api: &Api, wish: &Wish, after: Cursor, to: &Answers) -> Re
 }
 
 /// Reads a page on a thread that may wait for the disk.
-async fn read<R: Send + 'static, P: Send + 'static>(
+pub(super) async fn read<R: Send + 'static, P: Send + 'static>(
     mut reader: R,
     page: impl FnOnce(&mut R) -> Result<P, umbel_store::Error> + Send + 'static,
 ) -> Result<(R, P), Status> {

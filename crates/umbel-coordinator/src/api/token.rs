@@ -17,6 +17,7 @@ pub(super) enum List {
     Invocations = 4,
     ResultsInOrder = 5,
     ResultsAsCompleted = 6,
+    Logs = 30,
 }
 
 /// Makes a token for a place in a list. `scope` says which list it is and does not travel.

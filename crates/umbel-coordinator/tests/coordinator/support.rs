@@ -206,6 +206,7 @@ impl Worker {
                 },
                 succeeded: head.indices.clone(),
                 columns: columns.finish(),
+                logs: Bytes::new(),
                 failed: Vec::new(),
                 usage: Usage {
                     duration_us: 5,

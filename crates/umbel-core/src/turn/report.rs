@@ -152,6 +152,7 @@ fn take_chunk(t: &mut Tables, out: &mut Out, worker: WorkerId, mut chunk: ChunkR
             record.reported = chunk.succeeded;
             record.succeeded = judged.succeeded;
             record.columns = chunk.columns;
+            record.logs = chunk.logs;
         }
         record.waiting = sorted.waiting();
         record.failed = sorted.failed;
@@ -309,6 +310,7 @@ mod tests {
             begun: Begun { lease, count: 0 },
             succeeded: Ranges::new(),
             columns: bytes::Bytes::new(),
+            logs: bytes::Bytes::new(),
             failed: Vec::new(),
             usage: Usage::default(),
             handed_back: indices,

@@ -501,6 +501,7 @@ impl Env {
                 },
                 succeeded,
                 columns: Bytes::from_static(b"columns"),
+                logs: Bytes::new(),
                 failed,
                 usage: Usage {
                     duration_us: attempts * each_us,

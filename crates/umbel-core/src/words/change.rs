@@ -126,6 +126,8 @@ pub struct Record {
     pub succeeded: Ranges,
     /// Outputs and figures, as the worker sent them.
     pub columns: Bytes,
+    /// What was printed by some of `reported`, as the worker sent it.
+    pub logs: Bytes,
     /// What failed for good.
     pub failed: Vec<FailedRecord>,
     /// What waits again, with its new history.

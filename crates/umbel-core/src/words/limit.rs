@@ -28,8 +28,8 @@ pub const PROGRAM_BYTES_MAX: usize = 64 << 10;
 pub const FAILURE_MESSAGE_BYTES_MAX: usize = 64 << 10;
 /// Bytes of a failure's type.
 pub const FAILURE_TYPE_BYTES_MAX: usize = 255;
-/// Bytes of standard error that are kept of a failed attempt: the last ones.
-pub const STDERR_BYTES_MAX: usize = 16 << 10;
+/// Bytes that are kept of what an attempt printed: the last ones.
+pub const LOG_BYTES_MAX: usize = 16 << 10;
 /// Functions that one worker may announce.
 pub const WORKER_FUNCTIONS_MAX: usize = 1_024;
 /// Functions that the coordinator remembers the names of.

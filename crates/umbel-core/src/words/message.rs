@@ -128,6 +128,8 @@ pub struct GrantHead {
     pub timeout_ms: Option<u64>,
     /// How many slots it may use at a time.
     pub slots: u32,
+    /// Of which invocations that succeed the log is kept; see [`super::policy::keeps_log`].
+    pub log_basis_points: u32,
 }
 
 /// Work: invocations of one job that travel together.
@@ -179,6 +181,9 @@ pub struct ChunkReport {
     /// Outputs and figures of what succeeded, encoded by the worker and checked
     /// at the door; stored as they came.
     pub columns: Bytes,
+    /// What was printed by what succeeded, as far as it is kept; checked at the door, and stored
+    /// as it came.
+    pub logs: Bytes,
     /// What failed.
     pub failed: Vec<FailedAttempt>,
     /// What the attempts named here used; `attempts` is their number.

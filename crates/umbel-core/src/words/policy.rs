@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::id::Index;
+
 /// Keys and values on a job or a worker.
 pub type Labels = BTreeMap<String, String>;
 
@@ -28,6 +30,22 @@ pub struct Policy {
     pub require: Labels,
     /// Jobs of a higher number go first.
     pub priority: i32,
+    /// What is kept of the logs of invocations that succeed, in hundredths of a percent of them;
+    /// that of a failure is kept always.
+    pub log_basis_points: u32,
+}
+
+/// All of something that is measured in hundredths of a percent.
+pub const BASIS_POINTS: u32 = 10_000;
+
+/// Whether the log of an invocation that succeeds is kept: the choice is the index's own, so that
+/// another attempt, or another worker, chooses the same.
+#[must_use]
+pub fn keeps_log(log_basis_points: u32, index: Index) -> bool {
+    // One round of mixing spreads neighbours over all buckets.
+    let hash = (u64::from(index) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let bucket = (hash >> 32) % u64::from(BASIS_POINTS);
+    bucket < u64::from(log_basis_points)
 }
 
 /// How many failed invocations a job bears; one more ends it.
@@ -52,6 +70,23 @@ impl Default for Policy {
             place_timeout_ms: None,
             require: Labels::new(),
             priority: 0,
+            log_basis_points: 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_of_logs_is_about_as_large_as_was_asked_for() {
+        for (points, least, most) in [(0, 0, 0), (100, 80, 120), (5_000, 4_900, 5_100)] {
+            let kept = (0..10_000)
+                .filter(|index| keeps_log(points, *index))
+                .count();
+            assert!((least..=most).contains(&kept), "{points}: {kept}");
+        }
+        assert!((0..10_000).all(|index| keeps_log(BASIS_POINTS, index)));
     }
 }

@@ -26,6 +26,7 @@ fn head(number: u64, indices: Range<Index>) -> GrantHead {
         attempt: 1,
         timeout_ms: None,
         slots: 8,
+        log_basis_points: 0,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Failures.
 
 use umbel_core::cold_start::ColdStart;
-use umbel_core::limit::{FAILURE_MESSAGE_BYTES_MAX, FAILURE_TYPE_BYTES_MAX, STDERR_BYTES_MAX};
+use umbel_core::limit::{FAILURE_MESSAGE_BYTES_MAX, FAILURE_TYPE_BYTES_MAX, LOG_BYTES_MAX};
 use umbel_core::outcome::{FailedAttempt, Failure, FailureKind};
 
 use super::Invalid;
@@ -30,7 +30,7 @@ pub(super) fn parse_failure(field: &str, wire: Option<v1::Failure>) -> Result<Fa
         kind,
         error_type: head(&wire.r#type, FAILURE_TYPE_BYTES_MAX).to_owned(),
         message: head(&wire.message, FAILURE_MESSAGE_BYTES_MAX).to_owned(),
-        stderr: tail(&wire.stderr, STDERR_BYTES_MAX).to_owned(),
+        stderr: tail(&wire.stderr, LOG_BYTES_MAX).to_owned(),
     })
 }
 
@@ -112,7 +112,7 @@ mod tests {
         let failure = parse_failure("f", Some(wire)).unwrap();
         assert_eq!(failure.error_type.len(), FAILURE_TYPE_BYTES_MAX);
         assert_eq!(failure.message.len(), FAILURE_MESSAGE_BYTES_MAX);
-        assert_eq!(failure.stderr.len(), STDERR_BYTES_MAX);
+        assert_eq!(failure.stderr.len(), LOG_BYTES_MAX);
         assert!(failure.stderr.ends_with("end"));
     }
 

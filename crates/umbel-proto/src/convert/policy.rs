@@ -1,13 +1,11 @@
 //! A policy, with its defaults filled in.
 
 use umbel_core::limit::{ATTEMPTS_MAX, DURATION_MS_MAX};
-use umbel_core::policy::{Policy, Tolerance};
+use umbel_core::policy::{BASIS_POINTS, Policy, Tolerance};
 
 use super::Invalid;
 use super::name::check_labels;
 use crate::v1;
-
-const BASIS_POINTS: u32 = 10_000;
 
 /// Reads a policy; what is absent gets its default.
 pub(super) fn policy(wire: v1::Policy) -> Result<Policy, Invalid> {
@@ -29,6 +27,7 @@ pub(super) fn policy(wire: v1::Policy) -> Result<Policy, Invalid> {
         place_timeout_ms: wire.place_timeout_ms,
         require: wire.require,
         priority: wire.priority.unwrap_or(default.priority),
+        log_basis_points: wire.log_basis_points.unwrap_or(default.log_basis_points),
     };
     check(&policy)?;
     Ok(policy)
@@ -80,6 +79,11 @@ fn check(policy: &Policy) -> Result<(), Invalid> {
             ));
         }
     }
+    if policy.log_basis_points > BASIS_POINTS {
+        let points = policy.log_basis_points;
+        let words = format!("it is {points}, the limit is {BASIS_POINTS} (all of them)");
+        return Err(bad("log_basis_points", words));
+    }
     let (initial, max) = (policy.backoff_initial_ms, policy.backoff_max_ms);
     if initial > max {
         return Err(bad(
@@ -114,6 +118,7 @@ pub fn wire_policy(policy: &Policy) -> v1::Policy {
         place_timeout_ms: policy.place_timeout_ms,
         require: policy.require.clone(),
         priority: Some(policy.priority),
+        log_basis_points: Some(policy.log_basis_points).filter(|&points| points > 0),
     }
 }
 
@@ -144,6 +149,7 @@ mod tests {
                 place_timeout_ms: Some(5),
                 require: [("zone".to_owned(), "a".to_owned())].into(),
                 priority: -3,
+                log_basis_points: 50,
             };
             assert_eq!(policy(wire_policy(&asked)), Ok(asked));
         }
@@ -176,6 +182,7 @@ mod tests {
             ("tolerate_basis_points", |p| {
                 (p.tolerate_count, p.tolerate_basis_points) = (Some(1), Some(1));
             }),
+            ("log_basis_points", |p| p.log_basis_points = Some(10_001)),
             ("require", |p| {
                 p.require.insert(String::new(), String::new());
             }),

@@ -20,6 +20,7 @@ use super::ranges::{check_span, ranges};
 use super::{Invalid, head};
 use crate::columns::Columns;
 use crate::histogram;
+use crate::logs::Logs;
 use crate::status::Reason;
 use crate::v1;
 use crate::v1::connect_request::Message;
@@ -198,6 +199,10 @@ fn parse_chunk(wire: v1::ChunkReport) -> Result<ChunkReport, Invalid> {
     failed.sort_by_key(|failed| failed.index);
     check_disjoint(&succeeded, &failed, &handed_back)?;
 
+    if !wire.logs.is_empty() {
+        Logs::parse(wire.logs.clone(), succeeded.len())
+            .map_err(|error| Invalid::broken("report.chunks.logs", error.to_string()))?;
+    }
     let mut cold: Vec<ColdRun> = failed.iter().filter_map(cold_run).collect();
     let columns = wire.columns;
     if succeeded.is_empty() {
@@ -225,6 +230,7 @@ fn parse_chunk(wire: v1::ChunkReport) -> Result<ChunkReport, Invalid> {
         begun: parse_begun("report.chunks", wire.lease, wire.begun)?,
         succeeded,
         columns,
+        logs: wire.logs,
         failed,
         usage,
         handed_back,

@@ -75,6 +75,7 @@ fn wire_grant(head: GrantHead, inputs: WireInputs) -> v1::Grant {
         attempt: head.attempt,
         timeout_ms: head.timeout_ms.unwrap_or(0),
         slots: head.slots,
+        log_basis_points: head.log_basis_points,
         inputs: Some(inputs),
     }
 }

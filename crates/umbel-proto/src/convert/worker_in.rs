@@ -130,6 +130,7 @@ fn parse_grant(wire: v1::Grant) -> Result<FromCoordinator, Invalid> {
         attempt: wire.attempt,
         timeout_ms: Some(wire.timeout_ms).filter(|&timeout_ms| timeout_ms > 0),
         slots: wire.slots,
+        log_basis_points: wire.log_basis_points,
     };
     Ok(FromCoordinator::Grant {
         head: Box::new(head),
@@ -160,6 +161,7 @@ mod tests {
             attempt: 2,
             timeout_ms: None,
             slots: 3,
+            log_basis_points: 25,
         }
     }
 

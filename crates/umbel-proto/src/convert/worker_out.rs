@@ -75,6 +75,7 @@ fn wire_chunk(chunk: ChunkReport) -> v1::ChunkReport {
         begun: chunk.begun.count.into(),
         succeeded: wire_ranges(&chunk.succeeded),
         columns: chunk.columns,
+        logs: chunk.logs,
         failed: chunk.failed.into_iter().map(wire_failed).collect(),
         duration_us: chunk.usage.duration_us,
         cpu_us: chunk.usage.cpu_us,

@@ -105,6 +105,7 @@ fn encode_policy(policy: &Policy) -> wire::Policy {
         place_timeout_ms: policy.place_timeout_ms,
         require: policy.require.clone().into_iter().collect(),
         priority: policy.priority,
+        log_basis_points: policy.log_basis_points,
     }
 }
 
@@ -129,6 +130,7 @@ fn decode_policy(kind: &'static str, policy: wire::Policy) -> Result<Policy, Err
         place_timeout_ms: policy.place_timeout_ms,
         require: policy.require.into_iter().collect(),
         priority: policy.priority,
+        log_basis_points: policy.log_basis_points,
     })
 }
 

@@ -32,11 +32,13 @@ pub struct Stored {
     pub record: Record,
     /// Where its columns lie.
     pub columns: Columns,
+    /// How many parts its logs have, which always lie beside it; 0: there are none.
+    pub log_parts: u32,
 }
 
 /// Encodes a record. Job and function are not in it: the one is in its key, the other in its job.
 #[must_use]
-pub fn encode_record(record: &Record, columns: Columns) -> Bytes {
+pub fn encode_record(record: &Record, columns: Columns, log_parts: u32) -> Bytes {
     let masked = record.succeeded != record.reported;
     let (column_parts, inline) = match columns {
         Columns::Inline => (0, record.columns.clone()),
@@ -61,6 +63,7 @@ pub fn encode_record(record: &Record, columns: Columns) -> Bytes {
         attempts: record.usage.attempts,
         column_parts,
         columns: inline,
+        log_parts,
     };
     record.encode_to_vec().into()
 }
@@ -83,6 +86,7 @@ pub fn decode_record(job: JobId, function: Arc<str>, bytes: Bytes) -> Result<Sto
             "it counts successes that nobody reported",
         ));
     }
+    let log_parts = record.log_parts;
     let columns = match record.column_parts {
         0 => Columns::Inline,
         parts => Columns::Parts(parts),
@@ -96,6 +100,7 @@ pub fn decode_record(job: JobId, function: Arc<str>, bytes: Bytes) -> Result<Sto
         reported,
         succeeded,
         columns: record.columns,
+        logs: Bytes::new(),
         failed: record
             .failed
             .into_iter()
@@ -113,7 +118,11 @@ pub fn decode_record(job: JobId, function: Arc<str>, bytes: Bytes) -> Result<Sto
             attempts: record.attempts,
         },
     };
-    Ok(Stored { record, columns })
+    Ok(Stored {
+        record,
+        columns,
+        log_parts,
+    })
 }
 
 /// The numbers of umbel.v1.FailureKind.
@@ -261,13 +270,13 @@ mod tests {
         #[test]
         fn records_come_back(record in testing::record()) {
             let (job, function) = (record.job, Arc::clone(&record.function));
-            let inline = encode_record(&record, Columns::Inline);
+            let inline = encode_record(&record, Columns::Inline, 0);
             let stored = decode_record(job, Arc::clone(&function), inline).unwrap();
             prop_assert_eq!(&stored.record, &record);
 
-            let beside = encode_record(&record, Columns::Parts(3));
+            let beside = encode_record(&record, Columns::Parts(3), 2);
             let stored = decode_record(job, function, beside).unwrap();
-            prop_assert_eq!(stored.columns, Columns::Parts(3));
+            prop_assert_eq!((stored.columns, stored.log_parts), (Columns::Parts(3), 2));
             prop_assert_eq!(stored.record, Record { columns: Bytes::new(), ..record });
         }
 

@@ -52,19 +52,19 @@ fn policy() -> impl Strategy<Value = Policy> {
         any::<Option<u64>>(),
         labels(),
     );
-    (1..u32::MAX, times, rest, any::<i32>()).prop_map(|(max_attempts, times, rest, priority)| {
-        Policy {
-            max_attempts,
-            backoff_initial_ms: times.0,
-            backoff_max_ms: times.1,
-            timeout_ms: times.2,
-            deadline_ms: times.3,
-            max_concurrency: rest.0,
-            tolerate: rest.1,
-            place_timeout_ms: rest.2,
-            require: rest.3,
-            priority,
-        }
+    let last = any::<(i32, u32)>();
+    (1..u32::MAX, times, rest, last).prop_map(|(max_attempts, times, rest, last)| Policy {
+        max_attempts,
+        backoff_initial_ms: times.0,
+        backoff_max_ms: times.1,
+        timeout_ms: times.2,
+        deadline_ms: times.3,
+        max_concurrency: rest.0,
+        tolerate: rest.1,
+        place_timeout_ms: rest.2,
+        require: rest.3,
+        priority: last.0,
+        log_basis_points: last.1,
     })
 }
 
@@ -250,6 +250,7 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
                     reported,
                     succeeded,
                     columns: Bytes::from(columns),
+                    logs: Bytes::new(),
                     failed: rest.0,
                     waiting: rest.1,
                     cancelled: rest.2,

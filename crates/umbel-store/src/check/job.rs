@@ -83,6 +83,7 @@ impl Checker<'_> {
             Kind::ByIndex,
             Kind::Record,
             Kind::Columns,
+            Kind::Logs,
         ] {
             let mut count = 0_u64;
             for item in self.walk(key::under(kind, job)) {

@@ -11,6 +11,7 @@ use umbel_core::limit::OUTPUT_BYTES_MAX;
 use umbel_core::ranges::Ranges;
 use umbel_proto::columns::Columns;
 use umbel_proto::disk::{self, Stored};
+use umbel_proto::logs::Logs;
 
 use super::Checker;
 use crate::Error;
@@ -105,7 +106,7 @@ impl Checker<'_> {
     ) -> Result<Story, Error> {
         let mut story = Story::default();
         let mut columns = self.walk(key::under(Kind::Columns, job)).peekable();
-        let mut pointers = 0;
+        let (mut pointers, mut logs) = (0, 0);
         for item in self.walk(key::under(Kind::Record, job)) {
             let Some(Item::Whole(Whole::Record(_, at), value)) = self.note(Some(job), item)? else {
                 continue;
@@ -133,6 +134,7 @@ impl Checker<'_> {
                 self.report.problem(Some(job), name(at), what);
             }
             self.outputs(job, at, &stored, apart);
+            logs += u64::from(self.logs(job, at, &stored)?);
             pointers += self.pointers_of(job, at, record)?;
         }
         while let Some((at, _)) = self.next_columns(job, &mut columns, None)? {
@@ -140,6 +142,7 @@ impl Checker<'_> {
                 .problem(Some(job), outputs(at), "they belong to no record");
         }
         self.pointers(job, pointers)?;
+        self.all_logs(job, logs)?;
         Ok(story)
     }
 
@@ -211,6 +214,39 @@ impl Checker<'_> {
             self.report
                 .problem(Some(job), outputs(at), error.to_string());
         }
+    }
+
+    /// Reads the logs of a record; tells whether there should be any.
+    fn logs(&mut self, job: JobId, at: At, stored: &Stored) -> Result<bool, Error> {
+        if stored.log_parts == 0 {
+            return Ok(false);
+        }
+        let bytes = scan::load(&*self.engine, Whole::Logs(job, at))?.unwrap_or_default();
+        let found = scan::count(bytes.len());
+        let what = if found == stored.log_parts {
+            let parsed = Logs::parse(bytes, stored.record.reported.len());
+            parsed.err().map(|error| error.to_string())
+        } else {
+            Some(format!("{found} parts of {}", stored.log_parts))
+        };
+        if let Some(what) = what {
+            self.report
+                .problem(Some(job), format!("logs of {}", name(at)), what);
+        }
+        Ok(true)
+    }
+
+    /// Walks the logs: there are none but those of the `expected` many records that have some.
+    fn all_logs(&mut self, job: JobId, expected: u64) -> Result<(), Error> {
+        let mut found = 0;
+        for item in self.walk(key::under(Kind::Logs, job)) {
+            found += u64::from(self.note(Some(job), item)?.is_some());
+        }
+        if found > expected {
+            let what = format!("{} belong to no record", found - expected);
+            self.report.problem(Some(job), "logs", what);
+        }
+        Ok(())
     }
 
     /// Looks for the pointers to a record; tells how many there should be.

@@ -39,7 +39,7 @@ impl Scene {
         scene.commit(&changes);
         // One of them with columns that lie apart, one with its own.
         scene.commit(&[recorded(0..190, 20)]);
-        scene.commit(&[recorded(190..200, 1)]);
+        scene.commit(&[recorded_with_logs(190..200)]);
         scene
     }
 
@@ -103,6 +103,16 @@ impl Scene {
 
 fn recorded(indices: Range<u32>, bytes: usize) -> Change {
     Change::Recorded(Box::new(record(1, Ranges::one(indices), bytes)))
+}
+
+fn recorded_with_logs(indices: Range<u32>) -> Change {
+    let mut columns = umbel_proto::columns::ColumnsBuilder::new();
+    columns.push(b"", 0, None, 0);
+    columns.log("printed");
+    Change::Recorded(Box::new(Record {
+        logs: columns.finish_logs(),
+        ..record(1, Ranges::one(indices), 1)
+    }))
 }
 
 fn failed(index: u32) -> FailedRecord {
@@ -227,7 +237,7 @@ fn a_summary_that_its_records_do_not_bear_out_is_found() {
 /// What is done to a sound store, and what is said of it.
 type Damage = (&'static str, fn(&Scene), &'static str);
 
-const DAMAGES: [Damage; 16] = [
+const DAMAGES: [Damage; 18] = [
     (
         "a byte of a block",
         |s| {
@@ -307,6 +317,20 @@ const DAMAGES: [Damage; 16] = [
             s.put(key, bytes);
         },
         "outputs of record 0 of commit",
+    ),
+    (
+        "logs that are gone",
+        |s| {
+            s.delete(Key::Part(Whole::Logs(job(1), s.at(1)), 0));
+        },
+        "logs of record 0 of commit",
+    ),
+    (
+        "logs of nothing",
+        |s| {
+            s.put(Key::Part(Whole::Logs(job(1), s.at(0)), 0), &b"x"[..]);
+        },
+        "1 belong to no record",
     ),
     (
         "a pointer that is gone",

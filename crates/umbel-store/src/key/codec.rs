@@ -69,7 +69,7 @@ impl Whole {
     fn extend(self, key: &mut Vec<u8>) {
         match self {
             Self::Job(job) => key.extend_from_slice(&job.0),
-            Self::Record(job, at) | Self::Columns(job, at) => {
+            Self::Record(job, at) | Self::Columns(job, at) | Self::Logs(job, at) => {
                 key.extend_from_slice(&job.0);
                 at.extend(key);
             }
@@ -114,6 +114,7 @@ impl Reader<'_> {
         const DELETING: u8 = Kind::Deleting as u8;
         const MARK: u8 = Kind::Mark as u8;
         const REQUEST: u8 = Kind::Request as u8;
+        const LOGS: u8 = Kind::Logs as u8;
         Some(match kind {
             FORMAT => Key::Format,
             FUNCTION => Key::Function(self.text()?),
@@ -132,6 +133,7 @@ impl Reader<'_> {
             STAGED => Key::Staged(self.job()?, self.block()?),
             DELETING => Key::Deleting(self.job()?),
             MARK => Key::Mark,
+            LOGS => Key::Part(Whole::Logs(self.job()?, self.at()?), self.part()?),
             _ => return None,
         })
     }
@@ -232,6 +234,7 @@ mod tests {
             job().prop_map(Whole::Job),
             (job(), at()).prop_map(|(job, at)| Whole::Record(job, at)),
             (job(), at()).prop_map(|(job, at)| Whole::Columns(job, at)),
+            (job(), at()).prop_map(|(job, at)| Whole::Logs(job, at)),
             (job(), block()).prop_map(|(job, block)| Whole::Input(job, block)),
         ];
         let lease = any::<(u32, u64)>().prop_map(|(epoch, number)| LeaseId { epoch, number });

@@ -19,6 +19,7 @@
 //! | 12 `Deleting` | job 16 | |
 //! | 13 `Mark` | | number of the last turn, 8, live bytes, 8; the engine's own |
 //! | 14 `Request` | request id | `RequestRecord` |
+//! | 22 `Logs` | job 16, commit 8, n 4, part 2 | part of a `LogColumns` |
 //!
 //! A restart reads the kinds up to `Lease`, `Request`, and the marks `Staged` and `Deleting`; inputs, outputs
 //! and `ByIndex` are most of the bytes and lie apart. The numbers are on disk: they are never
@@ -48,14 +49,15 @@ pub(crate) enum Kind {
     Deleting = 12,
     Mark = 13,
     Request = 14,
+    Logs = 22,
 }
 
 /// The last kind that there is.
-pub(crate) const LAST: Kind = Kind::Request;
+pub(crate) const LAST: Kind = Kind::Logs;
 
 /// The kinds that begin with a job's id and go with the job, in the order of their removal: what is
 /// small and found by others first.
-pub(crate) const OF_JOB: [Kind; 8] = [
+pub(crate) const OF_JOB: [Kind; 9] = [
     Kind::Job,
     Kind::Status,
     Kind::Appended,
@@ -63,6 +65,7 @@ pub(crate) const OF_JOB: [Kind; 8] = [
     Kind::ByIndex,
     Kind::Record,
     Kind::Columns,
+    Kind::Logs,
     Kind::Input,
 ];
 
@@ -73,6 +76,7 @@ pub(crate) enum Whole {
     Record(JobId, At),
     Input(JobId, Block),
     Columns(JobId, At),
+    Logs(JobId, At),
 }
 
 /// Where a record lies in the story of its job.
@@ -128,6 +132,7 @@ impl Key {
             Self::Part(Whole::Record(..), _) => Kind::Record,
             Self::Part(Whole::Input(..), _) => Kind::Input,
             Self::Part(Whole::Columns(..), _) => Kind::Columns,
+            Self::Part(Whole::Logs(..), _) => Kind::Logs,
             Self::Status(_) => Kind::Status,
             Self::Appended(..) => Kind::Appended,
             Self::Lease(_) => Kind::Lease,

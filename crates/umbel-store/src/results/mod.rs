@@ -4,11 +4,13 @@
 
 mod as_completed;
 mod in_order;
+mod logs;
 mod records;
 mod row;
 
 pub use as_completed::{AsCompleted, CompletedPage};
 pub use in_order::{Gaps, InOrder, OrderedPage, Reached};
+pub use logs::{LogPage, LogReader, LogRow};
 pub use row::{Cursor, Outcome, ResultRow, Timing, Wanted};
 
 use std::ops::Range;
@@ -28,6 +30,13 @@ impl Store {
     #[must_use]
     pub fn in_order(&self, job: JobId, range: Range<Index>, wanted: Wanted, gaps: Gaps) -> InOrder {
         InOrder::new(self.clone(), job, range, wanted, gaps)
+    }
+
+    /// Reads what the invocations of a range printed, in the order in which they ended, from behind
+    /// `after`.
+    #[must_use]
+    pub fn logs(&self, job: JobId, range: Range<Index>, after: Cursor) -> LogReader {
+        LogReader::new(self.clone(), job, range, after)
     }
 
     /// Reads the results of a job in the order in which they were recorded, from behind `after`.

@@ -9,6 +9,7 @@ use umbel_core::change::Record;
 use umbel_core::id::JobId;
 use umbel_proto::columns::{Columns, Row};
 use umbel_proto::disk;
+use umbel_proto::logs::Logs;
 
 use super::row::{Outcome, ResultRow, Timing};
 use crate::key::{At, Whole};
@@ -26,6 +27,7 @@ pub(super) struct Open {
     /// What it takes in memory without rows, roughly.
     pub(super) bytes: usize,
     place: disk::Columns,
+    log_parts: u32,
     rows: OnceLock<Rows>,
 }
 
@@ -47,6 +49,7 @@ impl Open {
             record: stored.record,
             bytes,
             place: stored.columns,
+            log_parts: stored.log_parts,
             rows: OnceLock::new(),
         })
     }
@@ -77,6 +80,23 @@ impl Open {
                 cpu_us: row.cpu_us,
                 cold_start: row.cold_start,
             },
+        })
+    }
+
+    /// What the successes printed, where it was kept.
+    pub(super) fn logs(&self, engine: &dyn Engine) -> Result<Option<Logs>, Error> {
+        if self.log_parts == 0 {
+            return Ok(None);
+        }
+        let job = self.record.job;
+        let what = || format!("the logs of a record of job {job}");
+        let bytes = scan::load(engine, Whole::Logs(job, self.at))?.unwrap_or_default();
+        if scan::count(bytes.len()) != self.log_parts {
+            return Err(Error::Missing { what: what() });
+        }
+        let logs = Logs::parse_stored(bytes, self.record.reported.len());
+        logs.map(Some).map_err(|error| Error::Damaged {
+            what: format!("{}: {error}", what()),
         })
     }
 

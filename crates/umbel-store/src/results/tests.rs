@@ -316,3 +316,79 @@ fn scattered_results_are_read_within_a_bound_of_memory() {
         "a page of {longest} rows had to open as many records"
     );
 }
+
+/// What a log row says in short.
+fn short_log((row, _): &(LogRow, Cursor)) -> String {
+    let sign = if row.succeeded { '+' } else { '-' };
+    format!("{sign}{} {}", row.index, String::from_utf8_lossy(&row.text))
+}
+
+/// A record in which these indices printed their number.
+fn logged(reported: Ranges, printed: &[Index]) -> Record {
+    let mut columns = umbel_proto::columns::ColumnsBuilder::new();
+    for index in reported.indices() {
+        columns.push(b"", 0, None, 0);
+        if printed.contains(&index) {
+            columns.log(&index.to_string());
+        }
+    }
+    Record {
+        logs: columns.finish_logs(),
+        ..record(1, reported, 10)
+    }
+}
+
+#[test]
+fn logs_are_read_in_the_order_in_which_invocations_ended() {
+    let (opened, _engine) = open();
+    let (store, number) = (opened.store, opened.next_number);
+    let mut late = logged(Ranges::one(5..9), &[6, 8]);
+    // What came for 8 was reported under a lease that had ended.
+    late.succeeded = Ranges::one(5..8);
+    late.failed = vec![failed(20)];
+    late.failed[0].failure.stderr = "why".to_owned();
+    commit(&store, number, late);
+    commit(&store, number + 1, record(1, Ranges::one(30..40), 0));
+    commit(&store, number + 2, logged(Ranges::one(0..3), &[0, 2]));
+
+    let mut reader = store.logs(job(1), 0..100, Cursor::default());
+    let page = reader.page(u64::MAX).unwrap();
+    let rows: Vec<_> = page.rows.iter().map(short_log).collect();
+    assert_eq!(rows, ["+6 6", "-20 why", "+0 0", "+2 2"]);
+    assert!(!page.more && reader.page(u64::MAX).unwrap().rows.is_empty());
+    for (at, (_, cursor)) in page.rows.iter().enumerate() {
+        let mut rest = store.logs(job(1), 0..100, *cursor);
+        let rest = rest.page(u64::MAX).unwrap().rows;
+        assert_eq!(
+            rest.iter().map(short_log).collect::<Vec<_>>(),
+            rows[at + 1..]
+        );
+    }
+    let mut some = store.logs(job(1), 2..7, Cursor::default());
+    let some = some.page(u64::MAX).unwrap().rows;
+    assert_eq!(
+        some.iter().map(short_log).collect::<Vec<_>>(),
+        ["+6 6", "+2 2"]
+    );
+}
+
+#[test]
+fn a_page_of_logs_is_bounded() {
+    let (opened, _engine) = open();
+    let store = opened.store;
+    let printed: Vec<Index> = (0..3_000).collect();
+    for round in 0..2 {
+        let reported = Ranges::one(0..3_000);
+        commit(
+            &store,
+            opened.next_number + round,
+            logged(reported, &printed),
+        );
+    }
+    let mut reader = store.logs(job(1), 0..100_000, Cursor::default());
+    let first = reader.page(u64::MAX).unwrap();
+    assert!(first.more && first.rows.len() == PAGE_ROWS_MAX);
+    let second = reader.page(u64::MAX).unwrap();
+    assert!(!second.more);
+    assert_eq!(first.rows.len() + second.rows.len(), 6_000);
+}

@@ -75,10 +75,16 @@ fn put_record(batch: &mut WriteBatch, at: At, record: &Record) -> Result<(), Err
         scan::put(batch, Whole::Columns(record.job, at), &record.columns)?;
         disk::Columns::Parts(scan::count(record.columns.len()))
     };
+    let log_parts = if record.logs.is_empty() {
+        0
+    } else {
+        scan::put(batch, Whole::Logs(record.job, at), &record.logs)?;
+        scan::count(record.logs.len())
+    };
     scan::put(
         batch,
         Whole::Record(record.job, at),
-        &disk::encode_record(record, columns),
+        &disk::encode_record(record, columns, log_parts),
     )?;
     for (first, last) in pointers(record) {
         let value = Bytes::copy_from_slice(&last.to_be_bytes());

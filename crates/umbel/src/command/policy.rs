@@ -2,7 +2,7 @@
 
 use umbel_client::v1::Policy;
 
-use super::words::{Backoff, Timeout, Tolerate, distinct, label};
+use super::words::{Backoff, Logs, Timeout, Tolerate, distinct, label};
 
 /// The flags of a job's policy. What is absent has the coordinator's default.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -35,6 +35,10 @@ pub(crate) struct PolicyArgs {
     /// Jobs of a higher number go first [default: 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     priority: Option<i32>,
+    /// Keep what invocations print: of those that fail, of all, or of P% of those that succeed
+    /// besides [default: failed]
+    #[arg(long, value_name = "failed|all|P%", value_parser = Logs::parse)]
+    logs: Option<Logs>,
 }
 
 impl PolicyArgs {
@@ -80,6 +84,7 @@ impl From<PolicyArgs> for Policy {
             place_timeout_ms: args.place_timeout.and_then(|Timeout(ms)| ms),
             require: args.require.into_iter().collect(),
             priority: args.priority,
+            log_basis_points: args.logs.map(|Logs(points)| points),
         }
     }
 }
@@ -119,6 +124,7 @@ mod tests {
             "--require=zone=eu",
             "--require=gpu=yes",
             "--priority=-3",
+            "--logs=2.5%",
         ]);
         let expected = Policy {
             max_attempts: Some(5),
@@ -134,6 +140,7 @@ mod tests {
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .into(),
             priority: Some(-3),
+            log_basis_points: Some(250),
         };
         assert_eq!(all, expected);
     }
@@ -145,6 +152,8 @@ mod tests {
             "--max-concurrency=0",
             "--timeout=0s",
             "--priority=high",
+            "--logs=some",
+            "--logs=101%",
         ] {
             assert!(Line::try_parse_from(["x", flag]).is_err(), "{flag}");
         }

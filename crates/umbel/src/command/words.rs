@@ -15,6 +15,15 @@ pub(crate) fn range(text: &str) -> Result<Range<u64>, String> {
     Ok(begin..end)
 }
 
+/// Reads one index, or a range of them.
+pub(crate) fn indices(text: &str) -> Result<Range<u64>, String> {
+    let one = text
+        .parse()
+        .ok()
+        .and_then(|one: u64| Some(one..one.checked_add(1)?));
+    one.map_or_else(|| range(text), Ok)
+}
+
 /// Reads a length of time such as `200ms`, `30s`, `15m`, `2h` or `1d`, in milliseconds.
 pub(crate) fn duration_ms(text: &str) -> Result<u64, String> {
     let form = || {
@@ -99,18 +108,46 @@ impl Tolerate {
         let Some(percent) = text.strip_suffix('%') else {
             return text.parse().map(Self::Count).map_err(|_| form());
         };
-        let (whole, decimals) = percent.split_once('.').unwrap_or((percent, ""));
-        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-        if whole.is_empty() || !digits(whole) || !digits(decimals) || decimals.len() > 2 {
-            return Err(form());
-        }
-        let points: u32 = format!("{whole}{decimals:0<2}")
-            .parse()
-            .map_err(|_| form())?;
-        if points > 10_000 {
+        let points = basis_points(percent).ok_or_else(form)?;
+        if points > ALL {
             return Err(format!("{text} is more than all of them"));
         }
         Ok(Self::BasisPoints(points))
+    }
+}
+
+/// All of them, in hundredths of a percent.
+const ALL: u32 = 10_000;
+
+/// Reads a percentage with at most two decimals, in hundredths of a percent.
+fn basis_points(percent: &str) -> Option<u32> {
+    let (whole, decimals) = percent.split_once('.').unwrap_or((percent, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || !digits(whole) || !digits(decimals) || decimals.len() > 2 {
+        return None;
+    }
+    format!("{whole}{decimals:0<2}").parse().ok()
+}
+
+/// Of how many invocations that succeed the log is kept, in hundredths of a percent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Logs(pub(crate) u32);
+
+impl Logs {
+    /// Reads `failed`, `all` or `P%`.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "failed" => Ok(Self(0)),
+            "all" => Ok(Self(ALL)),
+            text => text
+                .strip_suffix('%')
+                .and_then(basis_points)
+                .filter(|&points| points <= ALL)
+                .map(Self)
+                .ok_or_else(|| {
+                    format!("{text:?} says not which logs to keep; write failed, all or a percentage such as 5%")
+                }),
+        }
     }
 }
 
@@ -219,6 +256,25 @@ mod tests {
         }
         for text in ["", "%", "-1", "101%", "0.005%", ".5%", "1e2%", "five"] {
             assert!(Tolerate::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn logs_are_kept_of_failures_of_all_or_of_a_share() {
+        for (text, points) in [("failed", 0), ("all", 10_000), ("2.5%", 250), ("0%", 0)] {
+            assert_eq!(Logs::parse(text), Ok(Logs(points)), "{text}");
+        }
+        for text in ["", "none", "5", "100.01%", "-1%"] {
+            assert!(Logs::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn one_index_is_a_range_of_one() {
+        assert_eq!(indices("7"), Ok(7..8));
+        assert_eq!(indices("7..9"), Ok(7..9));
+        for text in ["", "7..", "x", "18446744073709551615"] {
+            assert!(indices(text).is_err(), "{text}");
         }
     }
 

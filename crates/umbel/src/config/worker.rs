@@ -40,7 +40,7 @@ impl Default for Worker {
             slots: 0,
             allow_crash: false,
             output_bytes_max: limit::OUTPUT_BYTES_MAX,
-            stderr_bytes_max: limit::STDERR_BYTES_MAX,
+            stderr_bytes_max: limit::LOG_BYTES_MAX,
             drain_timeout_ms: 0,
             log: "info".to_owned(),
             log_format: log::Format::Human,
@@ -93,7 +93,7 @@ pub(crate) struct WorkerFlags {
     /// So many of the last bytes of a failed program's stderr are kept [default: 16384]
     #[arg(
         long,
-        env = "UMBEL_STDERR_BYTES_MAX",
+        env = "UMBEL_LOG_BYTES_MAX",
         value_name = "BYTES",
         hide_env = true
     )]

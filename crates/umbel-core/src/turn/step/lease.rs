@@ -95,6 +95,7 @@ pub(crate) fn send(t: &Tables, out: &mut Out, id: LeaseId) {
         attempt: lease.history.next_attempt(),
         timeout_ms: spec.policy.timeout_ms,
         slots: lease.slots,
+        log_basis_points: spec.policy.log_basis_points,
     };
     let inputs = match job.record.source {
         Source::Range { begin, .. } => GrantInputs::Range { begin },

@@ -6,6 +6,7 @@ use umbel_core::histogram::Histogram;
 use umbel_core::ranges::Ranges;
 
 use super::*;
+use crate::columns::ColumnsBuilder;
 use crate::convert::testing::{LEASE, columns, failed, some_failure, some_hello, to_coordinator};
 use crate::convert::{from_worker, hello};
 
@@ -21,6 +22,15 @@ const COLD: ColdStart = ColdStart {
     first_call_us: 4,
 };
 
+fn logs() -> Bytes {
+    let mut builder = ColumnsBuilder::new();
+    for output in [&b"a"[..], b"b"] {
+        builder.push(output, 1, None, 0);
+        builder.log("printed\n");
+    }
+    builder.finish_logs()
+}
+
 fn some_chunk() -> ChunkReport {
     let mut succeeded = Ranges::one(10..13);
     succeeded.push(20..22);
@@ -35,6 +45,7 @@ fn some_chunk() -> ChunkReport {
         },
         succeeded,
         columns: columns(5),
+        logs: logs(),
         failed: vec![failed(14), late],
         usage: Usage {
             duration_us: 60,
@@ -160,6 +171,15 @@ fn a_report_that_contradicts_itself_is_refused() {
 }
 
 #[test]
+fn logs_belong_to_what_succeeded() {
+    let message = refused(|chunk| {
+        chunk.succeeded = Ranges::one(10..11);
+        chunk.columns = columns(1);
+    });
+    assert!(message.contains("2 logs among 1"), "{message}");
+}
+
+#[test]
 fn run_times_are_those_of_the_attempts_that_are_named() {
     let message = refused(|chunk| chunk.warm.add_bucket(3, 3));
     assert!(message.contains("no histogram"), "{message}");
@@ -170,6 +190,7 @@ fn a_report_is_bounded() {
     let large = ChunkReport {
         succeeded: Ranges::new(),
         columns: Bytes::new(),
+        logs: Bytes::new(),
         failed: Vec::new(),
         usage: Usage::default(),
         handed_back: Ranges::one(0..4_096),

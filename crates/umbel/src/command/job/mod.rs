@@ -1,6 +1,7 @@
 //! `umbel job`: submitted work.
 
 mod end;
+mod logs;
 mod read;
 mod results;
 mod submit;
@@ -31,6 +32,8 @@ enum Verb {
     Watch(watch::Args),
     /// Print a job's results
     Results(results::Args),
+    /// Print what invocations printed
+    Logs(logs::Args),
     /// End a running job; what is not final becomes cancelled
     Cancel(end::CancelArgs),
     /// Forget an ended job with its inputs and results
@@ -48,6 +51,7 @@ pub(crate) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
         Verb::Get(args) => read::get(args, global).await,
         Verb::Watch(args) => watch::run(args, global).await,
         Verb::Results(args) => results::run(args, global).await,
+        Verb::Logs(args) => logs::run(args, global).await,
         Verb::Cancel(args) => end::cancel(args, global).await,
         Verb::Delete(args) => end::delete(args, global).await,
         Verb::List(args) => read::list(args, global).await,
