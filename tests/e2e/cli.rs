@@ -184,7 +184,18 @@ fn every_command_has_help_with_an_example() {
         &["job", "list"],
         &["job", "explain"],
         &["cluster", "status"],
+        &["bench"],
+        &["bench", "all"],
         &["bench", "fanout"],
+        &["bench", "invoke"],
+        &["bench", "single"],
+        &["bench", "spin"],
+        &["bench", "mixed"],
+        &["bench", "sessions"],
+        &["bench", "jobs"],
+        &["bench", "calls"],
+        &["bench", "coldstart"],
+        &["bench", "restart"],
         &["completions"],
     ];
     for command in commands {

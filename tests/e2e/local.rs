@@ -56,32 +56,111 @@ fn an_interrupted_demo_leaves_nothing_behind() {
     assert!(is_empty(dir.path()), "it cleans up behind itself");
 }
 
+/// One run of a bench, as JSON.
+fn bench(dir: &Path, arguments: &[&str]) -> Value {
+    let arguments = [&["bench"], arguments, &["--output", "json"]].concat();
+    let output = umbel(dir, &arguments).output().expect("the binary runs");
+    assert!(output.status.success(), "{}", told(&output));
+    serde_json::from_slice(&output.stdout).expect("one document")
+}
+
+/// The median of a figure of the first scenario.
+fn figure(document: &Value, name: &str) -> f64 {
+    let figures = document["scenarios"][0]["figures"].as_array();
+    let mut figures = figures.expect("figures").iter();
+    let figure = figures.find(|figure| figure["name"] == name);
+    let figure = figure.unwrap_or_else(|| panic!("no {name} in {document}"));
+    figure["median"].as_f64().expect("a number")
+}
+
 #[test]
 fn the_bench_verifies_what_it_measures() {
     let dir = TempDir::new().expect("a directory");
-    for source in [&["--jobs", "7"][..], &["--range"]] {
-        let arguments = [
-            &["bench", "fanout", "--n", "5000", "--output", "json"],
-            source,
-        ]
-        .concat();
-        let output = umbel(dir.path(), &arguments)
-            .output()
-            .expect("the binary runs");
-        assert!(output.status.success(), "{}", told(&output));
-        let report: Value = serde_json::from_slice(&output.stdout).expect("one document");
-        assert_eq!(report["right"], 5_000, "{report}");
-        assert_eq!(report["twice"], 0, "{report}");
-        assert!(
-            report["cpu_seconds_per_million"].as_f64() > Some(0.0),
-            "{report}"
-        );
-        assert!(
-            report["coordinator_memory_peak_bytes"].as_u64() > Some(0),
-            "{report}"
-        );
+    for source in [&["--jobs", "7", "--repeat", "2"][..], &["--range"]] {
+        let document = bench(dir.path(), &[&["fanout", "--n", "5000"], source].concat());
+        for name in [
+            "invocations_per_second",
+            "invocation_cpu_us",
+            "coordinator_memory_peak_bytes",
+            "result_live_bytes",
+        ] {
+            assert!(figure(&document, name) > 0.0, "{name} in {document}");
+        }
+        let runs = document["scenarios"][0]["runs"].as_array().expect("runs");
+        assert_eq!(runs.len(), if source.len() == 1 { 1 } else { 2 });
+        for run in runs {
+            assert!(run.get("wrong").is_none(), "{run}");
+            assert!(run["turn_seconds"]["count"].as_u64() > Some(0), "{run}");
+            assert!(run["commit_seconds"]["count"].as_u64() > Some(0), "{run}");
+            assert_eq!(run["processes"].as_array().expect("processes").len(), 4);
+        }
     }
     assert!(is_empty(dir.path()), "it cleans up behind itself");
+}
+
+#[test]
+fn every_scenario_of_the_bench_runs_and_is_right() {
+    let dir = TempDir::new().expect("a directory");
+    let scenarios: [(&[&str], &str); 9] = [
+        (&["invoke", "--n", "20"], "latency_p50_us"),
+        (&["single", "--n", "5"], "latency_p50_us"),
+        (&["spin", "--n", "20", "--us", "100"], "cpu_efficiency"),
+        (&["mixed", "--n", "20"], "wall_efficiency"),
+        (&["jobs", "--n", "40", "--inputs", "10"], "jobs_per_second"),
+        (
+            &["restart", "--n", "5000", "--jobs", "2"],
+            "restart_seconds",
+        ),
+        (&["sessions", "--sessions", "20", "--n", "5000"], "slowdown"),
+        (
+            &["calls", "--n", "200", "--runtime", "lambda"],
+            "lambda_calls_per_second",
+        ),
+        (
+            &["coldstart", "--n", "2", "--runtime", "lambda"],
+            "lambda_cold_p50_us",
+        ),
+    ];
+    for (arguments, name) in scenarios {
+        assert!(figure(&bench(dir.path(), arguments), name) > 0.0, "{name}");
+    }
+    assert!(is_empty(dir.path()), "it cleans up behind itself");
+}
+
+#[test]
+fn a_bench_is_held_against_an_earlier_one() {
+    let dir = TempDir::new().expect("a directory");
+    let mut old = bench(dir.path(), &["all", "--only", "single"]);
+    let figures = old["scenarios"][0]["figures"]
+        .as_array_mut()
+        .expect("figures");
+    for figure in figures {
+        let better = if figure["better"] == "lower" {
+            1e-9
+        } else {
+            1e9
+        };
+        figure["median"] = Value::from(figure["median"].as_f64().expect("a number") * better);
+    }
+    let file = TempDir::new().expect("a directory");
+    let file = file.path().join("old.json");
+    std::fs::write(&file, old.to_string()).expect("a file");
+    let file = file.to_string_lossy();
+    let again = ["bench", "all", "--only", "single", "--compare", &file];
+
+    let told_only = umbel(dir.path(), &again).output().expect("the binary runs");
+    assert!(told_only.status.success(), "{}", told(&told_only));
+    assert!(
+        told(&told_only).contains("WORSE BY"),
+        "{}",
+        told(&told_only)
+    );
+
+    let bounded = [&again[..], &["--fail-beyond", "1.5"]].concat();
+    let bounded = umbel(dir.path(), &bounded)
+        .output()
+        .expect("the binary runs");
+    assert_eq!(bounded.status.code(), Some(1), "{}", told(&bounded));
 }
 
 /// `up` on a free port, and its URL.

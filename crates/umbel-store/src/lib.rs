@@ -10,6 +10,7 @@
 //! the simulation, which decides itself what a crash keeps.
 
 pub mod backup;
+mod census;
 pub mod check;
 mod commit;
 mod directory;
@@ -30,6 +31,7 @@ mod sync;
 #[cfg(test)]
 mod testing;
 
+pub use census::{Census, census};
 pub use engine::{
     Commit, Direction, Engine, Entry, FOLLOWED_BYTES_MAX, Followed, Listener, Page, Refused, Scan,
     Stats, Write, WriteBatch,

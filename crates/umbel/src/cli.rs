@@ -69,19 +69,23 @@ Examples:
     /// The data: backup, restore, check
     Admin(command::admin::Args),
     /// Measure umbel on this machine, with real processes
-    #[command(
-        subcommand,
-        after_help = "\
+    #[command(after_help = "\
 Examples:
-  umbel bench fanout --n 100000
-  umbel bench invoke"
-    )]
-    Bench(command::bench::Command),
+  umbel bench all
+  umbel bench fanout --n 100000 --repeat 3
+  umbel bench invoke --output json")]
+    Bench(command::bench::Args),
     /// Print a script that completes commands in a shell
     Completions(command::completions::Args),
     /// A worker with the demo's own function
     #[command(hide = true)]
     DemoWorker(command::worker_start::Args),
+    /// Very many workers in one process, for a bench
+    #[command(hide = true)]
+    BenchSwarm(command::bench::swarm::Args),
+    /// A function for a bench
+    #[command(hide = true)]
+    BenchFunction,
     /// Ends what a worker leaves behind
     #[command(hide = true)]
     Reaper(command::reaper::Args),
@@ -145,7 +149,9 @@ impl Command {
             Self::Function(args) => Box::pin(command::function::run(args, global)).await,
             Self::Cluster(args) => Box::pin(command::cluster::run(args, global)).await,
             Self::Admin(args) => Box::pin(command::admin::run(args, global)).await,
-            Self::Bench(command) => Box::pin(command::bench::run(command, global)).await,
+            Self::Bench(args) => Box::pin(command::bench::run(args, global)).await,
+            Self::BenchSwarm(args) => Box::pin(command::bench::swarm::run(args, global)).await,
+            Self::BenchFunction => command::bench::client::run(),
             Self::Completions(args) => command::completions::run(&args),
             Self::DemoWorker(args) => Box::pin(command::demo::run_worker(args, global)).await,
             Self::Reaper(args) => command::reaper::run(&args),

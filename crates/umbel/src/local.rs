@@ -29,21 +29,30 @@ impl LocalCluster {
             .map_err(|error| {
                 Exit::internal(format!("cannot make a temporary directory: {error}"))
             })?;
-        let mut arguments: Vec<OsString> =
-            ["coordinator", "start", "--listen", "127.0.0.1:0", "--data"]
-                .map(OsString::from)
-                .into();
-        arguments.push(data_in(directory.path()).into());
-        let log = Log::File(directory.path().join("coordinator.log"));
-        let mut coordinator = Process::start("coordinator", arguments, log)?;
-        let line = coordinator.ready().await?;
-        let url = line.rsplit(' ').next().unwrap_or_default().to_owned();
+        let (coordinator, url) = start_coordinator(directory.path()).await?;
         Ok(Self {
             url,
             coordinator,
             workers: Vec::new(),
             directory,
         })
+    }
+
+    /// Starts the coordinator again on its data, on another port, and waits until it is ready. It
+    /// has to be gone, and workers of before do not find it.
+    pub(crate) async fn restart_coordinator(&mut self) -> Result<(), Exit> {
+        (self.coordinator, self.url) = start_coordinator(self.directory.path()).await?;
+        Ok(())
+    }
+
+    /// Ends the coordinator in good order, so that its data can be looked at.
+    pub(crate) async fn close_coordinator(&mut self) -> Result<(), Exit> {
+        self.coordinator.terminate();
+        let ended = self.coordinator.wait().await;
+        ended.map_or_else(
+            |error| Err(Exit::internal(format!("the coordinator: {error}"))),
+            |_| Ok(()),
+        )
     }
 
     /// Starts a worker by a command such as `worker start`, and waits until it has joined.
@@ -86,6 +95,19 @@ impl LocalCluster {
         })?;
         Ok(None)
     }
+}
+
+async fn start_coordinator(directory: &Path) -> Result<(Process, String), Exit> {
+    let mut arguments: Vec<OsString> =
+        ["coordinator", "start", "--listen", "127.0.0.1:0", "--data"]
+            .map(OsString::from)
+            .into();
+    arguments.push(data_in(directory).into());
+    let log = Log::File(directory.join("coordinator.log"));
+    let mut coordinator = Process::start("coordinator", arguments, log)?;
+    let line = coordinator.ready().await?;
+    let url = line.rsplit(' ').next().unwrap_or_default().to_owned();
+    Ok((coordinator, url))
 }
 
 fn data_in(directory: &Path) -> PathBuf {

@@ -70,7 +70,7 @@ pub fn check_engine(
 }
 
 /// Nothing is written that somebody could wait for.
-struct Unheard;
+pub(crate) struct Unheard;
 
 impl Listener for Unheard {
     fn durable(&self, _: u64) {}

@@ -1,223 +1,120 @@
-//! `umbel bench fanout`.
-
-use std::time::{Duration, Instant};
+//! `umbel bench fanout`: no-op invocations, durable, read back and verified.
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use umbel_client::{Client, JobSpec, v1};
 use umbel_core::limit;
 
-use super::report::{Cpu, Report};
-use super::usage;
+use super::bed::{Bed, increments, wrong};
+use super::from_1_to;
+use super::meter::{Meter, Run};
 use crate::exit::Exit;
-use crate::fan_out::{Ended, differs, fan_out, inputs};
-use crate::global::{Global, OutputForm};
-use crate::local::LocalCluster;
-use crate::output;
-use crate::process::{Process, directory_bytes};
-use crate::signal::Signals;
+use crate::fan_out::Ended;
+use crate::output::count;
 
-const FUNCTION: &str = "umbel.increment";
 /// Jobs of one client that run side by side.
 const JOBS_AT_ONCE: usize = 16;
-/// Invocations that are run before anything is measured, so that every process has its memory and
-/// its links.
-const WARM_UP: u32 = 2_000;
 
-/// What the command takes.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
+pub(super) const HELP: &str = "\
 Coordinator and workers are processes of their own with data in a temporary directory; every
 result is durable, read back and verified. CPU is that of all processes, this client's included.
-Each process is warmed up with a small job before anything is measured.
+Each process is warmed up with a small job before anything is measured. Of the disk, live bytes
+are keys and values as they lie in the store at the end, the rest is dead or not used yet.
 
 Examples:
   umbel bench fanout --n 1000000 --workers 2
   umbel bench fanout --n 10000 --jobs 100 --output json
-  umbel bench fanout --n 10000000 --range")]
-pub(crate) struct Args {
+  umbel bench fanout --n 10000000 --range --repeat 3";
+
+/// What the command takes.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Args {
     /// Invocations in all
     #[arg(long, default_value_t = 1_000_000, value_parser = from_1_to(limit::JOB_INPUTS_MAX))]
-    n: u32,
+    pub(super) n: u32,
     /// Worker processes
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = from_1_to(256))]
-    workers: u32,
+    pub(super) workers: u32,
     /// Slots of each worker
     #[arg(
         long, value_name = "N", default_value_t = 1,
         value_parser = from_1_to(limit::WORKER_SLOTS_MAX)
     )]
-    slots: u32,
+    pub(super) slots: u32,
     /// Jobs to split the invocations over, from one client
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = from_1_to(100_000))]
-    jobs: u32,
+    pub(super) jobs: u32,
     /// Submit ranges, so that no inputs are sent
     #[arg(long)]
-    range: bool,
-    /// The same as --output json
-    #[arg(long)]
-    json: bool,
+    pub(super) range: bool,
 }
 
-fn from_1_to(max: u32) -> clap::builder::RangedI64ValueParser<u32> {
-    clap::value_parser!(u32).range(1..=i64::from(max))
-}
-
-/// Measures, prints, and ends with 1 if a result was wrong.
-pub(super) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
-    if args.jobs > args.n {
-        return Err(Exit::usage(format!(
-            "--jobs {} is more than --n {}",
-            args.jobs, args.n
-        )));
+impl Args {
+    pub(super) fn title(&self) -> String {
+        let inputs = if self.range { "a range" } else { "sent inputs" };
+        let jobs = match self.jobs {
+            1 => "1 job".to_owned(),
+            jobs => format!("{} jobs", count(jobs.into())),
+        };
+        format!(
+            "fan-out of {} over {inputs}, {jobs}, {} workers of {}",
+            count(self.n.into()),
+            self.workers,
+            self.slots
+        )
     }
-    let mut signals = Signals::listen()?;
-    let mut cluster = tokio::select! {
-        cluster = LocalCluster::start() => cluster?,
-        () = signals.next() => return Err(Exit::interrupted("")),
-    };
-    let measured = tokio::select! {
-        measured = measure(&mut cluster, &args) => measured,
-        () = signals.next() => Err(Exit::interrupted("interrupted; every process it started is gone")),
-    };
-    cluster.stop(false).await?;
-    let (report, wrong) = measured?;
-    if args.json || global.output == OutputForm::Json {
-        output::document(&report)?;
-    } else {
-        for line in report.lines() {
-            output::line(&line)?;
+
+    pub(super) fn check(&self) -> Result<(), Exit> {
+        if self.jobs > self.n {
+            let (jobs, n) = (self.jobs, self.n);
+            return Err(Exit::usage(format!("--jobs {jobs} is more than --n {n}")));
         }
-    }
-    wrong.map_or(Ok(()), |wrong| {
-        Err(Exit::failed(format!("the check failed: {wrong}")))
-    })
-}
-
-/// A job of the bench: its inputs are the numbers from `first` on.
-#[derive(Clone, Copy, Debug)]
-struct Part {
-    first: u32,
-    total: u32,
-}
-
-impl Part {
-    /// `n` inputs over `jobs` parts that differ by one at most.
-    fn split(n: u32, jobs: u32) -> impl Iterator<Item = Self> {
-        let bound = move |job: u32| (u64::from(n) * u64::from(job) / u64::from(jobs)) as u32;
-        (0..jobs).map(move |job| Self {
-            first: bound(job),
-            total: bound(job + 1) - bound(job),
-        })
+        Ok(())
     }
 
-    async fn run(self, client: &Client, range: bool) -> Result<Ended, Exit> {
-        let Self { first, total } = self;
-        let spec = JobSpec::function(FUNCTION).start_as_appended();
-        let submission = client.submit(spec);
-        let upload = if range {
-            submission
-                .begin_range(first.into()..u64::from(first) + u64::from(total))
-                .await?
-        } else {
-            submission
-                .begin(inputs(total, |index| (first + index).to_string()))
-                .await?
-        };
-        let wrong = |result: &v1::Result| {
-            differs(result, (u64::from(first) + result.index + 1).to_string())
-        };
-        fan_out(client, upload, total, wrong, |_| {}).await
+    pub(super) async fn measure(&self, bed: &mut Bed) -> Result<Run, Exit> {
+        bed.workers(self.workers, self.slots).await?;
+        let mut run = fan_out_jobs(bed, self.n, self.jobs, self.range).await?;
+        bed.cluster.close_coordinator().await?;
+        let data = bed.cluster.data();
+        let census = tokio::task::spawn_blocking(move || umbel_store::census(&data))
+            .await
+            .map_err(|error| Exit::internal(error.to_string()))?
+            .map_err(|error| Exit::internal(error.to_string()))?;
+        let each = |bytes: u64| bytes as f64 / f64::from(self.n);
+        run.push("invocation_live_bytes", each(census.bytes()));
+        run.push("result_live_bytes", each(census.result_bytes()));
+        Ok(run)
     }
 }
 
-async fn measure(
-    cluster: &mut LocalCluster,
-    args: &Args,
-) -> Result<(Report, Option<String>), Exit> {
-    let slots = args.slots.to_string();
-    for _ in 0..args.workers {
-        cluster
-            .add_worker(&["worker", "start", "--slots", &slots])
-            .await?;
-    }
-    let client = Client::connect(&cluster.url)?;
-    Part {
-        first: 0,
-        total: WARM_UP,
-    }
-    .run(&client, false)
-    .await?;
-
-    let (disk_before, cpu_before) = (directory_bytes(&cluster.data()), cpu(cluster)?);
-    let begun = Instant::now();
-    let parts = stream::iter(Part::split(args.n, args.jobs));
-    let all: Vec<Ended> = parts
-        .map(|part| part.run(&client, args.range))
+/// Measures a fan-out by one client over `jobs` jobs.
+pub(super) async fn fan_out_jobs(
+    bed: &Bed,
+    n: u32,
+    jobs: u32,
+    as_range: bool,
+) -> Result<Run, Exit> {
+    let meter = Meter::start(&bed.cluster).await?;
+    let all: Vec<Ended> = stream::iter(split(n, jobs))
+        .map(|(first, total)| increments(&bed.client, first, total, as_range))
         .buffer_unordered(JOBS_AT_ONCE)
         .try_collect()
         .await?;
-    let elapsed = begun.elapsed();
-    let cpu = cpu(cluster)?.since(cpu_before);
-    let disk_bytes = directory_bytes(&cluster.data()).saturating_sub(disk_before);
-    let memory = cluster.coordinator.id().and_then(usage::memory_peak);
-
-    let wrong = all
-        .iter()
-        .find(|ended| !ended.tally.is_perfect())
-        .map(|ended| {
-            let wrong = ended.tally.first_wrong.clone();
-            wrong.unwrap_or_else(|| "a result is missing or came twice".to_owned())
-        });
-    Ok((report(args, &all, elapsed, cpu, memory, disk_bytes), wrong))
-}
-
-fn report(
-    args: &Args,
-    all: &[Ended],
-    elapsed: Duration,
-    cpu: Cpu,
-    coordinator_memory_peak_bytes: Option<u64>,
-    disk_bytes: u64,
-) -> Report {
-    let invocations = f64::from(args.n);
-    let by_million = |time: Duration| time.as_secs_f64() * 1e6 / invocations;
+    let (elapsed, mut run) = meter.stop(&bed.cluster, n.into(), "invocation").await?;
+    let rate = f64::from(n) / elapsed.as_secs_f64();
+    run.lead("invocations_per_second", rate);
     let attempts: u64 = all.iter().map(|ended| ended.job.attempts).sum();
-    Report {
-        invocations: args.n.into(),
-        jobs: args.jobs,
-        workers: args.workers,
-        slots: args.slots,
-        inputs: if args.range { "range" } else { "client" },
-        seconds: elapsed.as_secs_f64(),
-        invocations_per_second: invocations / elapsed.as_secs_f64(),
-        cpu_seconds_per_million: by_million(cpu.total()),
-        coordinator_cpu_seconds_per_million: by_million(cpu.coordinator),
-        worker_cpu_seconds_per_million: by_million(cpu.workers),
-        client_cpu_seconds_per_million: by_million(cpu.client),
-        coordinator_memory_peak_bytes,
-        disk_bytes_per_result: disk_bytes as f64 / invocations,
-        attempts_repeated: attempts.saturating_sub(args.n.into()),
-        right: all.iter().map(|ended| ended.tally.right).sum(),
-        twice: all.iter().map(|ended| ended.tally.twice).sum(),
-    }
+    run.push(
+        "attempts_repeated",
+        attempts.saturating_sub(n.into()) as f64,
+    );
+    run.wrong = all.iter().find_map(wrong);
+    Ok(run)
 }
 
-/// CPU time of the three parts so far; they must all be alive.
-fn cpu(cluster: &LocalCluster) -> Result<Cpu, Exit> {
-    let of = |process: &Process| {
-        let used = process.id().and_then(usage::cpu);
-        used.ok_or_else(|| Exit::internal(format!("the {} is gone", process.what())))
-    };
-    let own = usage::cpu(std::process::id());
-    Ok(Cpu {
-        coordinator: of(&cluster.coordinator)?,
-        workers: cluster
-            .workers
-            .iter()
-            .map(of)
-            .sum::<Result<Duration, Exit>>()?,
-        client: own.ok_or_else(|| Exit::internal("/proc tells nothing of this process"))?,
-    })
+/// `n` inputs over `jobs` parts that differ by one at most: the first of each, and how many.
+fn split(n: u32, jobs: u32) -> impl Iterator<Item = (u32, u32)> {
+    let bound = move |job: u32| (u64::from(n) * u64::from(job) / u64::from(jobs)) as u32;
+    (0..jobs).map(move |job| (bound(job), bound(job + 1) - bound(job)))
 }
 
 #[cfg(test)]
@@ -227,10 +124,10 @@ mod tests {
     #[test]
     fn parts_cover_every_input_once() {
         let mut next = 0;
-        for part in Part::split(10_001, 100) {
-            assert_eq!(part.first, next);
-            assert!(part.total == 100 || part.total == 101);
-            next += part.total;
+        for (first, total) in split(10_001, 100) {
+            assert_eq!(first, next);
+            assert!(total == 100 || total == 101);
+            next += total;
         }
         assert_eq!(next, 10_001);
     }

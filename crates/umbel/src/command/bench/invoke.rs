@@ -1,117 +1,92 @@
-//! `umbel bench invoke`.
+//! `umbel bench invoke`: single invocations, answered from memory.
 
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
 use umbel_client::{Client, v1};
 
+use super::bed::{Bed, INCREMENT};
+use super::figure::percentile;
+use super::from_1_to;
+use super::meter::{Meter, Run};
 use crate::exit::Exit;
-use crate::global::{Global, OutputForm};
-use crate::local::LocalCluster;
-use crate::output::{self, count};
-use crate::signal::Signals;
+use crate::output::count;
 
-const FUNCTION: &str = "umbel.increment";
 /// Invocations before anything is measured.
 const WARM_UP: u32 = 50;
 const TIMEOUT_MS: u64 = 60_000;
 
-/// What the command takes.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
+pub(super) const HELP: &str = "\
 One invocation is answered before the next is sent, so these are latencies, as any client of the
 FunctionService sees them.
 
 Example:
-  umbel bench invoke --n 1000")]
-pub(crate) struct Args {
+  umbel bench invoke --n 1000";
+
+/// What the command takes.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Args {
     /// Invocations
-    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    n: u32,
-    /// The same as --output json
-    #[arg(long)]
-    json: bool,
+    #[arg(long, default_value_t = 1_000, value_parser = from_1_to(1_000_000))]
+    pub(super) n: u32,
 }
 
-/// What was found.
-#[derive(Debug, Serialize)]
-struct Report {
-    invocations: u32,
-    p50_us: u64,
-    p90_us: u64,
-    p99_us: u64,
-    max_us: u64,
+impl Args {
+    pub(super) fn title(&self) -> String {
+        format!("invoke, {} one after another", count(self.n.into()))
+    }
+
+    pub(super) async fn measure(&self, bed: &mut Bed) -> Result<Run, Exit> {
+        bed.workers(1, 1).await?;
+        for number in 0..WARM_UP {
+            increment(&bed.client, number).await?;
+        }
+        let meter = Meter::start(&bed.cluster).await?;
+        let mut times = Vec::with_capacity(self.n as usize);
+        for number in 0..self.n {
+            times.push(increment(&bed.client, number).await?);
+        }
+        let (_, mut run) = meter
+            .stop(&bed.cluster, self.n.into(), "invocation")
+            .await?;
+        lead_with_latencies(&mut run, times);
+        Ok(run)
+    }
 }
 
-/// Measures and prints.
-pub(super) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
-    let mut signals = Signals::listen()?;
-    let mut cluster = tokio::select! {
-        cluster = LocalCluster::start() => cluster?,
-        () = signals.next() => return Err(Exit::interrupted("")),
-    };
-    let measured = tokio::select! {
-        measured = measure(&mut cluster, args.n) => measured,
-        () = signals.next() => Err(Exit::interrupted("interrupted; every process it started is gone")),
-    };
-    cluster.stop(false).await?;
-    let report = measured?;
-    if args.json || global.output == OutputForm::Json {
-        return output::document(&report);
-    }
-    let Report {
-        invocations,
-        p50_us,
-        p90_us,
-        p99_us,
-        max_us,
-    } = report;
-    output::line(&format!(
-        "invocations  {}, one after another",
-        count(invocations.into())
-    ))?;
-    output::line(&format!(
-        "latency      p50 {p50_us} µs, p90 {p90_us} µs, p99 {p99_us} µs, max {max_us} µs"
-    ))
-}
-
-async fn measure(cluster: &mut LocalCluster, n: u32) -> Result<Report, Exit> {
-    cluster
-        .add_worker(&["worker", "start", "--slots", "1"])
-        .await?;
-    let client = Client::connect(&cluster.url)?;
-    for number in 0..WARM_UP {
-        invoke(&client, number).await?;
-    }
-    let mut times = Vec::with_capacity(n as usize);
-    for number in 0..n {
-        times.push(invoke(&client, number).await?);
-    }
+/// Puts latencies before all other figures.
+pub(super) fn lead_with_latencies(run: &mut Run, mut times: Vec<Duration>) {
     times.sort_unstable();
-    let at = |hundredths: usize| {
-        let place = (times.len() * hundredths).div_ceil(100).max(1) - 1;
-        times[place].as_micros() as u64
-    };
-    Ok(Report {
-        invocations: n,
-        p50_us: at(50),
-        p90_us: at(90),
-        p99_us: at(99),
-        max_us: at(100),
-    })
+    let at = |hundredths| percentile(&times, hundredths).as_secs_f64() * 1e6;
+    run.lead("latency_max_us", at(100));
+    run.lead("latency_p99_us", at(99));
+    run.lead("latency_p90_us", at(90));
+    run.lead("latency_p50_us", at(50));
 }
 
-async fn invoke(client: &Client, number: u32) -> Result<Duration, Exit> {
+async fn increment(client: &Client, number: u32) -> Result<Duration, Exit> {
+    call(
+        client,
+        INCREMENT,
+        number.to_string(),
+        &(u64::from(number) + 1).to_string(),
+    )
+    .await
+}
+
+/// Invokes a function and verifies its output; tells how long it took.
+pub(super) async fn call(
+    client: &Client,
+    function: &str,
+    input: String,
+    expected: &str,
+) -> Result<Duration, Exit> {
     let begun = Instant::now();
-    let answer = client
-        .invoke(FUNCTION, number.to_string(), TIMEOUT_MS)
-        .await?;
+    let answer = client.invoke(function, input.clone(), TIMEOUT_MS).await?;
     let elapsed = begun.elapsed();
-    let expected = (u64::from(number) + 1).to_string();
     match answer.outcome {
         Some(v1::invoke_response::Outcome::Output(output)) if output == expected => Ok(elapsed),
         other => Err(Exit::failed(format!(
-            "the check failed: {number} gave {other:?}, not {expected}"
+            "the check failed: {function} of {input} gave {other:?}, not {expected}"
         ))),
     }
 }

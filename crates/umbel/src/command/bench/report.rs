@@ -1,135 +1,115 @@
-//! What a fan-out bench found.
+//! What a bench prints: every run as it was, and over all runs the least, the median and the most
+//! of each figure.
 
-use std::time::Duration;
+use serde::{Deserialize, Serialize};
 
-use serde::Serialize;
+use super::figure::Better;
+use super::meter::Run;
 
-use crate::output::{count, size};
-
-/// The figures of one run. `Option`s are absent where the kernel did not tell.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct Report {
-    /// Invocations, over all jobs.
-    pub(super) invocations: u64,
-    /// Jobs that they were split over.
-    pub(super) jobs: u32,
-    /// Worker processes.
-    pub(super) workers: u32,
-    /// Slots of each worker.
-    pub(super) slots: u32,
-    /// `client` or `range`: where the inputs came from.
-    pub(super) inputs: &'static str,
-    /// From the first input sent to the last result verified.
-    pub(super) seconds: f64,
-    /// Invocations by those seconds.
-    pub(super) invocations_per_second: f64,
-    /// CPU, user and system, of coordinator, workers and client.
-    pub(super) cpu_seconds_per_million: f64,
-    /// The coordinator's part of it.
-    pub(super) coordinator_cpu_seconds_per_million: f64,
-    /// The workers' part of it.
-    pub(super) worker_cpu_seconds_per_million: f64,
-    /// The part of the client, which sends, reads back and verifies.
-    pub(super) client_cpu_seconds_per_million: f64,
-    /// The coordinator's peak of resident memory.
-    pub(super) coordinator_memory_peak_bytes: Option<u64>,
-    /// The data directory at the end, by invocation.
-    pub(super) disk_bytes_per_result: f64,
-    /// Attempts beyond one for each invocation.
-    pub(super) attempts_repeated: u64,
-    /// Results that were the expected ones.
-    pub(super) right: u64,
-    /// Results beyond one for each index.
-    pub(super) twice: u64,
+/// What a bench found.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Document {
+    /// The version of umbel.
+    pub(super) version: String,
+    pub(super) machine: Machine,
+    pub(super) scenarios: Vec<Report>,
 }
 
-/// CPU time of the three parts of a cluster.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Cpu {
-    pub(super) coordinator: Duration,
-    pub(super) workers: Duration,
-    pub(super) client: Duration,
+/// The machine that it ran on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Machine {
+    pub(super) cores: u64,
+    pub(super) processor: String,
+    pub(super) kernel: String,
 }
 
-impl Cpu {
-    /// What was used since an earlier reading.
-    pub(super) fn since(self, earlier: Self) -> Self {
+impl Machine {
+    /// This one.
+    pub(super) fn this() -> Self {
+        let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let model = cpus.lines().find(|line| line.starts_with("model name"));
+        let model = model.and_then(|line| line.split_once(": "));
         Self {
-            coordinator: self.coordinator.saturating_sub(earlier.coordinator),
-            workers: self.workers.saturating_sub(earlier.workers),
-            client: self.client.saturating_sub(earlier.client),
+            cores: std::thread::available_parallelism().map_or(1, usize::from) as u64,
+            processor: model.map_or_else(String::new, |(_, model)| model.to_owned()),
+            kernel: rustix::system::uname()
+                .release()
+                .to_string_lossy()
+                .into_owned(),
         }
     }
+}
 
-    /// All three together.
-    pub(super) fn total(self) -> Duration {
-        self.coordinator + self.workers + self.client
-    }
+/// What one scenario found.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Report {
+    /// What was done, with its numbers: two reports of one title can be compared.
+    pub(super) title: String,
+    pub(super) figures: Vec<Spread>,
+    pub(super) runs: Vec<Run>,
+}
+
+/// A figure over all runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Spread {
+    pub(super) name: String,
+    pub(super) better: Better,
+    pub(super) min: f64,
+    pub(super) median: f64,
+    pub(super) max: f64,
+    /// What it must be, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) must: Option<f64>,
+    /// What it should be one day.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) goal: Option<f64>,
 }
 
 impl Report {
-    /// The figures as lines for people.
-    pub(super) fn lines(&self) -> Vec<String> {
-        let memory = self
-            .coordinator_memory_peak_bytes
-            .map_or_else(|| "not known".to_owned(), size);
-        let rows = [
-            (
-                "invocations",
-                format!(
-                    "{} in {}",
-                    count(self.invocations),
-                    plural(self.jobs, "job")
-                ),
-            ),
-            (
-                "workers",
-                format!("{} of {}", self.workers, plural(self.slots, "slot")),
-            ),
-            ("inputs from", self.inputs.to_owned()),
-            (
-                "wall time",
-                format!("{:.3} s, to the last result verified", self.seconds),
-            ),
-            (
-                "invocations/s",
-                count(self.invocations_per_second.round() as u64),
-            ),
-            (
-                "CPU s/million",
-                format!(
-                    "{:.2} (coordinator {:.2}, workers {:.2}, client {:.2})",
-                    self.cpu_seconds_per_million,
-                    self.coordinator_cpu_seconds_per_million,
-                    self.worker_cpu_seconds_per_million,
-                    self.client_cpu_seconds_per_million
-                ),
-            ),
-            ("coordinator peak", memory),
-            (
-                "disk",
-                format!("{:.1} B/result", self.disk_bytes_per_result),
-            ),
-            (
-                "results",
-                format!(
-                    "{} of {} right, {} twice, {} attempts repeated",
-                    count(self.right),
-                    count(self.invocations),
-                    count(self.twice),
-                    count(self.attempts_repeated)
-                ),
-            ),
-        ];
-        rows.iter()
-            .map(|(name, value)| format!("{name:<17} {value}"))
-            .collect()
+    /// Gathers the runs of a scenario, of which there is one at least.
+    pub(super) fn of(title: String, runs: Vec<Run>) -> Self {
+        let names = runs.first().map(|run| run.figures.as_slice());
+        let figures = names
+            .unwrap_or_default()
+            .iter()
+            .map(|figure| Spread::of(&figure.name, &runs))
+            .collect();
+        Self {
+            title,
+            figures,
+            runs,
+        }
+    }
+
+    /// The figure of a name.
+    pub(super) fn figure(&self, name: &str) -> Option<&Spread> {
+        self.figures.iter().find(|figure| figure.name == name)
+    }
+
+    /// The first thing that was wrong in any run.
+    pub(super) fn wrong(&self) -> Option<&str> {
+        self.runs.iter().find_map(|run| run.wrong.as_deref())
     }
 }
 
-fn plural(number: u32, word: &str) -> String {
-    let ending = if number == 1 { "" } else { "s" };
-    format!("{} {word}{ending}", count(number.into()))
+impl Spread {
+    fn of(name: &str, runs: &[Run]) -> Self {
+        let figures = runs.iter().flat_map(|run| &run.figures);
+        let values = figures.filter(|figure| figure.name == name);
+        let mut values: Vec<f64> = values.map(|figure| figure.value).collect();
+        values.sort_unstable_by(f64::total_cmp);
+        let at = |place: usize| values.get(place).copied().unwrap_or_default();
+        let last = values.len().saturating_sub(1);
+        Self {
+            name: name.to_owned(),
+            better: Better::of(name),
+            min: at(0),
+            median: f64::midpoint(at(last / 2), at(last.div_ceil(2))),
+            max: at(last),
+            must: None,
+            goal: None,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -137,24 +117,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_used_before_does_not_count() {
-        let second = Duration::from_secs;
-        let before = Cpu {
-            coordinator: second(1),
-            workers: second(2),
-            client: second(9),
+    fn runs_are_gathered_by_the_name_of_their_figures() {
+        let run = |value| {
+            let mut run = Run::default();
+            run.push("jobs_per_second", value);
+            run
         };
-        let after = Cpu {
-            coordinator: second(2),
-            workers: second(4),
-            client: second(9),
-        };
-        assert_eq!(after.since(before).total(), second(3));
-    }
-
-    #[test]
-    fn one_of_a_kind_is_singular() {
-        assert_eq!(plural(1, "job"), "1 job");
-        assert_eq!(plural(1_000, "job"), "1,000 jobs");
+        let report = Report::of(
+            "jobs".to_owned(),
+            vec![run(3.0), run(1.0), run(8.0), run(5.0)],
+        );
+        let figure = report.figure("jobs_per_second").unwrap();
+        assert_eq!((figure.min, figure.median, figure.max), (1.0, 4.0, 8.0));
+        assert_eq!(figure.better, Better::Higher);
+        assert_eq!(report.wrong(), None);
     }
 }
