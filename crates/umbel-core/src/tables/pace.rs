@@ -8,7 +8,7 @@ const GROWTH: u64 = 8;
 /// The first chunk of a new job has this part of what its function was measured with.
 const GUESS: u64 = 4;
 /// What an invocation costs a worker at the least, whatever its function says.
-const OVERHEAD_US: u64 = 10;
+const OVERHEAD_US: u64 = 1;
 /// At the end of a job chunks shrink, though not below this much run time.
 const SHRUNK_CHUNK_US: u64 = 1_000;
 
@@ -128,6 +128,16 @@ mod tests {
             ..room(1_000_000)
         };
         assert_eq!(measured(10_000_000, 4).chunk(half), 2);
+    }
+
+    #[test]
+    fn the_fastest_work_is_not_cut_up_though_there_are_very_many_workers() {
+        let many = Room {
+            slots: 1,
+            able_slots: 1_000,
+            ..room(100_000)
+        };
+        assert_eq!(measured(0, 4_000).chunk(many), 1_000);
     }
 
     #[test]
