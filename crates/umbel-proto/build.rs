@@ -29,6 +29,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .bytes(".")
         .btree_map(".")
+        .extern_path(
+            ".umbel.v1.StreamResultsResponse",
+            "crate::results::StreamResultsResponse",
+        )
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

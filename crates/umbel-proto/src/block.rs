@@ -368,11 +368,18 @@ impl Entries {
 
     /// Walks them as [`Bytes`] that share the body.
     pub fn shared(&self) -> impl Iterator<Item = Bytes> + '_ {
+        self.places().map(|place| self.body.slice(place))
+    }
+
+    /// Walks the places of them in the body.
+    pub(crate) fn places(&self) -> impl Iterator<Item = Range<usize>> + '_ {
         let mut mark = Mark::default();
-        std::iter::from_fn(move || {
-            let entry = mark.next(self)?;
-            Some(self.body.slice(entry))
-        })
+        std::iter::from_fn(move || mark.next(self))
+    }
+
+    /// Their bytes, one behind the other.
+    pub(crate) fn body(&self) -> &Bytes {
+        &self.body
     }
 }
 

@@ -1,6 +1,8 @@
 //! Results as columns: a block of outputs and one column of numbers for each
 //! figure. A worker encodes them once; they are stored and read as they came.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use prost::Message;
 use umbel_core::cold_start::ColdStart;
@@ -234,6 +236,17 @@ pub struct Row {
     pub cold_start: Option<ColdStart>,
 }
 
+/// Where one result lies in its columns.
+#[derive(Clone, Debug)]
+pub struct Place {
+    output: Range<usize>,
+    duration_us: Option<u64>,
+    cpu_us: Option<u64>,
+    started_at_us: u64,
+    /// Boxed: few have one, and very many places are kept.
+    cold_start: Option<Box<ColdStart>>,
+}
+
 impl Columns {
     /// Takes in columns from outside that must cover `count` invocations; copies
     /// nothing.
@@ -309,22 +322,50 @@ impl Columns {
         cold.collect()
     }
 
+    /// What they take in memory, roughly.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.outputs.bytes().len()
+            + self.duration_us.len()
+            + self.cpu_us.len()
+            + self.start_offset_us.len()
+            + self.cold_starts.len()
+    }
+
     /// The results, in the order of the indices that the columns cover.
     pub fn rows(&self) -> impl Iterator<Item = Row> + '_ {
+        self.places().map(|place| self.row(&place))
+    }
+
+    /// The result at a place of these columns.
+    #[must_use]
+    pub fn row(&self, place: &Place) -> Row {
+        Row {
+            output: self.outputs.entries().body().slice(place.output.clone()),
+            duration_us: place.duration_us,
+            cpu_us: place.cpu_us,
+            started_at_us: place.started_at_us,
+            cold_start: place.cold_start.as_deref().copied(),
+        }
+    }
+
+    /// Where the results lie, in the same order: what is to be read in any order keeps these, and
+    /// holds on to the bytes once for all of them.
+    pub fn places(&self) -> impl Iterator<Item = Place> + '_ {
         let (mut duration_at, mut cpu_at, mut offset_at) = (0, 0, 0);
         let mut cold = ColdStarts::of(&self.cold_starts).flatten().peekable();
         (0..)
-            .zip(self.outputs.entries().shared())
+            .zip(self.outputs.entries().places())
             .map(move |(position, output)| {
                 let offset = varint::read_u64(&self.start_offset_us, &mut offset_at).unwrap_or(0);
-                Row {
+                Place {
                     output,
                     duration_us: varint::read_u64(&self.duration_us, &mut duration_at),
                     cpu_us: varint::read_u64(&self.cpu_us, &mut cpu_at),
                     started_at_us: self.started_at_us.saturating_add(offset),
                     cold_start: cold
                         .next_if(|(at, _)| *at == position)
-                        .map(|(_, parts)| parts),
+                        .map(|(_, parts)| Box::new(parts)),
                 }
             })
     }

@@ -13,6 +13,8 @@
     reason = "generated code keeps the generator's style; its comments come from the proto"
 )]
 pub mod v1 {
+    pub use crate::results::StreamResultsResponse;
+
     include!(concat!(env!("OUT_DIR"), "/umbel.v1.rs"));
 }
 

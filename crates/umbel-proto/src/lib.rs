@@ -7,6 +7,7 @@
 //! - [`v1`]: the messages and services, as generated from `proto/umbel/v1`.
 //! - [`block`], [`columns`]: runs of inputs and outputs that are encoded once and
 //!   moved without being opened (`proto/BLOCK.md`).
+//! - [`results`]: results on their way to a client, encoded without a struct for each.
 //! - [`convert`]: wire to core words and back, for both ends of every wire.
 //! - [`status`]: refusals as `google.rpc.Status` (`proto/ERRORS.md`).
 //! - [`disk`]: records on disk to core words and back.
@@ -19,6 +20,7 @@ pub mod disk;
 mod generated;
 mod histogram;
 pub mod logs;
+pub mod results;
 pub mod status;
 mod varint;
 

@@ -274,6 +274,7 @@ impl JobService for Script {
             v1::StreamResultsResponse {
                 results,
                 token: end.to_string(),
+                ..v1::StreamResultsResponse::default()
             }
         });
         Ok(Response::new(cut(messages.collect(), left)))

@@ -3,8 +3,29 @@
 use umbel_core::change::FailedRecord;
 use umbel_proto::columns::Row;
 use umbel_proto::convert::{self, Provenance};
+use umbel_proto::results::ResultsEncoder;
 use umbel_proto::v1;
 use umbel_store::{LogRow, Outcome, ResultRow};
+
+/// Adds a result to those that are encoded; `function` is what its job runs.
+pub(super) fn encode(encoder: &mut ResultsEncoder, row: ResultRow, function: &str) {
+    let Outcome::Succeeded(output) = row.outcome else {
+        return encoder.push(&shown(row, function));
+    };
+    let from = Provenance {
+        function,
+        worker: &row.worker,
+    };
+    let timing = row.timing;
+    let columns = Row {
+        output,
+        duration_us: timing.duration_us,
+        cpu_us: timing.cpu_us,
+        started_at_us: timing.started_at_us.unwrap_or(0),
+        cold_start: timing.cold_start,
+    };
+    encoder.succeeded(row.index, columns, row.attempts, from);
+}
 
 /// A result as it is shown; `function` is what its job runs.
 pub(super) fn shown(row: ResultRow, function: &str) -> v1::Result {

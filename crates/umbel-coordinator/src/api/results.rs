@@ -10,6 +10,7 @@ use tonic::Status;
 use umbel_core::id::{Index, JobId};
 use umbel_core::view::JobView;
 use umbel_proto::convert::{self, Invalid};
+use umbel_proto::results::ResultsEncoder;
 use umbel_proto::{status, v1};
 use umbel_store::{Cursor, Gaps, Outcome, Reached, ResultRow, Wanted};
 
@@ -255,20 +256,20 @@ async fn send(
     rows: impl Iterator<Item = (Place, ResultRow)>,
     to: &Answers,
 ) -> Result<(), Status> {
-    let mut results = Vec::new();
+    let mut encoder = ResultsEncoder::new();
     let mut bytes = 0;
     let mut rows = rows.peekable();
     while let Some((place, row)) = rows.next() {
         bytes += bytes_of(&row, wish);
-        results.push(result::shown(row, &wish.function));
-        let is_full = bytes >= MESSAGE_BYTES_TARGET || results.len() >= MESSAGE_RESULTS_MAX;
+        result::encode(&mut encoder, row, &wish.function);
+        let is_full = bytes >= MESSAGE_BYTES_TARGET || encoder.count() >= MESSAGE_RESULTS_MAX;
         let next = rows.peek().map_or(0, |(_, row)| bytes_of(row, wish));
         if is_full || rows.peek().is_none() || bytes + next > 2 * MESSAGE_BYTES_TARGET {
             bytes = 0;
-            let results = std::mem::take(&mut results);
             let answer = v1::StreamResultsResponse {
-                results,
+                encoded: encoder.finish(),
                 token: wish.token(place),
+                ..v1::StreamResultsResponse::default()
             };
             // The end of the client is noticed where this was started.
             let _ = to.send(Ok(answer)).await;

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use umbel_core::change::Record;
 use umbel_core::id::JobId;
-use umbel_proto::columns::{Columns, Row};
+use umbel_proto::columns::{Columns, Place};
 use umbel_proto::disk;
 use umbel_proto::logs::Logs;
 
@@ -34,7 +34,8 @@ pub(super) struct Open {
 /// The opened columns of a record.
 #[derive(Debug)]
 struct Rows {
-    rows: Vec<Row>,
+    columns: Columns,
+    places: Vec<Place>,
     /// What they take in memory, roughly.
     bytes: usize,
 }
@@ -62,15 +63,17 @@ impl Open {
         position: u32,
     ) -> Result<ResultRow, Error> {
         let rows = self.rows(engine)?;
-        let row = rows.get(position as usize).ok_or_else(|| Error::Damaged {
+        let place = rows.places.get(position as usize);
+        let place = place.ok_or_else(|| Error::Damaged {
             what: format!(
                 "a record of job {} without its output {position}",
                 self.record.job
             ),
         })?;
+        let row = rows.columns.row(place);
         Ok(ResultRow {
             index,
-            outcome: Outcome::Succeeded(row.output.clone()),
+            outcome: Outcome::Succeeded(row.output),
             attempts: self.record.attempt,
             worker: Arc::clone(&self.record.worker),
             redrive: self.record.redrive,
@@ -131,9 +134,9 @@ impl Open {
     }
 
     /// The rows of the columns, in the order of what was reported; read when they are first wanted.
-    fn rows(&self, engine: &dyn Engine) -> Result<&[Row], Error> {
+    fn rows(&self, engine: &dyn Engine) -> Result<&Rows, Error> {
         if let Some(rows) = self.rows.get() {
-            return Ok(&rows.rows);
+            return Ok(rows);
         }
         let job = self.record.job;
         let damaged = |what: String| Error::Damaged {
@@ -151,14 +154,18 @@ impl Open {
             }
         };
         let columns = Columns::parse_stored(bytes).map_err(|error| damaged(error.to_string()))?;
-        let rows: Vec<Row> = columns.rows().collect();
+        let places: Vec<Place> = columns.places().collect();
         let reported = self.record.reported.len();
-        if rows.len() as u64 != reported {
-            return Err(damaged(format!("{} for {reported} results", rows.len())));
+        if places.len() as u64 != reported {
+            return Err(damaged(format!("{} for {reported} results", places.len())));
         }
-        let outputs: usize = rows.iter().map(|row| row.output.len()).sum();
-        let bytes = outputs + rows.len() * size_of::<Row>();
-        Ok(&self.rows.get_or_init(|| Rows { rows, bytes }).rows)
+        let bytes = columns.bytes() + places.len() * size_of::<Place>();
+        let rows = Rows {
+            columns,
+            places,
+            bytes,
+        };
+        Ok(self.rows.get_or_init(|| rows))
     }
 
     /// What the rows take in memory, roughly; 0 before they are read.
