@@ -22,6 +22,8 @@ mod functions;
 mod local;
 mod logs;
 mod long_run;
+mod policy;
+mod redrive;
 mod restart;
 mod storm;
 mod upload;

@@ -29,6 +29,7 @@ mod follow;
 mod logs;
 mod patience;
 mod read;
+mod redrive;
 mod spec;
 mod submit;
 mod upload;
@@ -39,6 +40,7 @@ pub use error::{Error, Refusal, SourceError};
 pub use follow::ResultsOptions;
 pub use logs::LogsOptions;
 pub use read::ListOptions;
+pub use redrive::Redrive;
 pub use spec::JobSpec;
 pub use submit::{Submission, Upload};
 /// The messages of the wire, which are also what this library answers with.

@@ -109,6 +109,7 @@ pub(crate) fn status(number: u8, state: JobState) -> Change {
         started_ms: None,
         finished_ms: None,
         redrives: 0,
+        redriven: None,
         summary: None,
     };
     Change::JobStatus {

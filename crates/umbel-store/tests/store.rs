@@ -65,6 +65,7 @@ fn running() -> Change {
         started_ms: None,
         finished_ms: None,
         redrives: 0,
+        redriven: None,
         summary: None,
     };
     Change::JobStatus { job: JOB, status }

@@ -40,10 +40,22 @@ pub(crate) enum Bug {
     GrantTwice,
     /// Whether an offered attempt was counted already is not asked.
     CountTwice,
+    /// A redrive leaves one out of what it was asked for.
+    LeaveOneOut,
+    /// What a redrive made wait again is forgotten when restoring.
+    ForgetRedrive,
+    /// What comes of a redrive is written as if nobody had redriven.
+    OldResultWins,
+    /// What a worker held before a redrive counts after a restart.
+    ForgetFence,
+    /// After a restart each success counts twice toward enough.
+    CountEnoughTwice,
+    /// Which failures are tried again is forgotten when restoring.
+    ForgetRetryRules,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::ShowBeforeFlush,
         Self::AckBeforeFlush,
         Self::SkipFence,
@@ -62,5 +74,11 @@ impl Bug {
         Self::ForgetFailure,
         Self::GrantTwice,
         Self::CountTwice,
+        Self::LeaveOneOut,
+        Self::ForgetRedrive,
+        Self::OldResultWins,
+        Self::ForgetFence,
+        Self::CountEnoughTwice,
+        Self::ForgetRetryRules,
     ];
 }

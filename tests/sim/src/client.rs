@@ -30,6 +30,9 @@ pub(crate) enum Ask {
     Append(BlockRef),
     Seal,
     Cancel,
+    Redrive {
+        aside: bool,
+    },
     Delete {
         aside: bool,
     },
@@ -56,6 +59,7 @@ pub(crate) enum Stage {
     Seal,
     Watch,
     Read,
+    Redrive,
     Delete,
     Done,
 }
@@ -76,6 +80,8 @@ pub(crate) struct Client {
     pub(crate) last_view: Option<Box<JobView>>,
     /// Whether the job may be gone before its client deletes it at the end.
     pub(crate) may_be_gone: bool,
+    /// How many of the planned redrives are done with.
+    pub(crate) redrives: usize,
 }
 
 impl Client {
@@ -92,6 +98,7 @@ impl Client {
             unknown: 0,
             last_view: None,
             may_be_gone: false,
+            redrives: 0,
         }
     }
 
@@ -206,8 +213,13 @@ impl World {
             self.invokes_open.remove(&number);
         }
         let Some(at) = asker.client else { return };
-        let aside = matches!(asker.ask, Ask::Create { aside: true, .. } | Ask::Cancel)
-            || matches!(asker.ask, Ask::Delete { aside: true });
+        let aside = matches!(
+            asker.ask,
+            Ask::Create { aside: true, .. }
+                | Ask::Cancel
+                | Ask::Delete { aside: true }
+                | Ask::Redrive { aside: true }
+        );
         if !aside
             && self
                 .clients
@@ -260,6 +272,7 @@ impl World {
             }
             Stage::Watch => self.post(Mail::Look { client: at, job }),
             Stage::Read => self.reads_the_end(at, job),
+            Stage::Redrive => self.redrives(at, job, false),
             Stage::Delete => self.deletes(at, job, false),
             Stage::Done => {}
         }
@@ -290,6 +303,7 @@ impl World {
             Aside::Read => self.reads_some(at, job),
             Aside::Reopen if client.stage == Stage::Append => self.goes_to(at, Stage::Open, 0),
             Aside::Reopen => {}
+            Aside::Redrive => self.redrives(at, job, true),
             Aside::Delete => {
                 client.may_be_gone = true;
                 self.deletes(at, job, true);
@@ -359,7 +373,10 @@ impl World {
                 assert!(
                     back || matches!(
                         refusal,
-                        Refusal::JobFinished { .. } | Refusal::UnknownJob { .. }
+                        Refusal::JobFinished { .. }
+                            | Refusal::UnknownJob { .. }
+                            // A redrive has sealed it with what had arrived.
+                            | Refusal::JobSealed { .. }
                     ),
                     "a seal was refused: {refusal}"
                 );
@@ -376,7 +393,17 @@ impl World {
                     self.goes_to(at, Stage::Done, 0);
                 }
             }
+            (Ask::Redrive { aside }, reply) => {
+                let aside = *aside || !current;
+                self.hears_of_redrive(at, aside, reply);
+            }
             (Ask::Delete { aside: true }, Reply::Refused(Refusal::JobRunning { .. })) => {}
+            // Somebody redrove it meanwhile.
+            (Ask::Delete { .. }, Reply::Refused(Refusal::JobRunning { .. })) => {
+                if current {
+                    self.goes_to(at, Stage::Watch, 0);
+                }
+            }
             (Ask::Cancel | Ask::Delete { .. }, Reply::Refused(Refusal::UnknownJob { .. })) => {
                 if let Some(job) = job {
                     self.model.promises.unknown(job);

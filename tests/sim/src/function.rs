@@ -73,28 +73,41 @@ impl Mix {
 
 impl Behaviour {
     /// What an attempt comes to.
-    pub(crate) fn outcome(self, input: &[u8], attempt: u32) -> Result<Vec<u8>, (Failure, bool)> {
+    pub(crate) fn outcome(
+        self,
+        target: &str,
+        input: &[u8],
+        attempt: u32,
+    ) -> Result<Vec<u8>, (Failure, bool)> {
         match self {
-            Self::Succeeds | Self::Crashes => Ok(output(input)),
-            Self::FailsFirst(failures) if attempt > failures => Ok(output(input)),
-            Self::FailsFirst(_) | Self::Fails => Err((failure(FailureKind::Function), false)),
-            Self::Refuses => Err((failure(FailureKind::Function), true)),
+            Self::Succeeds | Self::Crashes => Ok(output(target, input)),
+            Self::FailsFirst(failures) if attempt > failures => Ok(output(target, input)),
+            Self::FailsFirst(_) => Err((failure(FailureKind::Function, FLAKY), false)),
+            Self::Fails => Err((failure(FailureKind::Function, BROKEN), false)),
+            Self::Refuses => Err((failure(FailureKind::Function, REFUSED), true)),
         }
     }
 }
 
-/// What the functions give back for an input.
-pub(crate) fn output(input: &[u8]) -> Vec<u8> {
-    let mut output = b"<".to_vec();
+/// The types of failures.
+pub(crate) const FLAKY: &str = "Flaky";
+pub(crate) const BROKEN: &str = "Broken";
+const REFUSED: &str = "Refused";
+pub(crate) const TIMED_OUT: &str = "TimedOut";
+
+/// What a function gives back for an input: each says which one it is.
+pub(crate) fn output(target: &str, input: &[u8]) -> Vec<u8> {
+    let mut output = target.as_bytes().to_vec();
+    output.push(b'<');
     output.extend_from_slice(input);
     output.push(b'>');
     output
 }
 
-pub(crate) fn failure(kind: FailureKind) -> Failure {
+pub(crate) fn failure(kind: FailureKind, error_type: &str) -> Failure {
     Failure {
         kind,
-        error_type: "Planned".to_owned(),
+        error_type: error_type.to_owned(),
         message: "the plan says so".to_owned(),
         stderr: String::new(),
     }

@@ -3,7 +3,7 @@
 use umbel_core::change::Change;
 use umbel_core::event::Event;
 use umbel_core::machine::Machine;
-use umbel_store::{Error, Store};
+use umbel_store::{Engine, Error, Store};
 
 use std::sync::Arc;
 
@@ -76,6 +76,7 @@ impl World {
         let askers = shell.askers();
         let disk = disk.or_else(|| shell.broken.map(|(disk, _)| disk));
         self.disk = Arc::new(disk.unwrap_or_else(Disk::empty));
+        self.check_store();
         // Its clock starts anywhere.
         self.mono_ahead_ms += self.dice.below(100_000);
         self.down_until_ms = self.now_ms + down_ms;
@@ -92,6 +93,20 @@ impl World {
             self.ask_was_lost(&asker);
         }
         self.watches_are_lost();
+    }
+
+    /// What is found after a crash is whole by the store's own check.
+    fn check_store(&self) {
+        let engine = Arc::clone(&self.disk) as Arc<dyn Engine>;
+        let report = match umbel_store::check::check_engine(&engine, &mut |_| {}) {
+            Ok(report) => report,
+            Err(error) => panic!("the store cannot be checked: {error}"),
+        };
+        assert!(
+            report.problems.is_empty(),
+            "the store is damaged after a crash: {:?}",
+            report.problems
+        );
     }
 
     pub(crate) fn store_is_noticed(&mut self, incarnation: u32, down_ms: u64) {

@@ -14,6 +14,7 @@ mod model;
 mod mutate;
 mod net;
 mod plan;
+mod redrive;
 mod runner;
 mod seat;
 mod session;

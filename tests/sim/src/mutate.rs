@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use umbel_core::change::Change;
 use umbel_core::config::Config;
+use umbel_core::history::History;
+use umbel_core::id::LeaseId;
 use umbel_core::machine::Machine;
 use umbel_core::message::{Offer, OfferAnswer};
+use umbel_core::redrive::{Filter, Standing};
 use umbel_core::view::InvocationView;
 use umbel_proto::v1;
 use umbel_proto::v1::connect_response::Message;
@@ -48,6 +51,11 @@ pub(crate) fn written(bug: Option<Bug>, changes: &[Change]) -> Vec<Change> {
             record.request_id.clear();
             Change::JobCreated(Arc::new(record))
         }
+        (Some(Bug::OldResultWins), Change::Recorded(record)) if record.waiting.is_empty() => {
+            let mut record = record.clone();
+            record.redrive = 0;
+            Change::Recorded(record)
+        }
         _ => change.clone(),
     });
     written.collect()
@@ -56,10 +64,40 @@ pub(crate) fn written(bug: Option<Bug>, changes: &[Change]) -> Vec<Change> {
 /// What a restart gives to the machine.
 pub(crate) fn restored(bug: Option<Bug>, changes: &mut [Change]) {
     for change in changes {
-        let Change::Recorded(record) = change else {
-            continue;
+        let record = match change {
+            Change::Recorded(record) => record,
+            Change::JobCreated(record) => {
+                let record = Arc::make_mut(record);
+                let policy = &mut record.spec.policy;
+                match bug {
+                    Some(Bug::CountEnoughTwice) => {
+                        policy.enough = policy.enough.map(|enough| enough.div_ceil(2));
+                    }
+                    Some(Bug::ForgetRetryRules) => {
+                        policy.retry_on.clear();
+                        policy.no_retry_on.clear();
+                    }
+                    _ => {}
+                }
+                continue;
+            }
+            Change::JobStatus { status, .. } if bug == Some(Bug::ForgetFence) => {
+                if let Some(redriven) = &mut status.redriven {
+                    Arc::make_mut(redriven).first_lease = LeaseId {
+                        epoch: 0,
+                        number: 0,
+                    };
+                }
+                continue;
+            }
+            _ => continue,
         };
         match bug {
+            Some(Bug::ForgetRedrive) if record.redrive > 0 => {
+                record
+                    .waiting
+                    .retain(|waiting| waiting.history != History::FRESH);
+            }
             Some(Bug::ForgetRetries) => record.waiting.clear(),
             Some(Bug::ForgetFailure) => {
                 for waiting in &mut record.waiting {
@@ -76,6 +114,16 @@ pub(crate) fn restored(bug: Option<Bug>, changes: &mut [Change]) {
             _ => {}
         }
     }
+}
+
+/// What a redrive asks for.
+pub(crate) fn filter(bug: Option<Bug>, mut filter: Filter, standing: &Standing) -> Filter {
+    let mut chosen = filter.choose(standing);
+    if bug == Some(Bug::LeaveOneOut) && chosen.len() > 1 {
+        let _last = chosen.split_off(chosen.len() - 1);
+        filter.indices = Some(chosen);
+    }
+    filter
 }
 
 /// A grant once more, under a lease that nobody granted.

@@ -4,9 +4,11 @@
 use umbel_core::config::Config;
 use umbel_core::job::{JobSpec, StartMode, Target};
 use umbel_core::policy::{Labels, Policy, Tolerance};
+use umbel_core::ranges::Ranges;
+use umbel_core::redrive::Filter;
 
 use crate::dice::Dice;
-use crate::function::Mix;
+use crate::function::{BROKEN, FLAKY, Mix, TIMED_OUT};
 
 /// Invocations of all jobs of a cluster.
 const INVOCATIONS_MAX: u64 = 300;
@@ -16,6 +18,8 @@ const WORKERS_MAX: u64 = 5;
 const FAULT_KINDS: u64 = 22;
 /// The functions that workers have; every worker has the first.
 pub(crate) const FUNCTIONS: [&str; 3] = ["every", "some", "few"];
+/// Another function that every worker has, to redrive to.
+pub(crate) const MENDED: &str = "mended";
 
 /// What a cluster has more of than others: few things at a time, often, find more than
 /// all things at a time, seldom.
@@ -89,7 +93,17 @@ pub(crate) struct JobPlan {
     pub(crate) mix: Mix,
     /// What the client does beside waiting, and when, counted from the acceptance.
     pub(crate) asides: Vec<(u64, Aside)>,
+    /// How the client redrives its job, each time that it has ended badly.
+    pub(crate) redrives: Vec<RedrivePlan>,
     pub(crate) deletes: bool,
+}
+
+/// A redrive.
+#[derive(Clone, Debug)]
+pub(crate) struct RedrivePlan {
+    pub(crate) filter: Filter,
+    /// Whether another function runs it from then on.
+    pub(crate) mended: bool,
 }
 
 /// What a client does beside waiting.
@@ -104,6 +118,8 @@ pub(crate) enum Aside {
     Read,
     /// Begins its upload anew.
     Reopen,
+    /// Redrives the job if it was seen to end, whatever its client does meanwhile.
+    Redrive,
     /// Asks to delete it, though it may run.
     Delete,
 }
@@ -222,7 +238,7 @@ fn config(dice: &mut Dice) -> Config {
 }
 
 fn worker(dice: &mut Dice) -> WorkerPlan {
-    let mut functions = vec![FUNCTIONS[0].to_owned()];
+    let mut functions = vec![FUNCTIONS[0].to_owned(), MENDED.to_owned()];
     if dice.chance(60) {
         functions.push(FUNCTIONS[1].to_owned());
     }
@@ -306,8 +322,37 @@ fn job(dice: &mut Dice, bent: Bent, number: usize, at_ms: u64, count: u32) -> Jo
         count,
         mix: mix(dice, bent),
         asides,
+        redrives: redrives(dice, count),
         deletes: dice.chance(30),
     }
+}
+
+fn redrives(dice: &mut Dice, count: u32) -> Vec<RedrivePlan> {
+    let times = if dice.chance(60) { dice.below(4) } else { 0 };
+    let redrives = (0..times).map(|_| RedrivePlan {
+        filter: filter(dice, count),
+        mended: dice.chance(30),
+    });
+    redrives.collect()
+}
+
+fn filter(dice: &mut Dice, count: u32) -> Filter {
+    let mut filter = Filter {
+        failed: dice.chance(50),
+        cancelled: dice.chance(50),
+        ..Filter::default()
+    };
+    if dice.chance(30) {
+        filter
+            .types
+            .insert(dice.pick(&[FLAKY, BROKEN, TIMED_OUT]).to_string());
+    }
+    if dice.chance(30) || filter.is_empty() {
+        let begin = u32::try_from(dice.below(u64::from(count) + 1)).unwrap_or(0);
+        let len = u32::try_from(dice.between(1..=u64::from(count) + 1)).unwrap_or(1);
+        filter.indices = Some(Ranges::one(begin..begin + len));
+    }
+    filter
 }
 
 fn mix(dice: &mut Dice, bent: Bent) -> Mix {
@@ -358,6 +403,20 @@ fn policy(dice: &mut Dice, bent: Bent) -> Policy {
         let points = Tolerance::BasisPoints(u32::try_from(dice.below(5_000)).unwrap_or(0));
         policy.tolerate = Some(if dice.chance(50) { count } else { points });
     }
+    if dice.chance(15) {
+        policy.enough = Some(dice.between(1..=40));
+    }
+    if dice.chance(30) {
+        let words = ["function", "timeout", "crashed", "lost", FLAKY, BROKEN];
+        for _ in 0..dice.between(1..=3) {
+            let word = (*dice.pick(&words)).to_owned();
+            if dice.chance(60) {
+                policy.no_retry_on.insert(word);
+            } else {
+                policy.retry_on.insert(word);
+            }
+        }
+    }
     if dice.chance(25) {
         policy.place_timeout_ms = Some(dice.between(500..=10_000));
         if dice.chance(50) {
@@ -369,12 +428,13 @@ fn policy(dice: &mut Dice, bent: Bent) -> Policy {
 }
 
 fn aside(dice: &mut Dice) -> Aside {
-    match dice.below(12) {
+    match dice.below(14) {
         0 | 1 => Aside::Cancel,
         2 | 3 => Aside::Resubmit,
         4..=6 => Aside::Look,
         7..=9 => Aside::Read,
         10 => Aside::Reopen,
+        11 | 12 => Aside::Redrive,
         _ => Aside::Delete,
     }
 }

@@ -18,8 +18,11 @@ use crate::bug::Bug;
 use crate::client::Asker;
 use crate::disk::Disk;
 use crate::function::Behaviour;
-use crate::model::Arrival;
+use crate::model::{Arrival, Projection};
 use crate::world::World;
+
+/// Of so many seeds one holds each restart against the machine that wrote its last batch.
+const PROJECTED: u64 = 3;
 
 /// What comes to the engine.
 #[derive(Debug)]
@@ -301,6 +304,7 @@ impl World {
                 self.model.grants.judge(record, arrival);
                 if let Some(arrival) = arrival {
                     self.model.recorded(record, arrival);
+                    self.model.judge_retries(record, arrival);
                 }
             }
         }
@@ -380,7 +384,10 @@ impl World {
                 panic!("a turn does not fit the store: {error}");
             }
             self.trace.bytes(&number.to_le_bytes());
-            self.model.committed(number, turn.changes);
+            // It costs a look at every invocation, so some clusters do without.
+            let projected = self.plan.seed.is_multiple_of(PROJECTED);
+            let projection = projected.then(|| Projection::of(&shell.machine));
+            self.model.committed(number, turn.changes, projection);
             shell.next_number += 1;
         }
         let number = shell.next_number - 1;

@@ -11,8 +11,9 @@ use umbel_core::worker::{Origin, Part, Piece};
 use umbel_proto::convert::Inputs;
 
 use crate::agenda::What;
-use crate::function::{Behaviour, failure, output};
+use crate::function::{Behaviour, TIMED_OUT, failure, output};
 use crate::model::Loss;
+use crate::plan::FUNCTIONS;
 use crate::seat::{Ended, Held, Run, Work};
 use crate::world::World;
 
@@ -129,15 +130,18 @@ impl World {
             .get_mut(slot)
             .filter(|place| place.run == number);
         let Some(place) = place else { return };
-        let (job, index, attempt, times_out) = match &place.work {
+        let (job, index, attempt, target, times_out) = match &place.work {
             Work::Runs(run) => match run.piece.origin {
-                Origin::Chunk { job } => (job, run.next, run.piece.attempt, run.times_out),
+                Origin::Chunk { job } => {
+                    let target = run.piece.target.display();
+                    (job, run.next, run.piece.attempt, target, run.times_out)
+                }
                 Origin::Invoke(_) => return,
             },
             Work::Invokes { .. } => return self.invoke_ends(seat, process, slot),
             Work::Free | Work::Stops => return,
         };
-        let end = self.end_of(job, index, attempt, times_out);
+        let end = self.end_of((job, index), &target, attempt, times_out);
         self.model.grants.stopped(worker, job, index);
         let Some(run) = self.run_of(seat, process, slot) else {
             return;
@@ -166,7 +170,7 @@ impl World {
                 let wait_ms = self.dice.between(20..=1_000);
                 return self.later(wait_ms, What::SeatStarts(seat));
             }
-            End::TimedOut => failed(failure(FailureKind::Timeout), false),
+            End::TimedOut => failed(failure(FailureKind::Timeout, TIMED_OUT), false),
             End::Outcome(Ok(output)) => {
                 run.succeeded.push(index..index + 1);
                 run.rows.push(Ended {
@@ -181,14 +185,20 @@ impl World {
         self.go_on(seat, process, slot, times_out);
     }
 
-    fn end_of(&self, job: JobId, index: Index, attempt: u32, times_out: bool) -> End {
+    fn end_of(
+        &self,
+        (job, index): (JobId, Index),
+        target: &str,
+        attempt: u32,
+        times_out: bool,
+    ) -> End {
         let behaviour = self.behaviour(job, index);
         let client = self.clients.iter().find(|client| client.owns(job));
         match (behaviour, client) {
             _ if times_out => End::TimedOut,
             (Some(Behaviour::Crashes), _) => End::Crashed,
             (Some(behaviour), Some(client)) => {
-                End::Outcome(behaviour.outcome(&client.input(index), attempt))
+                End::Outcome(behaviour.outcome(target, &client.input(index), attempt))
             }
             _ => panic!("job {job} runs, and nobody asked for it"),
         }
@@ -265,7 +275,7 @@ impl World {
             return;
         };
         place.work = Work::Free;
-        let outcome = Ok(output(number.to_string().as_bytes()).into());
+        let outcome = Ok(output(FUNCTIONS[0], number.to_string().as_bytes()).into());
         let done = InvokeDone {
             id,
             outcome,

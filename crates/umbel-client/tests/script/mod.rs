@@ -302,6 +302,13 @@ impl JobService for Script {
         not_in_the_script()
     }
 
+    async fn redrive_job(
+        &self,
+        _: Request<v1::RedriveJobRequest>,
+    ) -> Answer<v1::RedriveJobResponse> {
+        not_in_the_script()
+    }
+
     async fn delete_job(&self, _: Request<v1::DeleteJobRequest>) -> Answer<v1::DeleteJobResponse> {
         not_in_the_script()
     }

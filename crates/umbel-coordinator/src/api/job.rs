@@ -152,6 +152,13 @@ impl JobService for Api {
         }
     }
 
+    async fn redrive_job(
+        &self,
+        request: Request<v1::RedriveJobRequest>,
+    ) -> Result<Response<v1::RedriveJobResponse>, Status> {
+        self.redrive(request.into_inner()).await.map(Response::new)
+    }
+
     async fn explain_job(
         &self,
         request: Request<v1::ExplainJobRequest>,

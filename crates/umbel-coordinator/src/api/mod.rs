@@ -10,6 +10,7 @@ mod invocation;
 mod job;
 mod list;
 mod logs;
+mod redrive;
 mod result;
 mod results;
 mod token;
@@ -44,6 +45,8 @@ pub(crate) struct Api {
     blocks: Blocks,
     room: Room,
     invokes: Arc<Semaphore>,
+    /// Room for jobs that are read to be redriven.
+    redrives: Arc<Semaphore>,
     about: Arc<About>,
 }
 
@@ -71,6 +74,7 @@ impl Api {
             blocks,
             room,
             invokes,
+            redrives: Arc::new(Semaphore::new(redrive::AT_ONCE_MAX)),
             about: Arc::new(about),
         }
     }

@@ -7,13 +7,13 @@ use umbel_proto::results::ResultsEncoder;
 use umbel_proto::v1;
 use umbel_store::{LogRow, Outcome, ResultRow};
 
-/// Adds a result to those that are encoded; `function` is what its job runs.
-pub(super) fn encode(encoder: &mut ResultsEncoder, row: ResultRow, function: &str) {
+/// Adds a result to those that are encoded; `accepted` is what its job was accepted to run.
+pub(super) fn encode(encoder: &mut ResultsEncoder, row: ResultRow, accepted: &str) {
     let Outcome::Succeeded(output) = row.outcome else {
-        return encoder.push(&shown(row, function));
+        return encoder.push(&shown(row, accepted));
     };
     let from = Provenance {
-        function,
+        function: ran(&row.function, accepted),
         worker: &row.worker,
     };
     let timing = row.timing;
@@ -27,16 +27,27 @@ pub(super) fn encode(encoder: &mut ResultsEncoder, row: ResultRow, function: &st
     encoder.succeeded(row.index, columns, row.attempts, from);
 }
 
-/// A result as it is shown; `function` is what its job runs.
-pub(super) fn shown(row: ResultRow, function: &str) -> v1::Result {
+/// What ran an invocation: a redrive may have run something else than the job was accepted with.
+fn ran<'a>(function: &'a str, accepted: &'a str) -> &'a str {
+    if function.is_empty() {
+        accepted
+    } else {
+        function
+    }
+}
+
+/// A result as it is shown; `accepted` is what its job was accepted to run.
+pub(super) fn shown(row: ResultRow, accepted: &str) -> v1::Result {
     let ResultRow {
         index,
         outcome,
         attempts,
         worker,
         timing,
+        function,
         redrive: _,
     } = row;
+    let function = ran(&function, accepted);
     let from = Provenance {
         function,
         worker: &worker,

@@ -218,15 +218,22 @@ async fn in_order(api: &Api, wish: &Wish, next: Index, to: &Answers) -> Result<(
 
 async fn as_completed(api: &Api, wish: &Wish, after: Cursor, to: &Answers) -> Result<(), Status> {
     let mut watched = api.engine.watch(wish.job);
-    let mut reader = api.store.as_completed(wish.job, after, wish.wanted);
+    let (mut after, mut redrives) = (after, None);
+    let mut reader = api.store.as_completed(wish.job, 0, after, wish.wanted);
     loop {
         let soonest = Instant::now() + EVERY;
         let view = api.view_again(wish.job).await?;
+        if redrives.replace(view.status.redrives) != Some(view.status.redrives) {
+            let redrives = view.status.redrives;
+            reader = api
+                .store
+                .as_completed(wish.job, redrives, after, wish.wanted);
+        }
         let mut more = true;
         while more {
             let durable = api.store.durable();
             let (back, page) = read(reader, move |reader| reader.page(durable)).await?;
-            (reader, more) = (back, page.more);
+            (reader, more, after) = (back, page.more, page.cursor);
             let rows = page.rows.into_iter();
             let rows = rows.filter(|(row, _)| wish.range.contains(&row.index));
             let rows = rows.map(|(row, cursor)| (Place::AsCompleted(cursor), row));

@@ -26,6 +26,11 @@ pub(super) fn write(note: &Note, metrics: &Metrics) {
             metrics.job_swept(*why);
             tracing::info!(%job, why = why.as_str(), "job swept");
         }
+        Note::JobRedriven {
+            job,
+            redrive,
+            invocations,
+        } => tracing::info!(%job, redrive, invocations, "job redriven"),
         Note::CrashLimit { job, index } => {
             tracing::info!(%job, index, "invocation met the crash limit");
         }

@@ -38,6 +38,10 @@ fn each_invocation_is_somewhere(t: &Tables) {
         let mut all = running.succeeded.clone();
         let failed: Ranges = running.failed.runs().collect();
         assert_eq!(all.insert_all(&failed), failed.len(), "final once");
+        let cancelled: Ranges = running.cancelled.runs().collect();
+        let new = all.insert_all(&cancelled);
+        assert_eq!(new, cancelled.len(), "final once");
+        assert!(running.failed_now <= failed.len(), "a failure counts once");
         let mut leased = 0;
         for id in t.leases.ids_of_job(job.id()) {
             let Some(lease) = t.leases.find(id) else {

@@ -5,8 +5,9 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::job::Job;
 use crate::id::{JobId, WorkerId};
-use crate::job::{JobSpec, Target};
+use crate::job::Target;
 use crate::policy::Labels;
 
 /// Jobs that need the same of a worker.
@@ -23,9 +24,10 @@ pub(crate) struct Demand {
 }
 
 impl Demand {
-    /// What the jobs of a spec need.
-    pub(crate) fn of(spec: &JobSpec) -> Self {
-        Self::of_target(&spec.target, spec.policy.require.clone())
+    /// What a job needs.
+    pub(crate) fn of(job: &Job) -> Self {
+        let require = job.record.spec.policy.require.clone();
+        Self::of_target(job.target(), require)
     }
 
     /// What a target and labels need.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::backlog::Backlog;
 use super::demands::GroupId;
 use super::pace::Pace;
-use crate::change::{JobRecord, JobStatus, Summary};
-use crate::id::{Appender, Index, JobId};
+use crate::change::{JobRecord, JobStatus, Record, Summary};
+use crate::id::{Appender, Index, JobId, LeaseId};
 use crate::index_set::IndexSet;
-use crate::job::{BlockRef, Counts, JobState, Source, StartMode, Usage};
+use crate::job::{BlockRef, Counts, JobState, Source, StartMode, Target, Usage};
 use crate::limit;
 use crate::policy::Tolerance;
 use crate::ranges::Ranges;
@@ -39,6 +39,10 @@ pub(crate) struct Running {
     pub(crate) succeeded: IndexSet,
     /// What failed for good.
     pub(crate) failed: IndexSet,
+    /// How many of them failed under the job's latest redrive number.
+    pub(crate) failed_now: u64,
+    /// What was cancelled, and not made to wait again by a redrive.
+    pub(crate) cancelled: IndexSet,
     /// What its attempts used.
     pub(crate) usage: Usage,
     /// What waits.
@@ -65,6 +69,8 @@ impl Running {
             appended_ms: engine_ms,
             succeeded: IndexSet::new(),
             failed: IndexSet::new(),
+            failed_now: 0,
+            cancelled: IndexSet::new(),
             usage: Usage::default(),
             backlog: Backlog::default(),
             pace: Pace::default(),
@@ -77,7 +83,34 @@ impl Running {
 
     /// How many are final.
     pub(crate) fn final_len(&self) -> u64 {
-        self.succeeded.len() + self.failed.len()
+        self.succeeded.len() + self.failed.len() + self.cancelled.len()
+    }
+
+    /// What is final.
+    pub(crate) fn final_set(&self) -> IndexSet {
+        let mut all = self.succeeded.clone();
+        for set in [&self.failed, &self.cancelled] {
+            all.insert_all(&set.runs().collect());
+        }
+        all
+    }
+
+    /// Takes in what a record makes final, and what it makes wait again though it was;
+    /// `redrives` is the job's latest redrive number.
+    pub(crate) fn take(&mut self, record: &Record, redrives: u32) {
+        if record.redrive > 0 {
+            for waiting in &record.waiting {
+                self.failed.remove_all(&waiting.indices);
+                self.cancelled.remove_all(&waiting.indices);
+            }
+        }
+        self.succeeded.insert_all(&record.succeeded);
+        for failed in &record.failed {
+            let new = self.failed.insert(failed.index);
+            self.failed_now += u64::from(new && record.redrive == redrives);
+        }
+        self.cancelled.insert_all(&record.cancelled);
+        self.usage.add(record.usage);
     }
 
     /// What is not final, ascending.
@@ -86,6 +119,7 @@ impl Running {
         rest.insert_all(&Ranges::one(0..self.next_index));
         rest.subtract(&self.succeeded);
         rest.subtract(&self.failed);
+        rest.subtract(&self.cancelled);
         rest.runs().collect()
     }
 
@@ -154,6 +188,17 @@ impl Job {
         self.status.finished_ms.unwrap_or(0)
     }
 
+    /// What runs it: what it was accepted with, or what it was redriven to.
+    pub(crate) fn target(&self) -> &Target {
+        self.status.target(&self.record)
+    }
+
+    /// Whether a lease belongs to what was before the latest redrive.
+    pub(crate) fn is_outdated(&self, lease: LeaseId) -> bool {
+        let redriven = self.status.redriven.as_ref();
+        redriven.is_some_and(|redriven| lease < redriven.first_lease)
+    }
+
     /// Slots that it may hold at a time.
     pub(crate) fn slot_limit(&self) -> Option<u32> {
         self.record.spec.policy.max_concurrency
@@ -179,10 +224,13 @@ impl Job {
         }
     }
 
-    /// When it must have ended, milliseconds since 1970.
+    /// When it must have ended, milliseconds since 1970: counted from its creation, or from
+    /// its latest redrive.
     pub(crate) fn deadline_ms(&self) -> Option<u64> {
         let deadline = self.record.spec.policy.deadline_ms?;
-        Some(self.record.created_ms.saturating_add(deadline))
+        let redriven = self.status.redriven.as_ref();
+        let since_ms = redriven.map_or(self.record.created_ms, |redriven| redriven.at_ms);
+        Some(since_ms.saturating_add(deadline))
     }
 
     /// Its figures; `leased` is the leases' part of them.
@@ -198,7 +246,7 @@ impl Job {
                 leased,
                 succeeded: running.succeeded.len(),
                 failed: running.failed.len(),
-                cancelled: 0,
+                cancelled: running.cancelled.len(),
             },
             usage: running.usage,
         }
@@ -217,6 +265,7 @@ pub(crate) fn first_status(source: Source) -> JobStatus {
         started_ms: None,
         finished_ms: None,
         redrives: 0,
+        redriven: None,
         summary: None,
     }
 }

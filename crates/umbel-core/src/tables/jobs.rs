@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::job::Job;
+use super::job::{Job, Running};
 use crate::id::JobId;
 
 /// Jobs by id, by request id and by name.
@@ -50,6 +50,15 @@ impl Jobs {
         self.running.remove(&id);
         self.ended.remove(&(job.ended_ms(), id));
         Some(job)
+    }
+
+    /// Gives a job that had ended at a time what only a running one has.
+    pub(crate) fn start(&mut self, id: JobId, ended_ms: u64, running: Running) {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.running = Some(Box::new(running));
+            self.running.insert(id);
+            self.ended.remove(&(ended_ms, id));
+        }
     }
 
     /// Drops what only a running job has.

@@ -144,6 +144,14 @@ impl Leases {
         }
     }
 
+    /// The id that the next lease will have.
+    pub(crate) fn next_id(&self) -> LeaseId {
+        LeaseId {
+            epoch: self.epoch,
+            number: self.granted + 1,
+        }
+    }
+
     /// Grants a lease.
     pub(crate) fn grant(&mut self, lease: Lease) -> LeaseId {
         self.granted += 1;

@@ -112,7 +112,7 @@ fn reject_some(t: &mut Tables, out: &mut Out, id: JobId, timeout_ms: u64) {
     let Some(job) = t.jobs.find_mut(id) else {
         return;
     };
-    let needs = Demand::of(&job.record.spec).in_words();
+    let needs = Demand::of(job).in_words();
     let Some(running) = job.running.as_mut() else {
         return;
     };

@@ -94,7 +94,7 @@ fn place_timeout_ms(t: &Tables, job: &Job, running: &Running, wall_ms: u64) -> O
 
 /// No worker can run it.
 fn nobody(t: &Tables, job: &Job, due: u64, until_ms: Option<u64>, reasons: &mut Vec<WaitReason>) {
-    let demand = Demand::of(&job.record.spec);
+    let demand = Demand::of(job);
     let workers = t.demands.abilities().count();
     let have = t.demands.abilities();
     let have = have.filter(|(_, able)| demand.has_target(able)).count();

@@ -74,6 +74,9 @@ pub(crate) fn invocation(t: &Tables, id: JobId, index: Index) -> Option<Invocati
     if running.failed.contains(index) {
         return Some(InvocationView::Failed);
     }
+    if running.cancelled.contains(index) {
+        return Some(InvocationView::Cancelled);
+    }
     if let Some(lease) = t.leases.covering(id, index) {
         let history = lease.history;
         return Some(InvocationView::Leased { history });

@@ -12,6 +12,7 @@ mod lone;
 mod look;
 mod offer;
 mod place;
+mod redrive;
 mod report;
 mod restore;
 mod step;
@@ -48,6 +49,11 @@ pub(crate) fn handle(t: &mut Tables, out: &mut Out, event: Event) {
         Event::Append { reply, job, block } => append::append(t, out, reply, job, block),
         Event::Seal { reply, job, total } => append::seal(t, out, reply, job, total),
         Event::Cancel { reply, job } => cancel::cancel(t, out, reply, job),
+        Event::Redrive {
+            reply,
+            job,
+            redrive,
+        } => redrive::redrive(t, out, reply, job, *redrive),
         Event::Delete { reply, job } => cancel::delete(t, out, reply, job),
         Event::Invoke {
             reply,

@@ -88,6 +88,9 @@ fn renew(
     let full = side.len() >= limit::WORKER_LEASES_MAX;
     let used = t.leases.of_job(offer.job).slots;
     let job = t.jobs.find_mut(offer.job)?;
+    if job.is_outdated(offer.lease) {
+        return None;
+    }
     let left = job
         .slot_limit()
         .map_or(u64::MAX, |limit| u64::from(limit).saturating_sub(used));

@@ -9,6 +9,7 @@ use crate::message::{Begun, FromWorker, InvokeDone};
 use crate::outcome::FailureKind;
 use crate::policy::Tolerance;
 use crate::ranges::Ranges;
+use crate::redrive::Filter;
 
 /// Knuth's MMIX generator, seeded by the test.
 struct Dice(u64);
@@ -51,6 +52,7 @@ impl Play {
             77..80 => self.poison(),
             80..82 => self.restart(),
             82..84 => self.cancel(),
+            88..91 => self.redrive(),
             84..87 => self.invoke(),
             87..88 => self.leave(),
             _ => {
@@ -78,6 +80,10 @@ impl Play {
                 1 => Some(Tolerance::BasisPoints(dice.roll32(2_000))),
                 _ => None,
             };
+            policy.enough = (dice.roll(6) == 0).then(|| 1 + dice.roll(200));
+            if dice.roll(5) == 0 {
+                policy.no_retry_on.insert("lost".to_owned());
+            }
             if dice.roll(4) == 0 {
                 policy.require.insert("disk".to_owned(), "ssd".to_owned());
                 policy.place_timeout_ms = Some(3_000);
@@ -220,6 +226,25 @@ impl Play {
         }
     }
 
+    fn redrive(&mut self) {
+        let at = self.dice.roll(self.jobs.len().max(1) as u64);
+        let Some(&job) = self.jobs.get(usize::try_from(at).unwrap()) else {
+            return;
+        };
+        let mut filter = Filter {
+            failed: self.dice.roll(2) == 0,
+            cancelled: self.dice.roll(2) == 0,
+            ..Filter::default()
+        };
+        if self.dice.roll(3) == 0 || filter.is_empty() {
+            let begin = self.dice.roll32(100);
+            let run = begin..begin + 1 + self.dice.roll32(200);
+            filter.indices = Some(Ranges::one(run));
+        }
+        let wish = self.env.wish(job, filter);
+        self.env.redrive(job, wish);
+    }
+
     fn invoke(&mut self) {
         if let Some(name) = self.pick_worker() {
             let waiting = std::mem::take(&mut self.env.workers.get_mut(&name).unwrap().invokes);
@@ -282,6 +307,7 @@ struct Seen {
     crashed: usize,
     ignored: usize,
     cancelled: usize,
+    redriven: usize,
 }
 
 fn play(seed: u64, steps: u32, seen: &mut Seen) {
@@ -309,6 +335,7 @@ fn play(seed: u64, steps: u32, seen: &mut Seen) {
             Note::LeaseExpired { .. } => seen.expired += 1,
             Note::WorkerJoined { kept, .. } => seen.kept += kept,
             Note::CrashLimit { .. } => seen.crashed += 1,
+            Note::JobRedriven { .. } => seen.redriven += 1,
             _ => {}
         }
     }
@@ -339,8 +366,9 @@ fn whatever_happens_every_invocation_ends_once() {
         crashed,
         ignored,
         cancelled,
+        redriven,
     } = seen;
-    let least = [expired, kept, crashed, ignored, cancelled]
+    let least = [expired, kept, crashed, ignored, cancelled, redriven]
         .into_iter()
         .min();
     assert!(least > Some(0), "the dice missed something: {seen:?}");

@@ -187,9 +187,10 @@ fn measure(t: &mut Tables, job: JobId, usage: Usage, charge_us: u64) {
     };
     if let Some(running) = job.running.as_mut() {
         running.pace.measure(usage);
-        t.paces.learn(&job.record.spec.target, running.pace);
         let had_us = running.had_us.saturating_sub(charge_us);
         running.had_us = had_us.saturating_add(usage.duration_us);
+        let pace = running.pace;
+        t.paces.learn(job.target(), pace);
     }
 }
 
@@ -387,6 +388,94 @@ mod tests {
         env.report("a", lease, (rest, never), 10);
         assert_eq!(env.state(job), JobState::Succeeded);
         assert_eq!(env.counts(job).failed, 1, "rejected is not run again");
+    }
+
+    #[test]
+    fn enough_successes_end_the_job_with_what_waits_and_what_is_leased() {
+        let mut env = Env::new();
+        env.worker("a", 4);
+        let job = env.submit(100, |proposal| {
+            proposal.spec.policy.max_attempts = 1;
+            proposal.spec.policy.enough = Some(3);
+        });
+        let (lease, _) = env.open("a").remove(0);
+        let wrong = vec![failed(3, FailureKind::Function)];
+        env.report("a", lease, (run(0..2), wrong), 10_000_000);
+        assert_eq!(env.state(job), JobState::Running);
+        env.report("a", lease, (run(2..3), Vec::new()), 10_000_000);
+        let (view, counts) = (env.view(job), env.counts(job));
+        assert_eq!(view.status.state, JobState::Succeeded);
+        assert_eq!((counts.succeeded, counts.failed), (3, 1));
+        assert_eq!(counts.cancelled, 96);
+        assert_eq!(env.open_len("a"), 0, "its leases are revoked");
+        env.restart();
+        assert_eq!(env.view(job), view);
+    }
+
+    #[test]
+    fn fewer_successes_than_enough_are_a_failure_and_failures_alone_are_none() {
+        for (enough, state) in [(4, JobState::Failed), (3, JobState::Succeeded)] {
+            let mut env = Env::new();
+            env.worker("a", 4);
+            let job = env.submit(4, |proposal| {
+                proposal.spec.policy.max_attempts = 1;
+                proposal.spec.policy.enough = Some(enough);
+            });
+            let (lease, _) = env.open("a").remove(0);
+            let wrong = vec![failed(3, FailureKind::Function)];
+            env.report("a", lease, (run(0..3), wrong), 10);
+            let view = env.view(job);
+            assert_eq!(view.status.state, state);
+            let kind = view.status.failure.map(|failure| failure.kind);
+            let failed = state == JobState::Failed;
+            assert_eq!(kind, failed.then_some(JobFailureKind::Invocations));
+        }
+    }
+
+    #[test]
+    fn enough_is_decided_after_the_seal() {
+        let mut env = Env::new();
+        env.worker("a", 8);
+        let job = env.submit(8, |proposal| {
+            proposal.source = Source::Blocks;
+            proposal.blocks = vec![BlockRef {
+                first: 0,
+                count: 8,
+                bytes: 80,
+                appender: INLINE,
+            }];
+            proposal.seal = false;
+            proposal.spec.start = StartMode::AsAppended;
+            proposal.spec.policy.enough = Some(2);
+        });
+        let (lease, _) = env.open("a").remove(0);
+        env.report("a", lease, (run(0..4), Vec::new()), 10);
+        assert_eq!(env.state(job), JobState::Running);
+        env.ask(|reply| crate::event::Event::Seal {
+            reply,
+            job,
+            total: 8,
+        });
+        assert_eq!(env.state(job), JobState::Succeeded);
+        assert_eq!(env.counts(job).cancelled, 4);
+    }
+
+    #[test]
+    fn a_failure_that_is_not_to_be_retried_is_final_at_once_after_a_restart_too() {
+        let mut env = Env::new();
+        env.worker("a", 4);
+        let job = env.submit(4, |proposal| {
+            let policy = &mut proposal.spec.policy;
+            policy.no_retry_on.insert("ValueError".to_owned());
+        });
+        env.restart();
+        env.connect("a");
+        let (lease, _) = env.open("a").remove(0);
+        let mut other = failed(0, FailureKind::Function);
+        other.failure.error_type = "KeyError".to_owned();
+        let attempts = vec![other, failed(1, FailureKind::Function)];
+        env.report("a", lease, (Ranges::new(), attempts), 10);
+        assert_eq!((env.counts(job).failed, env.counts(job).waiting), (1, 1));
     }
 
     #[test]

@@ -57,7 +57,7 @@ fn take(t: &mut Tables, gathered: &mut Gathered, change: Change) {
             };
             known.status = status;
             if !known.status.state.is_final() {
-                return;
+                return rejoin(t, job);
             }
             let summary = known.status.summary.unwrap_or_default();
             known.status.summary = Some(summary);
@@ -94,7 +94,10 @@ fn take(t: &mut Tables, gathered: &mut Gathered, change: Change) {
 
 fn create(t: &mut Tables, record: std::sync::Arc<JobRecord>) {
     let id = record.id;
-    let group = t.demands.join(Demand::of(&record.spec));
+    let require = record.spec.policy.require.clone();
+    let group = t
+        .demands
+        .join(Demand::of_target(&record.spec.target, require));
     if record.spec.policy.place_timeout_ms.is_some() {
         t.demands.watch(group, id);
     }
@@ -110,16 +113,36 @@ fn create(t: &mut Tables, record: std::sync::Arc<JobRecord>) {
     });
 }
 
-fn replay(t: &mut Tables, gathered: &mut Gathered, record: Record) {
-    let job = t.jobs.find_mut(record.job);
-    let Some(running) = job.and_then(|job| job.running.as_mut()) else {
+/// A job that was redriven to another target needs another worker.
+fn rejoin(t: &mut Tables, id: JobId) {
+    let Some(job) = t.jobs.find_mut(id) else {
         return;
     };
-    running.succeeded.insert_all(&record.succeeded);
-    for failed in &record.failed {
-        running.failed.insert(failed.index);
+    let redriven = job.status.redriven.as_ref();
+    if redriven.is_none_or(|redriven| redriven.target.is_none()) {
+        return;
     }
-    running.usage.add(record.usage);
+    let demand = Demand::of(job);
+    let watched = job.record.spec.policy.place_timeout_ms.is_some();
+    let Some(running) = job.running.as_mut() else {
+        return;
+    };
+    t.demands.part(running.group, id);
+    running.group = t.demands.join(demand);
+    if watched {
+        t.demands.watch(running.group, id);
+    }
+}
+
+fn replay(t: &mut Tables, gathered: &mut Gathered, record: Record) {
+    let Some(job) = t.jobs.find_mut(record.job) else {
+        return;
+    };
+    let redrives = job.status.redrives;
+    let Some(running) = job.running.as_mut() else {
+        return;
+    };
+    running.take(&record, redrives);
     let waiting = gathered.waiting.entry(record.job).or_default();
     waiting.extend(record.waiting);
 }
@@ -134,9 +157,7 @@ fn rebuild_backlog(t: &mut Tables, id: JobId, waiting: &[WaitingRecord], leases:
     let Some(running) = job.running.as_mut() else {
         return;
     };
-    let mut decided = running.succeeded.clone();
-    let failed: Ranges = running.failed.runs().collect();
-    decided.insert_all(&failed);
+    let mut decided = running.final_set();
     let mut touched = decided.last().map_or(0, |last| last + 1);
     let named = leases.iter().map(|lease| &lease.indices);
     for indices in named.chain(waiting.iter().map(|waiting| &waiting.indices)) {
@@ -165,6 +186,7 @@ fn rebuild_backlog(t: &mut Tables, id: JobId, waiting: &[WaitingRecord], leases:
 /// while has passed.
 fn hold(t: &mut Tables, lease: &LeaseRecord) {
     let job = t.jobs.find_mut(lease.job);
+    let job = job.filter(|job| !job.is_outdated(lease.lease));
     let Some(running) = job.and_then(|job| job.running.as_mut()) else {
         t.reclaim.void.push(lease.lease);
         return;

@@ -95,7 +95,9 @@ fn judge(t: &Tables, proposal: &Proposal) -> Result<(), Refusal> {
 
 fn accept(t: &mut Tables, out: &mut Out, proposal: Proposal) {
     let id = proposal.id;
-    let group = t.demands.join(Demand::of(&proposal.spec));
+    let require = proposal.spec.policy.require.clone();
+    let demand = Demand::of_target(&proposal.spec.target, require);
+    let group = t.demands.join(demand);
     let mut running = Running::new(group, t.clock.engine_ms());
     running.pace = t.paces.guess(&proposal.spec.target);
     running.next_index = match proposal.source {
@@ -143,13 +145,7 @@ fn warnings(t: &Tables, id: JobId) -> Vec<String> {
     let Some(running) = &job.running else {
         return vec!["the job has no inputs, so it has succeeded".to_owned()];
     };
-    if t.demands.able_len(running.group).0 > 0 {
-        return Vec::new();
-    }
-    let needs = Demand::of(&job.record.spec).in_words();
-    vec![format!(
-        "no worker that takes work now has what the job needs ({needs}); it waits for one"
-    )]
+    step::warnings(t, job, running)
 }
 
 #[cfg(test)]

@@ -2,18 +2,18 @@
 //! remembers, and a clock that stands until it is moved. After every event the
 //! machine is checked.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+mod disk;
+
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::change::{Change, JobRecord, JobStatus, KeptRequest, LeaseRecord, Record};
 use crate::command::{Command, Ignored, Note, Refusal, Reply};
 use crate::config::Config;
 use crate::event::{Event, Proposal};
 use crate::histogram::Histogram;
 use crate::id::{Index, JobId, LeaseId, ReplyId, SessionId, WorkerId};
-use crate::job::{BlockRef, Counts, JobSpec, JobState, Source, StartMode, Target, Usage};
+use crate::job::{Counts, JobSpec, JobState, Source, StartMode, Target, Usage};
 use crate::limit;
 use crate::machine::Machine;
 use crate::message::{
@@ -22,8 +22,11 @@ use crate::message::{
 use crate::outcome::{FailedAttempt, Failure, FailureKind};
 use crate::policy::{Labels, Policy};
 use crate::ranges::Ranges;
+use crate::redrive::{Filter, Redrive};
 use crate::time::Now;
 use crate::view::JobView;
+
+pub(crate) use disk::Disk;
 
 /// What one worker process knows.
 #[derive(Debug)]
@@ -41,95 +44,6 @@ pub(crate) struct Process {
     pub(crate) invokes: Vec<Invoke>,
     pub(crate) acked: u64,
     pub(crate) drains: bool,
-}
-
-/// What the store would have.
-#[derive(Debug, Default)]
-pub(crate) struct Disk {
-    functions: BTreeSet<String>,
-    requests: BTreeMap<String, KeptRequest>,
-    jobs: BTreeMap<JobId, (Arc<JobRecord>, Option<JobStatus>)>,
-    blocks: BTreeMap<(JobId, Index), BlockRef>,
-    records: Vec<Record>,
-    pub(crate) leases: BTreeMap<LeaseId, LeaseRecord>,
-    pub(crate) ended: BTreeMap<(JobId, Index), &'static str>,
-}
-
-impl Disk {
-    fn persist(&mut self, change: Change) {
-        match change {
-            Change::FunctionSeen(name) => assert!(self.functions.insert(name), "seen once"),
-            Change::JobCreated(record) => {
-                self.jobs.insert(record.id, (record, None));
-            }
-            Change::JobStatus { job, status } => self.jobs.get_mut(&job).unwrap().1 = Some(status),
-            Change::Appended { job, block } => {
-                self.blocks.insert((job, block.first), block);
-            }
-            Change::Granted(lease) => {
-                self.leases.insert(lease.lease, lease);
-            }
-            Change::LeaseEnded(lease) => {
-                assert!(self.leases.remove(&lease).is_some(), "{lease} ends once");
-            }
-            Change::Recorded(record) => self.record(*record),
-            Change::RequestKept { request_id, kept } => {
-                self.requests.insert(request_id, kept);
-            }
-            Change::RequestForgotten(request_id) => {
-                assert!(self.requests.remove(&request_id).is_some());
-            }
-            Change::JobDeleted(job) => {
-                self.jobs.remove(&job);
-                self.records.retain(|record| record.job != job);
-                self.blocks.retain(|(other, _), _| *other != job);
-            }
-        }
-    }
-
-    fn record(&mut self, record: Record) {
-        let failed = record.failed.iter().map(|failed| (failed.index, "failed"));
-        let succeeded = record.succeeded.indices().map(|index| (index, "succeeded"));
-        let cancelled = record.cancelled.indices().map(|index| (index, "cancelled"));
-        for (index, how) in failed.chain(succeeded).chain(cancelled) {
-            let before = self.ended.insert((record.job, index), how);
-            assert_eq!(before, None, "{index} of {} ended twice", record.job);
-        }
-        assert!(record.succeeded.minus(&record.reported).is_empty());
-        self.records.push(record);
-    }
-
-    /// What a restore is fed with, in its order.
-    fn changes(&self) -> Vec<Change> {
-        let functions = self.functions.iter().cloned().map(Change::FunctionSeen);
-        let mut changes: Vec<Change> = functions.collect();
-        let requests = self.requests.iter();
-        changes.extend(requests.map(|(request_id, kept)| Change::RequestKept {
-            request_id: request_id.clone(),
-            kept: *kept,
-        }));
-        let jobs = self.jobs.values();
-        changes.extend(jobs.map(|(record, _)| Change::JobCreated(record.clone())));
-        let mut running = BTreeSet::new();
-        for (id, (_, status)) in &self.jobs {
-            let status = status.clone().unwrap();
-            if !status.state.is_final() {
-                running.insert(*id);
-            }
-            changes.push(Change::JobStatus { job: *id, status });
-        }
-        for ((job, _), block) in &self.blocks {
-            let (job, block) = (*job, *block);
-            changes.push(Change::Appended { job, block });
-        }
-        let records = self
-            .records
-            .iter()
-            .filter(|record| running.contains(&record.job));
-        changes.extend(records.map(|record| Change::Recorded(Box::new(record.clone()))));
-        changes.extend(self.leases.values().cloned().map(Change::Granted));
-        changes
-    }
 }
 
 /// The cluster.
@@ -440,6 +354,28 @@ impl Env {
             Reply::Refused(refusal) => refusal,
             other => panic!("not refused: {other:?}"),
         }
+    }
+
+    /// A redrive as a shell hands it in.
+    pub(crate) fn wish(&self, job: JobId, filter: Filter) -> Redrive {
+        Redrive {
+            standing: self.disk.standing(job, &filter.types),
+            filter,
+            target: None,
+            request_id: String::new(),
+            refusal: None,
+            content_digest: [0; 32],
+        }
+    }
+
+    /// Redrives a job; gives the answer.
+    pub(crate) fn redrive(&mut self, job: JobId, redrive: Redrive) -> Reply {
+        let redrive = Box::new(redrive);
+        self.ask(|reply| Event::Redrive {
+            reply,
+            job,
+            redrive,
+        })
     }
 
     pub(crate) fn view(&self, job: JobId) -> JobView {

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use super::cold_start::ColdStart;
 use super::history::History;
 use super::id::{Index, JobId, LeaseId, WorkerId};
-use super::job::{BlockRef, Counts, JobFailure, JobSpec, JobState, Source, Usage};
+use super::job::{BlockRef, Counts, JobFailure, JobSpec, JobState, Source, Target, Usage};
 use super::outcome::Failure;
 use super::ranges::Ranges;
+use super::redrive::Redriven;
 
 /// One durable fact. All changes of a turn are one atomic batch.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,8 +94,21 @@ pub struct JobStatus {
     pub finished_ms: Option<u64>,
     /// How often it was run again.
     pub redrives: u32,
+    /// How it was run again the last time.
+    pub redriven: Option<Arc<Redriven>>,
     /// Its figures, once it has ended; a running job's follow from its records.
     pub summary: Option<Summary>,
+}
+
+impl JobStatus {
+    /// What runs the job of this status: what it was accepted with, or what it was
+    /// redriven to.
+    #[must_use]
+    pub fn target<'a>(&'a self, record: &'a JobRecord) -> &'a Target {
+        let other = self.redriven.as_ref();
+        let other = other.and_then(|redriven| redriven.target.as_ref());
+        other.unwrap_or(&record.spec.target)
+    }
 }
 
 /// The figures of an ended job.

@@ -77,6 +77,17 @@ pub enum Reply {
     },
     /// The job after the change that was asked for.
     Job(Box<JobView>),
+    /// The job runs again.
+    Redriven {
+        /// The job.
+        job: Box<JobView>,
+        /// How many invocations run again.
+        invocations: u64,
+        /// Whether the request id was known, so that nothing new began.
+        existed: bool,
+        /// Things worth a person's notice.
+        warnings: Vec<String>,
+    },
     /// It is done, and there is nothing to show.
     Done,
     /// An invoke has ended.
@@ -183,8 +194,54 @@ pub enum Refusal {
         state: JobState,
     },
     /// The job has not ended.
-    #[error("job {job} is running; cancel it before deleting it")]
+    #[error("job {job} has not ended; cancel it first, or wait for its end")]
     JobRunning {
+        /// The job.
+        job: JobId,
+    },
+    /// The job ended in a state from which it is not run again.
+    #[error("job {job} is {}; only a failed or cancelled job is redriven", state.as_str())]
+    NotRedrivable {
+        /// The job.
+        job: JobId,
+        /// How it ended.
+        state: JobState,
+    },
+    /// Nothing of the job is what a redrive asks for.
+    #[error(
+        "nothing of job {job} is what the redrive asks for; it has {failed} failed and {cancelled} cancelled invocations"
+    )]
+    NothingToRedrive {
+        /// The job.
+        job: JobId,
+        /// Its failed invocations.
+        failed: u64,
+        /// Its cancelled invocations.
+        cancelled: u64,
+    },
+    /// What a redrive asks for lies in too many pieces.
+    #[error(
+        "the invocations of job {job} to be redriven lie in {runs} runs of indices, the limit is {limit}; redrive a part of them by --index"
+    )]
+    RedriveTooLarge {
+        /// The job.
+        job: JobId,
+        /// The runs.
+        runs: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// The job was redriven too often.
+    #[error("job {job} was redriven {limit} times, the most there may be; submit another job")]
+    TooManyRedrives {
+        /// The job.
+        job: JobId,
+        /// The limit.
+        limit: u32,
+    },
+    /// The job changed while its records were read.
+    #[error("job {job} changed while its records were read; try again")]
+    JobChanged {
         /// The job.
         job: JobId,
     },
@@ -389,6 +446,15 @@ pub enum Note {
         job: JobId,
         /// Why it went.
         why: Swept,
+    },
+    /// An ended job runs again.
+    JobRedriven {
+        /// The job.
+        job: JobId,
+        /// The redrive number.
+        redrive: u32,
+        /// How many invocations run again.
+        invocations: u64,
     },
     /// An invocation met the crash limit.
     CrashLimit {

@@ -6,6 +6,7 @@ use super::command::Refusal;
 use super::id::{Appender, InvokeId, JobId, ReplyId, SessionId};
 use super::job::{BlockRef, JobSpec, Source, Target};
 use super::message::{FromWorker, Hello};
+use super::redrive::Redrive;
 
 /// One fact.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,6 +49,15 @@ pub enum Event {
         reply: ReplyId,
         /// The job.
         job: JobId,
+    },
+    /// A client runs again what of an ended job failed or was not run.
+    Redrive {
+        /// Who waits.
+        reply: ReplyId,
+        /// The job.
+        job: JobId,
+        /// What is asked for.
+        redrive: Box<Redrive>,
     },
     /// A client forgets an ended job.
     Delete {

@@ -49,6 +49,16 @@ pub const REQUEST_ID_KEPT_MS: u64 = 24 * 3_600_000;
 pub const TURN_SWEPT_MAX: usize = 256;
 /// Attempts a policy may ask for.
 pub const ATTEMPTS_MAX: u32 = 1_000;
+/// Kinds and types of failures that a policy, or the filter of a redrive, may name in a list.
+pub const FAILURE_WORDS_MAX: usize = 32;
+/// Times that a job may be redriven.
+pub const REDRIVES_MAX: u32 = 1_000;
+/// Runs of consecutive indices in the filter of a redrive.
+pub const REDRIVE_RANGES_MAX: usize = 1_000;
+/// Runs of consecutive indices that one redrive may run again: they are one turn.
+pub const REDRIVE_RUNS_MAX: usize = 1 << 20;
+/// Runs of consecutive indices in one record of a redrive.
+pub const REDRIVE_RECORD_RUNS_MAX: usize = 16_384;
 /// The longest time a policy may name: ten years of milliseconds, so that no sum
 /// of times can overflow.
 pub const DURATION_MS_MAX: u64 = 10 * 365 * 24 * 3_600_000;

@@ -14,5 +14,6 @@ pub mod message;
 pub mod outcome;
 pub mod policy;
 pub mod ranges;
+pub mod redrive;
 pub mod time;
 pub mod view;

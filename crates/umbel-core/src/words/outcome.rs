@@ -31,6 +31,20 @@ impl FailureKind {
         }
     }
 
+    /// The kind of a word.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        [
+            Self::Function,
+            Self::Timeout,
+            Self::Crashed,
+            Self::Lost,
+            Self::Rejected,
+        ]
+        .into_iter()
+        .find(|kind| kind.as_str() == word)
+    }
+
     /// Whether another attempt may help. What was never run for want of a
     /// program will not run the next time either.
     #[must_use]
@@ -76,3 +90,6 @@ pub struct FailedAttempt {
 
 /// The type of the failure by which a worker that leaves hands an invoke back unrun.
 pub const WORKER_LEAVING: &str = "WorkerLeaving";
+
+/// The type of the failure of an attempt whose worker was lost.
+pub const WORKER_LOST: &str = "WorkerLost";

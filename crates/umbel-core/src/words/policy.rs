@@ -1,8 +1,9 @@
 //! How a job runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::id::Index;
+use super::outcome::FailureKind;
 
 /// Keys and values on a job or a worker.
 pub type Labels = BTreeMap<String, String>;
@@ -22,8 +23,15 @@ pub struct Policy {
     pub deadline_ms: Option<u64>,
     /// Slots that the job may hold at a time.
     pub max_concurrency: Option<u32>,
+    /// Failures after which an invocation is tried again, by kind or by type; empty: all that
+    /// may be. See [`Policy::retries`].
+    pub retry_on: BTreeSet<String>,
+    /// Failures after which it is not.
+    pub no_retry_on: BTreeSet<String>,
     /// How many failures end the job early; none: it runs to the end.
     pub tolerate: Option<Tolerance>,
+    /// How many successes end the job early, as succeeded; fewer at its end are a failure.
+    pub enough: Option<u64>,
     /// How long an invocation may wait for a worker that can run it.
     pub place_timeout_ms: Option<u64>,
     /// Labels that a worker must bear.
@@ -66,7 +74,10 @@ impl Default for Policy {
             timeout_ms: Some(900_000),
             deadline_ms: None,
             max_concurrency: None,
+            retry_on: BTreeSet::new(),
+            no_retry_on: BTreeSet::new(),
             tolerate: None,
+            enough: None,
             place_timeout_ms: None,
             require: Labels::new(),
             priority: 0,
@@ -75,9 +86,73 @@ impl Default for Policy {
     }
 }
 
+impl Policy {
+    /// Whether another attempt may follow one that failed so.
+    ///
+    /// What was rejected is never tried again. Of the rest the type is asked before the kind,
+    /// and `no_retry_on` before `retry_on`. What neither names is tried again, unless `retry_on`
+    /// names anything at all; a loss says nothing about the function, so only `no_retry_on`
+    /// makes it final.
+    #[must_use]
+    pub fn retries(&self, kind: FailureKind, error_type: &str) -> bool {
+        if !kind.is_retried() {
+            return false;
+        }
+        // A word that is a kind is no type.
+        let is_type = FailureKind::of_word(error_type).is_none();
+        if is_type && self.no_retry_on.contains(error_type) {
+            return false;
+        }
+        if is_type && self.retry_on.contains(error_type) {
+            return true;
+        }
+        if self.no_retry_on.contains(kind.as_str()) {
+            return false;
+        }
+        self.retry_on.is_empty()
+            || kind == FailureKind::Lost
+            || self.retry_on.contains(kind.as_str())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use FailureKind::{Crashed, Function, Lost, Rejected, Timeout};
+
+    #[test]
+    fn the_type_is_asked_before_the_kind_and_no_before_yes() {
+        type Row<'a> = (&'a [&'a str], &'a [&'a str], FailureKind, &'a str, bool);
+        let table: [Row<'_>; 16] = [
+            (&[], &[], Function, "ValueError", true),
+            (&[], &[], Rejected, "NoAbleWorker", false),
+            (&["rejected"], &[], Rejected, "NoAbleWorker", false),
+            (&["NoAbleWorker"], &[], Rejected, "NoAbleWorker", false),
+            (&["timeout"], &[], Function, "ValueError", false),
+            (&["timeout"], &[], Timeout, "Timeout", true),
+            (&["timeout"], &[], Lost, "WorkerLost", true),
+            (&[], &["lost"], Lost, "WorkerLost", false),
+            (&["lost"], &["WorkerLost"], Lost, "WorkerLost", false),
+            (&["ValueError"], &[], Function, "ValueError", true),
+            (&["ValueError"], &[], Function, "KeyError", false),
+            (&[], &["ValueError"], Function, "ValueError", false),
+            (&[], &["ValueError"], Function, "KeyError", true),
+            (&["ValueError"], &["function"], Function, "ValueError", true),
+            (&["function"], &["function"], Function, "ValueError", false),
+            (&["crashed"], &[], Function, "crashed", false),
+        ];
+        for (on, not_on, kind, error_type, expected) in table {
+            let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+            let policy = Policy {
+                retry_on: words(on),
+                no_retry_on: words(not_on),
+                ..Policy::default()
+            };
+            let found = policy.retries(kind, error_type);
+            assert_eq!(found, expected, "{on:?} {not_on:?} {kind:?} {error_type}");
+        }
+        assert!(Policy::default().retries(Crashed, "Exit"));
+    }
 
     #[test]
     fn a_sample_of_logs_is_about_as_large_as_was_asked_for() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::change::{JobRecord, JobStatus};
 use super::histogram::Histogram;
 use super::history::History;
-use super::job::{Counts, Usage};
+use super::job::{Counts, Target, Usage};
 use super::policy::Labels;
 
 /// A job as it is shown.
@@ -19,6 +19,14 @@ pub struct JobView {
     pub counts: Counts,
     /// What its attempts used.
     pub usage: Usage,
+}
+
+impl JobView {
+    /// What runs it: what it was accepted with, or what it was redriven to.
+    #[must_use]
+    pub fn target(&self) -> &Target {
+        self.status.target(&self.record)
+    }
 }
 
 /// Where an invocation that is not final stands.

@@ -1,11 +1,17 @@
 //! A policy, with its defaults filled in.
 
-use umbel_core::limit::{ATTEMPTS_MAX, DURATION_MS_MAX};
+use std::collections::BTreeSet;
+
+use umbel_core::limit::{ATTEMPTS_MAX, DURATION_MS_MAX, FAILURE_TYPE_BYTES_MAX, FAILURE_WORDS_MAX};
+use umbel_core::outcome::FailureKind;
 use umbel_core::policy::{BASIS_POINTS, Policy, Tolerance};
 
 use super::Invalid;
 use super::name::check_labels;
 use crate::v1;
+
+/// The type by which a worker fails an output over the limit.
+const OUTPUT_TOO_LARGE: &str = "OutputTooLarge";
 
 /// Reads a policy; what is absent gets its default.
 pub(super) fn policy(wire: v1::Policy) -> Result<Policy, Invalid> {
@@ -28,6 +34,9 @@ pub(super) fn policy(wire: v1::Policy) -> Result<Policy, Invalid> {
         require: wire.require,
         priority: wire.priority.unwrap_or(default.priority),
         log_basis_points: wire.log_basis_points.unwrap_or(default.log_basis_points),
+        retry_on: failure_words("spec.policy.retry_on", wire.retry_on)?,
+        no_retry_on: failure_words("spec.policy.no_retry_on", wire.no_retry_on)?,
+        enough: wire.enough,
     };
     check(&policy)?;
     Ok(policy)
@@ -49,7 +58,52 @@ fn tolerance(count: Option<u64>, points: Option<u32>) -> Result<Option<Tolerance
     }
 }
 
+/// Kinds and types of failures, each named once.
+pub(super) fn failure_words(field: &str, words: Vec<String>) -> Result<BTreeSet<String>, Invalid> {
+    if words.len() > FAILURE_WORDS_MAX {
+        let count = words.len();
+        return Err(Invalid::bad(
+            field,
+            format!("there are {count}, the limit is {FAILURE_WORDS_MAX}"),
+        ));
+    }
+    let mut lengths = words.iter().map(String::len);
+    if let Some(length) = lengths.find(|len| !(1..=FAILURE_TYPE_BYTES_MAX).contains(len)) {
+        return Err(Invalid::bad(
+            field,
+            format!("one has {length} bytes, allowed are 1 to {FAILURE_TYPE_BYTES_MAX}"),
+        ));
+    }
+    Ok(words.into_iter().collect())
+}
+
+/// What is never tried again cannot be asked for.
+fn check_retries(policy: &Policy) -> Result<(), Invalid> {
+    for word in [FailureKind::Rejected.as_str(), OUTPUT_TOO_LARGE] {
+        if policy.retry_on.contains(word) {
+            return Err(bad(
+                "retry_on",
+                format!("{word} is never tried again; leave it out"),
+            ));
+        }
+    }
+    if let Some(word) = policy.retry_on.intersection(&policy.no_retry_on).next() {
+        return Err(bad(
+            "no_retry_on",
+            format!("{word:?} is named in retry_on too; name it in one of them"),
+        ));
+    }
+    if policy.enough == Some(0) {
+        return Err(bad(
+            "enough",
+            "0 successes would be enough before anything ran; leave it out",
+        ));
+    }
+    Ok(())
+}
+
 fn check(policy: &Policy) -> Result<(), Invalid> {
+    check_retries(policy)?;
     if !(1..=ATTEMPTS_MAX).contains(&policy.max_attempts) {
         return Err(bad(
             "max_attempts",
@@ -119,6 +173,9 @@ pub fn wire_policy(policy: &Policy) -> v1::Policy {
         require: policy.require.clone(),
         priority: Some(policy.priority),
         log_basis_points: Some(policy.log_basis_points).filter(|&points| points > 0),
+        retry_on: policy.retry_on.iter().cloned().collect(),
+        no_retry_on: policy.no_retry_on.iter().cloned().collect(),
+        enough: policy.enough,
     }
 }
 
@@ -150,6 +207,9 @@ mod tests {
                 require: [("zone".to_owned(), "a".to_owned())].into(),
                 priority: -3,
                 log_basis_points: 50,
+                retry_on: ["timeout", "ValueError"].map(str::to_owned).into(),
+                no_retry_on: ["lost".to_owned()].into(),
+                enough: Some(8),
             };
             assert_eq!(policy(wire_policy(&asked)), Ok(asked));
         }
@@ -186,6 +246,18 @@ mod tests {
             ("require", |p| {
                 p.require.insert(String::new(), String::new());
             }),
+            ("retry_on", |p| p.retry_on = vec![String::new()]),
+            ("retry_on", |p| p.retry_on = vec!["A".to_owned(); 33]),
+            ("retry_on", |p| p.retry_on = vec!["rejected".to_owned()]),
+            ("retry_on", |p| {
+                p.retry_on = vec!["OutputTooLarge".to_owned()]
+            }),
+            ("no_retry_on", |p| p.no_retry_on = vec!["x".repeat(256)]),
+            ("no_retry_on", |p| {
+                p.retry_on = vec!["lost".to_owned()];
+                p.no_retry_on = vec!["lost".to_owned()];
+            }),
+            ("enough", |p| p.enough = Some(0)),
         ] {
             assert_eq!(refused(change), format!("spec.policy.{field}"));
         }

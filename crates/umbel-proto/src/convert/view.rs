@@ -29,7 +29,7 @@ pub fn job(view: &JobView) -> v1::Job {
     v1::Job {
         id: record.id.to_string(),
         name: record.spec.name.clone(),
-        target: record.spec.target.display(),
+        target: view.target().display(),
         state: wire_job_state(status.state).into(),
         sealed: status.sealed.is_some(),
         counts: Some(counts(view.counts)),
@@ -231,6 +231,7 @@ mod tests {
                 started_ms: None,
                 finished_ms: Some(2_000),
                 redrives: 1,
+                redriven: None,
                 summary: None,
             },
             counts: Counts {

@@ -1,14 +1,17 @@
 //! A job as it was accepted, where it stands, and its blocks of inputs.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use prost::Message;
 use umbel_core::change::{JobRecord, JobStatus, Summary};
-use umbel_core::id::{Appender, Index, JobId};
+use umbel_core::id::{Appender, Index, JobId, LeaseId};
 use umbel_core::job::{
     BlockRef, Counts, JobFailure, JobFailureKind, JobSpec, JobState, Source, StartMode, Target,
     Usage,
 };
 use umbel_core::policy::{Policy, Tolerance};
+use umbel_core::redrive::Redriven;
 
 use super::{Error, parse, wire};
 
@@ -16,10 +19,7 @@ use super::{Error, parse, wire};
 #[must_use]
 pub fn encode_job(job: &JobRecord) -> Bytes {
     let spec = &job.spec;
-    let (function, argv) = match &spec.target {
-        Target::Function(name) => (name.clone(), Vec::new()),
-        Target::Program(argv) => (String::new(), argv.clone()),
-    };
+    let (function, argv) = encode_target(&spec.target);
     let (range_begin, range_count) = match job.source {
         Source::Blocks => (None, 0),
         Source::Range { begin, count } => (Some(begin), count),
@@ -48,12 +48,8 @@ pub fn encode_job(job: &JobRecord) -> Bytes {
 pub fn decode_job(id: JobId, bytes: Bytes) -> Result<JobRecord, Error> {
     const KIND: &str = "JobRecord";
     let record: wire::JobRecord = parse(KIND, bytes)?;
-    let target = match (record.function.is_empty(), record.argv.is_empty()) {
-        (false, true) => Target::Function(record.function),
-        (true, false) => Target::Program(record.argv),
-        (true, true) => return Err(Error::new(KIND, "it names neither function nor program")),
-        (false, false) => return Err(Error::new(KIND, "it names a function and a program")),
-    };
+    let target = decode_target(KIND, record.function, record.argv)?
+        .ok_or_else(|| Error::new(KIND, "it names neither function nor program"))?;
     let policy = record
         .policy
         .ok_or_else(|| Error::new(KIND, "it has no policy"))?;
@@ -87,6 +83,57 @@ pub fn decode_job(id: JobId, bytes: Bytes) -> Result<JobRecord, Error> {
     })
 }
 
+fn encode_target(target: &Target) -> (String, Vec<String>) {
+    match target {
+        Target::Function(name) => (name.clone(), Vec::new()),
+        Target::Program(argv) => (String::new(), argv.clone()),
+    }
+}
+
+fn decode_target(
+    kind: &'static str,
+    function: String,
+    argv: Vec<String>,
+) -> Result<Option<Target>, Error> {
+    match (function.is_empty(), argv.is_empty()) {
+        (true, true) => Ok(None),
+        (false, true) => Ok(Some(Target::Function(function))),
+        (true, false) => Ok(Some(Target::Program(argv))),
+        (false, false) => Err(Error::new(kind, "it names a function and a program")),
+    }
+}
+
+fn encode_redriven(redriven: &Redriven) -> wire::Redriven {
+    let target = redriven.target.as_ref().map(encode_target);
+    let (function, argv) = target.unwrap_or_default();
+    wire::Redriven {
+        at_ms: redriven.at_ms,
+        function,
+        argv,
+        invocations: redriven.invocations,
+        first_lease_epoch: redriven.first_lease.epoch,
+        first_lease_number: redriven.first_lease.number,
+        request_id: redriven.request_id.clone(),
+        content_digest: redriven.content_digest.to_vec().into(),
+    }
+}
+
+fn decode_redriven(kind: &'static str, redriven: wire::Redriven) -> Result<Redriven, Error> {
+    let content_digest = <[u8; 32]>::try_from(&redriven.content_digest[..])
+        .map_err(|_| Error::new(kind, "the digest of its redrive has not 32 bytes"))?;
+    Ok(Redriven {
+        at_ms: redriven.at_ms,
+        target: decode_target(kind, redriven.function, redriven.argv)?,
+        invocations: redriven.invocations,
+        first_lease: LeaseId {
+            epoch: redriven.first_lease_epoch,
+            number: redriven.first_lease_number,
+        },
+        request_id: redriven.request_id,
+        content_digest,
+    })
+}
+
 fn encode_policy(policy: &Policy) -> wire::Policy {
     let (tolerate_count, tolerate_basis_points) = match policy.tolerate {
         None => (None, None),
@@ -106,6 +153,9 @@ fn encode_policy(policy: &Policy) -> wire::Policy {
         require: policy.require.clone().into_iter().collect(),
         priority: policy.priority,
         log_basis_points: policy.log_basis_points,
+        retry_on: policy.retry_on.iter().cloned().collect(),
+        no_retry_on: policy.no_retry_on.iter().cloned().collect(),
+        enough: policy.enough,
     }
 }
 
@@ -131,6 +181,9 @@ fn decode_policy(kind: &'static str, policy: wire::Policy) -> Result<Policy, Err
         require: policy.require.into_iter().collect(),
         priority: policy.priority,
         log_basis_points: policy.log_basis_points,
+        retry_on: policy.retry_on.into_iter().collect(),
+        no_retry_on: policy.no_retry_on.into_iter().collect(),
+        enough: policy.enough,
     })
 }
 
@@ -162,6 +215,7 @@ pub fn encode_status(status: &JobStatus) -> Bytes {
         finished_ms: status.finished_ms,
         redrives: status.redrives,
         summary: status.summary.map(encode_summary),
+        redriven: status.redriven.as_deref().map(encode_redriven),
     };
     record.encode_to_vec().into()
 }
@@ -206,6 +260,10 @@ pub fn decode_status(bytes: Bytes) -> Result<JobStatus, Error> {
         started_ms: record.started_ms,
         finished_ms: record.finished_ms,
         redrives: record.redrives,
+        redriven: record
+            .redriven
+            .map(|redriven| decode_redriven(KIND, redriven).map(Arc::new))
+            .transpose()?,
         summary: record.summary.map(decode_summary),
     })
 }

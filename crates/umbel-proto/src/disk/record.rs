@@ -36,7 +36,8 @@ pub struct Stored {
     pub log_parts: u32,
 }
 
-/// Encodes a record. Job and function are not in it: the one is in its key, the other in its job.
+/// Encodes a record. Its job is not in it but in its key, and its function is only where the job
+/// was redriven.
 #[must_use]
 pub fn encode_record(record: &Record, columns: Columns, log_parts: u32) -> Bytes {
     let masked = record.succeeded != record.reported;
@@ -64,11 +65,17 @@ pub fn encode_record(record: &Record, columns: Columns, log_parts: u32) -> Bytes
         column_parts,
         columns: inline,
         log_parts,
+        // A redrive may run something else than the job was accepted with.
+        function: if record.redrive > 0 {
+            record.function.to_string()
+        } else {
+            String::new()
+        },
     };
     record.encode_to_vec().into()
 }
 
-/// Decodes a record of `job`, which runs `function`.
+/// Decodes a record of `job`, which was accepted to run `function`.
 ///
 /// # Errors
 ///
@@ -95,7 +102,11 @@ pub fn decode_record(job: JobId, function: Arc<str>, bytes: Bytes) -> Result<Sto
         job,
         redrive: record.redrive,
         worker: record.worker.into(),
-        function,
+        function: if record.function.is_empty() {
+            function
+        } else {
+            record.function.into()
+        },
         attempt: record.attempt,
         reported,
         succeeded,

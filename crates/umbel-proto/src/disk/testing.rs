@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use proptest::collection::{btree_map, vec};
+use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 use umbel_core::change::{
@@ -18,6 +18,7 @@ use umbel_core::job::{
 use umbel_core::outcome::{Failure, FailureKind};
 use umbel_core::policy::{Labels, Policy, Tolerance};
 use umbel_core::ranges::Ranges;
+use umbel_core::redrive::Redriven;
 
 pub(super) fn ranges() -> impl Strategy<Value = Ranges> {
     vec((1_u32..1_000_000, 1_u32..1_000_000), 0..8).prop_map(|pairs| {
@@ -52,33 +53,43 @@ fn policy() -> impl Strategy<Value = Policy> {
         any::<Option<u64>>(),
         labels(),
     );
-    let last = any::<(i32, u32)>();
-    (1..u32::MAX, times, rest, last).prop_map(|(max_attempts, times, rest, last)| Policy {
-        max_attempts,
-        backoff_initial_ms: times.0,
-        backoff_max_ms: times.1,
-        timeout_ms: times.2,
-        deadline_ms: times.3,
-        max_concurrency: rest.0,
-        tolerate: rest.1,
-        place_timeout_ms: rest.2,
-        require: rest.3,
-        priority: last.0,
-        log_basis_points: last.1,
+    let words = || btree_set("[a-zA-Z]{1,8}", 0..4);
+    let more = (words(), words(), any::<Option<u64>>(), any::<(i32, u32)>());
+    (1..u32::MAX, times, rest, more).prop_map(|(max_attempts, times, rest, more)| {
+        let (retry_on, no_retry_on, enough, last) = more;
+        Policy {
+            max_attempts,
+            backoff_initial_ms: times.0,
+            backoff_max_ms: times.1,
+            timeout_ms: times.2,
+            deadline_ms: times.3,
+            max_concurrency: rest.0,
+            tolerate: rest.1,
+            place_timeout_ms: rest.2,
+            require: rest.3,
+            priority: last.0,
+            log_basis_points: last.1,
+            retry_on,
+            no_retry_on,
+            enough,
+        }
     })
 }
 
-pub(super) fn job() -> impl Strategy<Value = JobRecord> {
-    let target = prop_oneof![
+fn target() -> impl Strategy<Value = Target> {
+    prop_oneof![
         "[a-z]{1,8}".prop_map(Target::Function),
         vec("[a-z]{0,8}", 1..4).prop_map(Target::Program)
-    ];
+    ]
+}
+
+pub(super) fn job() -> impl Strategy<Value = JobRecord> {
     let source = prop_oneof![
         Just(Source::Blocks),
         any::<(u64, u32)>().prop_map(|(begin, count)| Source::Range { begin, count })
     ];
     let start = prop_oneof![Just(StartMode::AsSealed), Just(StartMode::AsAppended)];
-    let spec = ("[a-z]{0,8}", target, policy(), labels(), start);
+    let spec = ("[a-z]{0,8}", target(), policy(), labels(), start);
     (
         any::<[u8; 16]>(),
         spec,
@@ -122,6 +133,28 @@ fn usage() -> impl Strategy<Value = Usage> {
     })
 }
 
+fn redriven() -> impl Strategy<Value = Redriven> {
+    (
+        any::<(u64, u64)>(),
+        option::of(target()),
+        any::<(u32, u64)>(),
+        "[a-z]{0,8}",
+        any::<[u8; 32]>(),
+    )
+        .prop_map(
+            |((at_ms, invocations), target, (epoch, number), request_id, content_digest)| {
+                Redriven {
+                    at_ms,
+                    target,
+                    invocations,
+                    first_lease: LeaseId { epoch, number },
+                    request_id,
+                    content_digest,
+                }
+            },
+        )
+}
+
 pub(super) fn status() -> impl Strategy<Value = JobStatus> {
     let state = prop_oneof![
         Just(JobState::Running),
@@ -151,18 +184,21 @@ pub(super) fn status() -> impl Strategy<Value = JobStatus> {
         any::<Option<u32>>(),
         option::of(failure),
         times,
-        any::<u32>(),
+        (any::<u32>(), option::of(redriven())),
         option::of(summary),
     )
         .prop_map(
-            |(state, sealed, failure, (started_ms, finished_ms), redrives, summary)| JobStatus {
-                state,
-                sealed,
-                failure,
-                started_ms,
-                finished_ms,
-                redrives,
-                summary,
+            |(state, sealed, failure, (started_ms, finished_ms), (redrives, redriven), summary)| {
+                JobStatus {
+                    state,
+                    sealed,
+                    failure,
+                    started_ms,
+                    finished_ms,
+                    redrives,
+                    redriven: redriven.map(Arc::new),
+                    summary,
+                }
             },
         )
 }

@@ -76,8 +76,8 @@ reasons! {
         "A page token or result token was not made by this coordinator for this list."
         "Begin again without a token.";
     RequestIdReused "REQUEST_ID_REUSED" AlreadyExists ["request_id", "job"]
-        "The request id belongs to a job with other content, or to one that is gone since."
-        "Use a new request id for a new job.";
+        "The request id belongs to a job or redrive with other content, or to a job that is gone since."
+        "Use a new request id for a new job or redrive.";
     TooManyJobs "TOO_MANY_JOBS" ResourceExhausted ["limit"]
         "As many jobs are kept as there may be."
         "Delete ended jobs, or let them be swept (`keep_ms`).";
@@ -98,10 +98,25 @@ reasons! {
         "Append the rest, then seal.";
     JobFinished "JOB_FINISHED" FailedPrecondition ["job", "state"]
         "The job has ended."
-        "Submit another job.";
+        "Submit another job, or redrive this one.";
     JobRunning "JOB_RUNNING" FailedPrecondition ["job"]
         "The job has not ended."
         "Cancel it first, or wait for its end.";
+    NotRedrivable "NOT_REDRIVABLE" FailedPrecondition ["job", "state"]
+        "The job has succeeded; only a failed or cancelled job is redriven."
+        "Submit another job.";
+    NothingToRedrive "NOTHING_TO_REDRIVE" FailedPrecondition ["job", "failed", "cancelled"]
+        "No failed or cancelled invocation of the job is what the redrive asks for."
+        "Widen the filter; `umbel job results ID --state failed` shows what failed.";
+    RedriveTooLarge "REDRIVE_TOO_LARGE" ResourceExhausted ["job", "runs", "limit"]
+        "What is to run again lies in more runs of indices than one redrive takes."
+        "Redrive a part of the indices, then the rest.";
+    TooManyRedrives "TOO_MANY_REDRIVES" ResourceExhausted ["job", "limit"]
+        "The job was redriven as often as it may be."
+        "Submit another job.";
+    JobChanged "JOB_CHANGED" Aborted ["job"]
+        "The job was redriven by somebody else while its records were read."
+        "Look at the job and try again.";
     NoSlot "NO_SLOT" ResourceExhausted ["target", "timeout_ms"]
         "As many invokes wait or run as there may be."
         "Try again later, or submit a job.";

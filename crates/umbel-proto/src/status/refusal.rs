@@ -42,6 +42,17 @@ pub(super) fn reason(refusal: &Refusal) -> (Reason, Metadata) {
         } => of(Reason::SealMismatch, &[job, next_index, total]),
         Refusal::JobFinished { job, state } => of(Reason::JobFinished, &[job, &state.as_str()]),
         Refusal::JobRunning { job } => of(Reason::JobRunning, &[job]),
+        Refusal::NotRedrivable { job, state } => of(Reason::NotRedrivable, &[job, &state.as_str()]),
+        Refusal::NothingToRedrive {
+            job,
+            failed,
+            cancelled,
+        } => of(Reason::NothingToRedrive, &[job, failed, cancelled]),
+        Refusal::RedriveTooLarge { job, runs, limit } => {
+            of(Reason::RedriveTooLarge, &[job, runs, limit])
+        }
+        Refusal::TooManyRedrives { job, limit } => of(Reason::TooManyRedrives, &[job, limit]),
+        Refusal::JobChanged { job } => of(Reason::JobChanged, &[job]),
         Refusal::TooManyInputs { count, limit } => of(Reason::TooManyInputs, &[count, limit]),
         Refusal::TooManyJobs { limit } => of(Reason::TooManyJobs, &[limit]),
         Refusal::NoSlot { target, timeout_ms } => of(Reason::NoSlot, &[target, timeout_ms]),
@@ -78,6 +89,28 @@ mod tests {
     use umbel_core::job::JobState;
 
     use super::*;
+
+    fn of_redrives() -> Vec<Refusal> {
+        let job = JobId::default();
+        vec![
+            Refusal::NotRedrivable {
+                job,
+                state: JobState::Succeeded,
+            },
+            Refusal::NothingToRedrive {
+                job,
+                failed: 1,
+                cancelled: 2,
+            },
+            Refusal::RedriveTooLarge {
+                job,
+                runs: 2,
+                limit: 1,
+            },
+            Refusal::TooManyRedrives { job, limit: 1 },
+            Refusal::JobChanged { job },
+        ]
+    }
 
     fn of_jobs() -> Vec<Refusal> {
         let (job, name) = (JobId::default(), String::new());
@@ -161,7 +194,7 @@ mod tests {
 
     #[test]
     fn every_refusal_has_the_metadata_that_the_document_promises() {
-        let refusals = [of_jobs(), of_workers()].concat();
+        let refusals = [of_jobs(), of_redrives(), of_workers()].concat();
         for refusal in &refusals {
             let (reason, metadata) = reason(refusal);
             let mut keys = reason.keys().to_vec();

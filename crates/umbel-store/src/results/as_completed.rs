@@ -1,9 +1,12 @@
 //! Results in the order in which they were recorded.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
+use bytes::Bytes;
 use umbel_core::change::Record;
 use umbel_core::id::{Index, JobId};
+use umbel_core::index_set::IndexSet;
 
 use super::records::Open;
 use super::row::{Cursor, ResultRow, Wanted};
@@ -15,12 +18,16 @@ use crate::{Error, Store};
 /// How many records a page looks at, so that it ends though nothing in them is wanted.
 const PAGE_RECORDS_MAX: usize = 4096;
 
-/// Reads results in the order in which they were recorded. An invocation that a redrive ran again
-/// is given again, with its higher redrive number.
+/// Reads results in the order in which they were recorded. What was given before a redrive ran it
+/// again is given again, with its higher redrive number.
 #[derive(Debug)]
 pub struct AsCompleted {
     store: Store,
     job: JobId,
+    /// The job's redrive number.
+    redrives: u32,
+    /// What each redrive made run again, once it was read.
+    again: Option<BTreeMap<u32, IndexSet>>,
     cursor: Cursor,
     wanted: Wanted,
 }
@@ -37,10 +44,17 @@ pub struct CompletedPage {
 }
 
 impl AsCompleted {
-    pub(super) fn new(store: Store, job: JobId, after: Cursor, wanted: Wanted) -> Self {
+    pub(super) fn new(
+        store: Store,
+        (job, redrives): (JobId, u32),
+        after: Cursor,
+        wanted: Wanted,
+    ) -> Self {
         Self {
             store,
             job,
+            redrives,
+            again: None,
             cursor: after,
             wanted,
         }
@@ -63,6 +77,7 @@ impl AsCompleted {
             commit: durable.saturating_add(1),
             n: 0,
         });
+        self.learn(begin.clone()..end.clone())?;
         let mut rows = Rows::default();
         let mut looked = 0;
         for item in Items::new(self.store.engine(), begin..end) {
@@ -97,12 +112,53 @@ impl AsCompleted {
         }
     }
 
+    /// Reads what redrives have made run again behind the cursor; what lies before it was given.
+    /// A job that was never redriven is not read twice.
+    fn learn(&mut self, keys: Range<Bytes>) -> Result<(), Error> {
+        if self.again.is_some() {
+            return Ok(());
+        }
+        let mut again: BTreeMap<u32, IndexSet> = BTreeMap::new();
+        if self.redrives > 0 {
+            for item in Items::new(self.store.engine(), keys) {
+                let Item::Whole(Whole::Record(job, at), value) = item? else {
+                    continue;
+                };
+                let record = Open::decode(job, at, value)?.record;
+                for waiting in record.waiting.iter().filter(|_| record.redrive > 0) {
+                    let known = again.entry(record.redrive).or_default();
+                    known.insert_all(&waiting.indices);
+                }
+            }
+        }
+        self.again = Some(again);
+        Ok(())
+    }
+
+    /// Whether a later redrive has made it run again.
+    fn is_outdated(&self, redrive: u32, index: Index) -> bool {
+        let again = self.again.iter().flatten();
+        let mut later = again.filter(|(number, _)| **number > redrive);
+        later.any(|(_, indices)| indices.contains(index))
+    }
+
     /// Takes the wanted rows of a record from where the cursor stands in it. False when the page is
     /// full before the record ends.
     fn take(&mut self, open: &Open, rows: &mut Rows) -> Result<bool, Error> {
         for (number, place) in places(&open.record, self.cursor.rows, self.wanted) {
             if rows.is_full() {
                 return Ok(false);
+            }
+            let index = match place {
+                Place::Succeeded { index, .. } | Place::Cancelled { index } => Some(index),
+                Place::Failed { position } => {
+                    let failed = open.record.failed.get(position as usize);
+                    failed.map(|failed| failed.index)
+                }
+            };
+            if index.is_some_and(|index| self.is_outdated(open.record.redrive, index)) {
+                self.cursor.rows = number + 1;
+                continue;
             }
             let row = match place {
                 Place::Succeeded { index, position } => {

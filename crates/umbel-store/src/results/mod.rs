@@ -40,9 +40,16 @@ impl Store {
     }
 
     /// Reads the results of a job in the order in which they were recorded, from behind `after`.
+    /// It was redriven `redrives` times: what a redrive has made run again is left out.
     #[must_use]
-    pub fn as_completed(&self, job: JobId, after: Cursor, wanted: Wanted) -> AsCompleted {
-        AsCompleted::new(self.clone(), job, after, wanted)
+    pub fn as_completed(
+        &self,
+        job: JobId,
+        redrives: u32,
+        after: Cursor,
+        wanted: Wanted,
+    ) -> AsCompleted {
+        AsCompleted::new(self.clone(), (job, redrives), after, wanted)
     }
 
     /// The result of one invocation; none while it is not final.

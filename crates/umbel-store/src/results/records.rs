@@ -76,6 +76,7 @@ impl Open {
             outcome: Outcome::Succeeded(row.output),
             attempts: self.record.attempt,
             worker: Arc::clone(&self.record.worker),
+            function: Arc::clone(&self.record.function),
             redrive: self.record.redrive,
             timing: Timing {
                 started_at_us: Some(row.started_at_us).filter(|us| *us > 0),
@@ -111,6 +112,7 @@ impl Open {
             outcome: Outcome::Failed(failed.failure.clone()),
             attempts: failed.attempts,
             worker: Arc::clone(&self.record.worker),
+            function: Arc::clone(&self.record.function),
             redrive: self.record.redrive,
             timing: Timing {
                 started_at_us: Some(failed.started_at_us).filter(|us| *us > 0),
@@ -128,6 +130,7 @@ impl Open {
             outcome: Outcome::Cancelled,
             attempts: 0,
             worker: Arc::default(),
+            function: Arc::clone(&self.record.function),
             redrive: self.record.redrive,
             timing: Timing::default(),
         }

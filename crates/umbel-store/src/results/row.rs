@@ -18,6 +18,8 @@ pub struct ResultRow {
     pub attempts: u32,
     /// The worker that ran the final attempt; empty if none did.
     pub worker: Arc<str>,
+    /// What ran it, if the job had been redriven; empty: what the job was accepted with.
+    pub function: Arc<str>,
     /// The redrive number under which it ended.
     pub redrive: u32,
     /// Times of the final attempt.

@@ -61,7 +61,11 @@ fn in_order(store: &Store, range: Range<Index>, gaps: Gaps) -> (Vec<String>, Rea
 }
 
 fn as_completed(store: &Store, wanted: Wanted) -> Vec<String> {
-    let mut reader = store.as_completed(job(1), Cursor::default(), wanted);
+    completed_of(store, 0, wanted)
+}
+
+fn completed_of(store: &Store, redrives: u32, wanted: Wanted) -> Vec<String> {
+    let mut reader = store.as_completed(job(1), redrives, Cursor::default(), wanted);
     let mut rows = Vec::new();
     loop {
         let page = reader.page(u64::MAX).unwrap();
@@ -151,6 +155,11 @@ fn a_redrive_replaces_what_it_ran_again() {
         ..record(1, Ranges::new(), 0)
     };
     commit(&store, number, failures);
+    let known = |name: &str| {
+        let types = [name.to_owned()].into();
+        store.standing(job(1), 0, &types).unwrap().of_types.len()
+    };
+    assert_eq!((known("ExitCode"), known("ValueError")), (2, 0));
     let again = WaitingRecord {
         indices: Ranges::one(0..2),
         history: History::FRESH,
@@ -169,6 +178,11 @@ fn a_redrive_replaces_what_it_ran_again() {
     };
     commit(&store, number + 2, second);
     assert_eq!(in_order(&store, 0..2, Gaps::Skip).0, ["+1"]);
+    assert_eq!(completed_of(&store, 1, Wanted::ALL), ["+1"]);
+    let before = store.standing(job(1), 1, &["ExitCode".to_owned()].into());
+    let before = before.unwrap();
+    assert_eq!(before.succeeded.len(), 1);
+    assert!(before.failed.is_empty() && before.of_types.is_empty());
     assert_eq!(store.result(job(1), 1).unwrap().unwrap().redrive, 1);
 }
 
@@ -240,7 +254,7 @@ fn a_page_is_bounded_in_bytes_and_goes_on() {
         (2, 2, Reached::Limit)
     );
     assert_eq!(in_order(&store, 0..5, Gaps::StopAt).0.len(), 5);
-    let mut reader = store.as_completed(job(1), Cursor::default(), Wanted::ALL);
+    let mut reader = store.as_completed(job(1), 0, Cursor::default(), Wanted::ALL);
     let page = reader.page(u64::MAX).unwrap();
     assert_eq!((page.rows.len(), page.more), (2, true));
     assert_eq!(as_completed(&store, Wanted::ALL).len(), 5);
@@ -256,18 +270,18 @@ fn a_reader_goes_on_behind_any_row() {
     commit(&store, number, first);
     commit(&store, number + 1, record(1, Ranges::one(6..8), 0));
     let all = store
-        .as_completed(job(1), Cursor::default(), Wanted::ALL)
+        .as_completed(job(1), 0, Cursor::default(), Wanted::ALL)
         .page(u64::MAX)
         .unwrap();
     assert_eq!(all.rows.len(), 8);
     for (seen, (_, cursor)) in all.rows.iter().enumerate() {
         let rest = store
-            .as_completed(job(1), *cursor, Wanted::ALL)
+            .as_completed(job(1), 0, *cursor, Wanted::ALL)
             .page(u64::MAX)
             .unwrap();
         assert_eq!(rest.rows, all.rows[seen + 1..]);
     }
-    let mut follower = store.as_completed(job(1), all.cursor, Wanted::ALL);
+    let mut follower = store.as_completed(job(1), 0, all.cursor, Wanted::ALL);
     assert!(follower.page(u64::MAX).unwrap().rows.is_empty());
     commit(&store, number + 2, record(1, Ranges::one(8..9), 0));
     assert_eq!(follower.page(u64::MAX).unwrap().rows.len(), 1);

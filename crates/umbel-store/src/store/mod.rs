@@ -3,6 +3,7 @@
 mod blocks;
 mod restore;
 pub(crate) mod scan;
+mod standing;
 mod sweep;
 pub(crate) mod write;
 

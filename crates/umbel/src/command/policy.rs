@@ -14,6 +14,18 @@ pub(crate) struct PolicyArgs {
     /// First and longest wait before another attempt; doubles, with jitter [default: 200ms..30s]
     #[arg(long, value_name = "A..B", value_parser = Backoff::parse)]
     backoff: Option<Backoff>,
+    /// Try again only after these: function, timeout, crashed, or a failure's type [default: all]
+    ///
+    /// Kinds (function, timeout, crashed, lost) and types (such as ValueError or ExitCode), with
+    /// commas or repeated. The type of a failure is asked before its kind, and --no-retry-on before
+    /// --retry-on; what neither names is tried again unless --retry-on is given. What was rejected,
+    /// and an output over the limit, is never tried again; what was lost with its worker is, unless
+    /// --no-retry-on names lost.
+    #[arg(long, value_name = "KIND|TYPE", value_delimiter = ',', value_parser = failure_word)]
+    retry_on: Vec<String>,
+    /// Do not try again after these kinds or types; with lost, what a lost worker had begun fails
+    #[arg(long, value_name = "KIND|TYPE", value_delimiter = ',', value_parser = failure_word)]
+    no_retry_on: Vec<String>,
     /// How long one attempt may run, or `none` [default: 15m]
     #[arg(long, value_name = "TIME", value_parser = Timeout::parse)]
     timeout: Option<Timeout>,
@@ -26,6 +38,9 @@ pub(crate) struct PolicyArgs {
     /// End the job once more than N, or more than P%, have failed; unset: it runs to the end
     #[arg(long, value_name = "N|P%", value_parser = Tolerate::parse)]
     tolerate: Option<Tolerate>,
+    /// End the job as succeeded once N have succeeded; fewer at its end are a failure
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    enough: Option<u64>,
     /// How long work may wait for a worker that can run it [default: none]
     #[arg(long, value_name = "TIME", value_parser = Timeout::parse)]
     place_timeout: Option<Timeout>,
@@ -45,6 +60,14 @@ impl PolicyArgs {
     /// Refuses what flags say together and not alone.
     pub(crate) fn check(&self) -> Result<(), String> {
         distinct("--require", &self.require).map(drop)
+    }
+}
+
+/// A kind or a type of failure.
+fn failure_word(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("name a kind, such as timeout, or a type, such as ValueError".to_owned()),
+        word => Ok(word.to_owned()),
     }
 }
 
@@ -85,6 +108,9 @@ impl From<PolicyArgs> for Policy {
             require: args.require.into_iter().collect(),
             priority: args.priority,
             log_basis_points: args.logs.map(|Logs(points)| points),
+            retry_on: args.retry_on,
+            no_retry_on: args.no_retry_on,
+            enough: args.enough,
         }
     }
 }
@@ -125,6 +151,10 @@ mod tests {
             "--require=gpu=yes",
             "--priority=-3",
             "--logs=2.5%",
+            "--retry-on=timeout,ValueError",
+            "--retry-on=crashed",
+            "--no-retry-on=lost",
+            "--enough=8",
         ]);
         let expected = Policy {
             max_attempts: Some(5),
@@ -141,6 +171,11 @@ mod tests {
                 .into(),
             priority: Some(-3),
             log_basis_points: Some(250),
+            retry_on: ["timeout", "ValueError", "crashed"]
+                .map(str::to_owned)
+                .into(),
+            no_retry_on: vec!["lost".to_owned()],
+            enough: Some(8),
         };
         assert_eq!(all, expected);
     }
@@ -150,6 +185,8 @@ mod tests {
         for flag in [
             "--max-attempts=0",
             "--max-concurrency=0",
+            "--enough=0",
+            "--retry-on=",
             "--timeout=0s",
             "--priority=high",
             "--logs=some",

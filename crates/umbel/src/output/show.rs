@@ -41,6 +41,9 @@ pub(crate) fn job_lines(job: &v1::Job) -> Vec<String> {
     );
     property("", parts(&counts));
     property("attempts", count(job.attempts));
+    if job.redrives > 0 {
+        property("redrives", count(job.redrives.into()));
+    }
     if let Some(usage) = job.usage {
         property(
             "run time",

@@ -53,6 +53,11 @@ pub(crate) struct Grants {
     /// Every lease there ever was, with its job.
     jobs: BTreeMap<LeaseId, JobId>,
     sent: BTreeMap<(JobId, Index), u32>,
+    /// Attempts that were recorded, whether the record outlived a crash or not.
+    recorded: BTreeMap<(JobId, Index), u32>,
+    /// Leases that ended though it was neither reported nor given back: by a crash, an expiry, the
+    /// end of its job, or since its worker did not know of it.
+    lost: BTreeMap<(JobId, Index), u32>,
     starts: BTreeMap<(JobId, Index), u32>,
     running: BTreeMap<(WorkerId, JobId, Index), u64>,
     hearings: BTreeMap<WorkerId, Hearing>,
@@ -64,7 +69,9 @@ pub(crate) struct Grants {
 impl Grants {
     /// The coordinator is gone, and with it all its leases.
     pub(crate) fn crashed(&mut self) {
-        self.live.clear();
+        for lease in std::mem::take(&mut self.live).into_values() {
+            self.loses(&lease);
+        }
         self.hearings.clear();
     }
 
@@ -96,7 +103,15 @@ impl Grants {
     }
 
     pub(crate) fn ended(&mut self, lease: LeaseId) {
-        self.live.remove(&lease);
+        if let Some(lease) = self.live.remove(&lease) {
+            self.loses(&lease);
+        }
+    }
+
+    fn loses(&mut self, lease: &Live) {
+        for index in lease.open.indices() {
+            *self.lost.entry((lease.job, index)).or_default() += 1;
+        }
     }
 
     /// A grant left for its worker.
@@ -112,6 +127,10 @@ impl Grants {
             if let Some((lease, kept)) = &answer.kept
                 && let Some(live) = self.live.get_mut(lease)
             {
+                let rest = live.open.minus(kept);
+                for index in rest.indices() {
+                    *self.lost.entry((live.job, index)).or_default() += 1;
+                }
                 live.open = kept.clone();
             }
         }
@@ -130,6 +149,13 @@ impl Grants {
                 continue;
             };
             let failed = failed(chunk);
+            let (job, open) = (live.job, live.open.clone());
+            for index in open.intersect(&chunk.succeeded.union(&failed)).indices() {
+                *self.recorded.entry((job, index)).or_default() += 1;
+            }
+            let Some(live) = self.held(chunk.begun.lease, arrival.worker) else {
+                continue;
+            };
             let ended = chunk.succeeded.union(&failed).union(&chunk.handed_back);
             live.open = live.open.minus(&ended);
         }
@@ -260,6 +286,17 @@ impl Grants {
         assert!(
             *starts <= sent,
             "{index} of job {job} ran {starts} times on {sent} grants"
+        );
+        let starts = *starts;
+        let of = |counts: &BTreeMap<_, u32>| counts.get(&(job, index)).copied().unwrap_or(0);
+        let leased = self
+            .live
+            .values()
+            .any(|live| live.job == job && live.open.contains(index));
+        let (recorded, lost) = (of(&self.recorded), of(&self.lost));
+        assert!(
+            starts <= recorded + lost + u32::from(leased),
+            "{index} of job {job} ran {starts} times; {recorded} attempts were recorded, {lost} grants lost"
         );
         let before = self.running.insert((worker, job, index), now_ms);
         assert!(

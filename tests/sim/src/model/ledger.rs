@@ -11,6 +11,7 @@ use umbel_core::history::History;
 use umbel_core::id::{Index, JobId, LeaseId};
 use umbel_core::job::{Counts, JobState, Source, Usage};
 use umbel_core::limit::OUTPUT_BYTES_MAX;
+use umbel_core::redrive::Filter;
 use umbel_proto::columns::Columns;
 
 /// Where one invocation stands by what was recorded.
@@ -40,6 +41,10 @@ pub(crate) struct JobCells {
     pub(crate) status: JobStatus,
     pub(crate) cells: Vec<Cell>,
     pub(crate) usage: Usage,
+    /// Under which redrive number each ended the last time.
+    under: BTreeMap<Index, u32>,
+    /// What the latest redrive must make wait again, and has not yet.
+    again: BTreeSet<Index>,
 }
 
 /// All that changes have said.
@@ -52,6 +57,8 @@ pub(crate) struct Ledger {
     pub(crate) deleted: BTreeSet<JobId>,
     /// Request ids that outlive their jobs.
     pub(crate) requests: BTreeMap<String, KeptRequest>,
+    /// What redrives were asked for, by their request ids.
+    pub(crate) asked: Arc<BTreeMap<String, Filter>>,
 }
 
 impl Ledger {
@@ -73,11 +80,21 @@ impl Ledger {
                 job.cells.resize(end, Cell::FRESH);
             }
             Change::JobStatus { job, status } => {
-                let known = &mut self.job(*job).status;
+                if status.redrives > self.job(*job).status.redrives {
+                    return self.redrive(*job, status);
+                }
+                let job = self.job(*job);
+                job.all_wait_again();
+                if status.state == JobState::Succeeded {
+                    job.judge_success();
+                }
+                let known = &mut job.status;
                 assert!(
                     !known.state.is_final(),
                     "an ended job ends again: {status:?}"
                 );
+                assert_eq!(known.redrives, status.redrives, "nobody redrove it");
+                assert_eq!(known.redriven, status.redriven, "nobody redrove it");
                 assert!(
                     known.sealed.is_none() || known.sealed == status.sealed,
                     "a seal changed: {known:?}, {status:?}"
@@ -128,6 +145,7 @@ impl Ledger {
             started_ms: None,
             finished_ms: None,
             redrives: 0,
+            redriven: None,
             summary: None,
         };
         let usage = Usage::default();
@@ -136,6 +154,8 @@ impl Ledger {
             status,
             cells,
             usage,
+            under: BTreeMap::new(),
+            again: BTreeSet::new(),
         };
         let before = self.jobs.insert(record.id, job);
         assert!(before.is_none(), "job {} was created twice", record.id);
@@ -148,9 +168,39 @@ impl Ledger {
         }
     }
 
+    /// A job that ended badly runs again.
+    fn redrive(&mut self, id: JobId, status: &JobStatus) {
+        let asked = Arc::clone(&self.asked);
+        let job = self.job(id);
+        let known = &job.status;
+        assert!(
+            matches!(known.state, JobState::Failed | JobState::Cancelled)
+                && status.state == JobState::Running
+                && status.redrives == known.redrives + 1
+                && status.sealed == u32::try_from(job.cells.len()).ok(),
+            "job {id} was {known:?} and was redriven as {status:?}"
+        );
+        let redriven = status.redriven.as_ref();
+        let filter = redriven.and_then(|redriven| asked.get(&redriven.request_id));
+        let Some(filter) = filter else {
+            panic!("nobody asked for {redriven:?}");
+        };
+        job.all_wait_again();
+        let cells = (0..).zip(&job.cells);
+        let chosen = cells.filter(|(index, cell)| chooses(filter, *index, cell));
+        job.again = chosen.map(|(index, _)| index).collect();
+        let found = redriven.map(|redriven| redriven.invocations);
+        assert_eq!(found, Some(job.again.len() as u64), "what is redriven");
+        job.status = status.clone();
+    }
+
     fn record(&mut self, record: &Record) {
         let id = record.job;
         let job = self.job(id);
+        assert_eq!(record.redrive, job.status.redrives, "a record of job {id}");
+        if !job.again.is_empty() {
+            return job.wait_again(record);
+        }
         job.usage.add(record.usage);
         let max_attempts = job.record.spec.policy.max_attempts;
         let mut end = |index: Index, cell: Cell| {
@@ -161,6 +211,13 @@ impl Ledger {
                 !known.is_final(),
                 "{index} of job {id} was {known:?} and became {cell:?}"
             );
+            if cell.is_final() {
+                let before = job.under.insert(index, record.redrive);
+                assert!(
+                    before.is_none_or(|before| before < record.redrive),
+                    "{index} of job {id} ended twice under redrive {before:?}"
+                );
+            }
             *known = cell;
         };
         for (index, output) in outputs(record) {
@@ -214,7 +271,78 @@ fn outputs(record: &Record) -> Vec<(Index, Bytes)> {
     outputs
 }
 
+/// Whether a redrive that was asked for runs an invocation again.
+fn chooses(filter: &Filter, index: Index, cell: &Cell) -> bool {
+    let within = match &filter.indices {
+        Some(indices) => indices.contains(index),
+        None => true,
+    };
+    let any_state = !filter.failed && !filter.cancelled;
+    within
+        && match cell {
+            Cell::Failed(failed) if !filter.types.is_empty() => {
+                filter.types.contains(&failed.failure.error_type)
+            }
+            Cell::Failed(_) => filter.failed || any_state,
+            Cell::Cancelled => filter.cancelled || (any_state && filter.types.is_empty()),
+            Cell::Waiting { .. } | Cell::Succeeded { .. } => false,
+        }
+}
+
 impl JobCells {
+    /// Takes in what a redrive makes wait again.
+    fn wait_again(&mut self, record: &Record) {
+        let id = self.record.id;
+        let other = record.succeeded.len() + record.cancelled.len() + record.failed.len() as u64;
+        assert_eq!(other, 0, "job {id} is not yet redriven in whole");
+        for waiting in &record.waiting {
+            assert!(
+                waiting.history == History::FRESH && waiting.due_ms == 0,
+                "what is redriven is fresh: {waiting:?}"
+            );
+            for index in waiting.indices.indices() {
+                assert!(
+                    self.again.remove(&index),
+                    "{index} of job {id} was not to be redriven"
+                );
+                if let Some(cell) = self.cells.get_mut(index as usize) {
+                    *cell = Cell::FRESH;
+                }
+            }
+        }
+    }
+
+    /// Whether an invocation has ended, though it may have been redriven since.
+    pub(crate) fn has_ended(&self, index: Index) -> bool {
+        self.under.contains_key(&index)
+    }
+
+    /// The redrive number under which an invocation has ended, if it has.
+    pub(crate) fn ended_under(&self, index: Index) -> Option<u32> {
+        let cell = self.cells.get(index as usize);
+        cell.filter(|cell| cell.is_final())?;
+        self.under.get(&index).copied()
+    }
+
+    /// What was to be redriven is.
+    pub(crate) fn all_wait_again(&self) {
+        let (id, again) = (self.record.id, &self.again);
+        assert!(again.is_empty(), "{again:?} of job {id} were not redriven");
+    }
+
+    /// A job succeeds when nothing is left, or enough is there.
+    fn judge_success(&self) {
+        let counts = self.counts(0);
+        let enough = self.record.spec.policy.enough;
+        assert!(
+            counts.succeeded == counts.total
+                || enough.is_some_and(|enough| counts.succeeded >= enough)
+                || (counts.cancelled == 0 && counts.waiting == 0 && enough.is_none()),
+            "job {} succeeded by {counts:?}, {enough:?} are enough",
+            self.record.id
+        );
+    }
+
     /// Its invocations by state; `leased` of those that wait are leased.
     pub(crate) fn counts(&self, leased: u64) -> Counts {
         let count =

@@ -3,19 +3,24 @@
 
 mod grants;
 mod ledger;
+mod projection;
 mod promises;
+mod retries;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use umbel_core::change::{Change, Record};
 use umbel_core::id::JobId;
 use umbel_core::job::JobState;
 use umbel_core::machine::Machine;
 use umbel_core::ranges::Ranges;
+use umbel_core::redrive::Filter;
 use umbel_core::view::{InvocationView, JobView};
 
 pub(crate) use grants::{Arrival, Grants, Loss};
 pub(crate) use ledger::{Cell, JobCells, Ledger};
+pub(crate) use projection::Projection;
 pub(crate) use promises::Promises;
 
 /// All that is known beside the system.
@@ -25,8 +30,10 @@ pub(crate) struct Model {
     pub(crate) live: Ledger,
     /// What of that is durable.
     durable: Ledger,
-    /// What is not yet, by batch.
-    line: VecDeque<(u64, Vec<Change>)>,
+    /// What is not yet, by batch, with what the machine was when it wrote it.
+    line: VecDeque<(u64, Vec<Change>, Option<Projection>)>,
+    /// What the machine was that wrote the last of what is durable.
+    projected: Option<Projection>,
     /// What each report that is not acknowledged has made final, by session and number.
     unacknowledged: BTreeMap<(u64, u64), Vec<(JobId, Ranges)>>,
     pub(crate) grants: Grants,
@@ -35,17 +42,29 @@ pub(crate) struct Model {
 
 impl Model {
     /// A turn's changes went to the store.
-    pub(crate) fn committed(&mut self, number: u64, changes: Vec<Change>) {
-        self.line.push_back((number, changes));
+    pub(crate) fn committed(
+        &mut self,
+        number: u64,
+        changes: Vec<Change>,
+        projection: Option<Projection>,
+    ) {
+        self.line.push_back((number, changes, projection));
     }
 
     /// All batches up to this one are durable.
     pub(crate) fn became_durable(&mut self, number: u64) {
-        while let Some((first, _)) = self.line.front() {
+        while let Some((first, ..)) = self.line.front() {
             if *first > number {
                 return;
             }
             self.take_first();
+        }
+    }
+
+    /// A redrive is asked for.
+    pub(crate) fn redrive_asked(&mut self, request_id: &str, filter: &Filter) {
+        for ledger in [&mut self.live, &mut self.durable] {
+            Arc::make_mut(&mut ledger.asked).insert(request_id.to_owned(), filter.clone());
         }
     }
 
@@ -79,8 +98,8 @@ impl Model {
         }
         let job = self.durable.jobs.get(&id);
         for index in ended.indices() {
-            let cell = job.and_then(|job| job.cells.get(index as usize));
-            let durable = cell.is_some_and(Cell::is_final);
+            // A redrive may have made it wait again meanwhile.
+            let durable = job.is_some_and(|job| job.has_ended(index));
             assert!(
                 durable,
                 "{index} of job {id} is not durable and was acknowledged"
@@ -89,14 +108,13 @@ impl Model {
     }
 
     fn take_first(&mut self) {
-        for change in self
-            .line
-            .pop_front()
-            .map(|(_, changes)| changes)
-            .unwrap_or_default()
-        {
+        let Some((_, changes, projection)) = self.line.pop_front() else {
+            return;
+        };
+        for change in changes {
             self.durable.apply(&change);
         }
+        self.projected = projection;
     }
 
     /// The coordinator is gone, and of its batches that were not durable the first
@@ -162,6 +180,9 @@ impl Model {
 
     /// A machine that was restored knows what was durable, to the last invocation.
     pub(crate) fn restored_machine(&self, machine: &Machine) {
+        if let Some(projected) = &self.projected {
+            projected.is_of(machine);
+        }
         for (id, job) in &self.durable.jobs {
             let view = self.same_view(machine, job);
             assert_eq!(
@@ -200,7 +221,8 @@ impl Model {
             for (index, cell) in (0..).zip(&job.cells) {
                 let same = match (cell, machine.invocation(*id, index)) {
                     (Cell::Succeeded { .. }, Some(InvocationView::Succeeded))
-                    | (Cell::Failed(_), Some(InvocationView::Failed)) => true,
+                    | (Cell::Failed(_), Some(InvocationView::Failed))
+                    | (Cell::Cancelled, Some(InvocationView::Cancelled)) => true,
                     (
                         Cell::Waiting { history: told, .. },
                         Some(
@@ -229,6 +251,7 @@ impl Model {
         let Some(view) = machine.job_view(id) else {
             panic!("job {id} is recorded, and the machine does not know it");
         };
+        job.all_wait_again();
         let running = job.status.state == JobState::Running;
         let leased = if running { self.grants.open_of(id) } else { 0 };
         assert_eq!(view.counts, job.counts(leased), "the counts of job {id}");

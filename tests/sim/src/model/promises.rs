@@ -73,7 +73,10 @@ impl Promises {
     pub(crate) fn row(&mut self, job: JobId, row: ResultRow) {
         let promise = self.jobs.entry(job).or_default();
         let index = row.index;
-        if let Some(before) = promise.rows.insert(index, row) {
+        let redrive = row.redrive;
+        if let Some(before) = promise.rows.insert(index, row)
+            && before.redrive >= redrive
+        {
             assert_eq!(
                 Some(&before),
                 promise.rows.get(&index),
@@ -116,6 +119,9 @@ fn goes_on_from(before: &JobView, view: &JobView) {
     let id = view.record.id;
     let (was, is) = (before.counts, view.counts);
     assert_eq!(before.record, view.record, "job {id} is what was accepted");
+    if before.status.redrives != view.status.redrives {
+        return goes_on_anew(before, view);
+    }
     if before.status.state.is_final() {
         assert_eq!(before, view, "job {id} had ended");
     }
@@ -133,6 +139,19 @@ fn goes_on_from(before: &JobView, view: &JobView) {
     );
 }
 
+/// What succeeded and what was used stays through a redrive.
+fn goes_on_anew(before: &JobView, view: &JobView) {
+    let id = view.record.id;
+    let unsealed = before.status.sealed.is_none();
+    assert!(
+        before.status.redrives < view.status.redrives
+            && before.counts.succeeded <= view.counts.succeeded
+            && before.usage.attempts <= view.usage.attempts
+            && (unsealed || before.status.sealed == view.status.sealed),
+        "job {id} went back from {before:?} to {view:?}"
+    );
+}
+
 fn kept(promise: &Promise, job: &JobCells) {
     let id = job.record.id;
     let inputs = job.cells.len();
@@ -143,9 +162,11 @@ fn kept(promise: &Promise, job: &JobCells) {
     );
     if let Some(view) = &promise.view {
         let counts = job.counts(0);
+        let redriven = view.status.redrives < job.status.redrives;
         assert!(
-            view.counts.succeeded <= counts.succeeded
-                && view.counts.failed <= counts.failed
+            view.status.redrives <= job.status.redrives
+                && view.counts.succeeded <= counts.succeeded
+                && (redriven || view.counts.failed <= counts.failed)
                 && view.usage.attempts <= job.usage.attempts,
             "job {id} was shown as {view:?} and is {counts:?}"
         );
@@ -154,11 +175,19 @@ fn kept(promise: &Promise, job: &JobCells) {
             sealed.is_none() || sealed == job.status.sealed,
             "job {id} was shown sealed"
         );
-        if view.status.state.is_final() {
+        if view.status.state.is_final() && !redriven {
             assert_eq!(view.status, job.status, "job {id} was shown ended");
         }
     }
-    for (index, row) in &promise.rows {
+    // What a later redrive has made run again is judged when it is read again.
+    let again = |index: &Index, row: &ResultRow| {
+        row.redrive < job.status.redrives && job.ended_under(*index) != Some(row.redrive)
+    };
+    for (index, row) in promise
+        .rows
+        .iter()
+        .filter(|(index, row)| !again(index, row))
+    {
         same(id, *index, row, job.cells.get(*index as usize));
     }
 }

@@ -15,22 +15,47 @@ use crate::tables::Tables;
 pub(crate) fn settle(t: &mut Tables, out: &mut Out, id: JobId) {
     let Some(job) = t.jobs.find(id) else { return };
     let Some(running) = &job.running else { return };
-    let failed = running.failed.len();
-    if let Some(tolerated) = job.tolerated()
+    let policy = &job.record.spec.policy;
+    let succeeded = running.succeeded.len();
+    if let Some(enough) = policy.enough
+        && job.status.sealed.is_some()
+        && succeeded >= enough
+    {
+        return end(t, out, id, JobState::Succeeded, None);
+    }
+    // What failed before a redrive, and was left out of it, does not end it early.
+    let tolerated = job.tolerated();
+    if let Some(tolerated) = tolerated
+        && running.failed_now > tolerated
+    {
+        let message = beyond(running.failed_now, tolerated);
+        return fail(t, out, id, JobFailureKind::Tolerance, message);
+    }
+    let (failed, total) = (running.failed.len(), running.final_len());
+    if job.status.sealed.map(u64::from) != Some(total) {
+        return;
+    }
+    if let Some(tolerated) = tolerated
         && failed > tolerated
     {
         let message = beyond(failed, tolerated);
         return fail(t, out, id, JobFailureKind::Tolerance, message);
     }
-    let total = running.final_len();
-    if job.status.sealed.map(u64::from) != Some(total) {
-        return;
+    if let Some(enough) = policy.enough {
+        let message = format!("{succeeded} of {total} invocations succeeded, fewer than {enough}");
+        return fail(t, out, id, JobFailureKind::Invocations, message);
     }
-    if failed > 0 && job.record.spec.policy.tolerate.is_none() {
+    if failed > 0 && policy.tolerate.is_none() {
         let message = format!("{failed} of {total} invocations failed");
         return fail(t, out, id, JobFailureKind::Invocations, message);
     }
-    end(t, out, id, JobState::Succeeded, None);
+    // What a redrive left out was not run: the job is no success, and may be redriven again.
+    let state = if running.cancelled.is_empty() {
+        JobState::Succeeded
+    } else {
+        JobState::Cancelled
+    };
+    end(t, out, id, state, None);
 }
 
 /// That more failed than may, in words.
@@ -76,7 +101,7 @@ pub(crate) fn end(
     let cancelled: Ranges = running.not_final();
     let mut summary: Summary = job.summary(0);
     summary.counts.waiting = 0;
-    summary.counts.cancelled = cancelled.len();
+    summary.counts.cancelled += cancelled.len();
     let group = running.group;
     job.status.state = state;
     job.status.failure = failure;

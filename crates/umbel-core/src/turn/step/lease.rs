@@ -90,7 +90,7 @@ pub(crate) fn send(t: &Tables, out: &mut Out, id: LeaseId) {
     let head = GrantHead {
         lease: id,
         job: lease.job,
-        target: spec.target.clone(),
+        target: job.target().clone(),
         indices: lease.granted.clone(),
         attempt: lease.history.next_attempt(),
         timeout_ms: spec.policy.timeout_ms,

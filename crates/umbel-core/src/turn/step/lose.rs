@@ -8,7 +8,7 @@ use crate::history::History;
 use crate::id::{JobId, LeaseId, WorkerId};
 use crate::job::Usage;
 use crate::limit;
-use crate::outcome::{Failure, FailureKind};
+use crate::outcome::{Failure, FailureKind, WORKER_LOST};
 use crate::ranges::Ranges;
 use crate::tables::Tables;
 use crate::tables::leases::Lease;
@@ -83,8 +83,20 @@ fn suspect(t: &mut Tables, out: &mut Out, id: LeaseId, worker: &str, alone: bool
         attempts: begun.len(),
         ..Usage::default()
     };
+    let policy = t.jobs.find(lost.job).map(|job| &job.record.spec.policy);
     if blamed.lost_alone >= limit::CRASH_LIMIT {
         crash(out, &mut record.failed, &lost, blamed, worker);
+    } else if policy.is_some_and(|policy| !policy.retries(FailureKind::Lost, WORKER_LOST)) {
+        let failure = Failure {
+            kind: FailureKind::Lost,
+            error_type: WORKER_LOST.to_owned(),
+            message: format!(
+                "worker {worker:?} was lost while it ran the invocation, and its job does not try \
+                 again what was lost"
+            ),
+            stderr: String::new(),
+        };
+        record.failed = record::unreported(&begun, &failure, blamed);
     } else {
         wait(&mut record.waiting, begun, blamed);
     }
@@ -116,7 +128,7 @@ fn wait(waiting: &mut Vec<WaitingRecord>, indices: Ranges, history: History) {
 /// An invocation has met the crash limit.
 fn crash(
     out: &mut Out,
-    failed: &mut Vec<FailedRecord>,
+    ended: &mut Vec<FailedRecord>,
     lost: &Lease,
     history: History,
     worker: &str,
@@ -124,26 +136,19 @@ fn crash(
     let job: JobId = lost.job;
     for index in lost.open.indices() {
         out.push(Command::Note(Note::CrashLimit { job, index }));
-        failed.push(FailedRecord {
-            index,
-            failure: Failure {
-                kind: FailureKind::Crashed,
-                error_type: "CrashLimit".to_owned(),
-                message: format!(
-                    "{} workers were lost while each ran this invocation alone, the last was \
-                     {worker:?}; the limit is {}",
-                    history.lost_alone,
-                    limit::CRASH_LIMIT
-                ),
-                stderr: String::new(),
-            },
-            attempts: history.attempts(),
-            started_at_us: 0,
-            duration_us: 0,
-            cpu_us: None,
-            cold_start: None,
-        });
     }
+    let failure = Failure {
+        kind: FailureKind::Crashed,
+        error_type: "CrashLimit".to_owned(),
+        message: format!(
+            "{} workers were lost while each ran this invocation alone, the last was {worker:?}; \
+             the limit is {}",
+            history.lost_alone,
+            limit::CRASH_LIMIT
+        ),
+        stderr: String::new(),
+    };
+    *ended = record::unreported(&lost.open, &failure, history);
 }
 
 #[cfg(test)]
@@ -182,6 +187,27 @@ mod tests {
         env.worker("b", 4);
         env.work_off();
         assert_eq!(env.state(job), JobState::Succeeded);
+    }
+
+    #[test]
+    fn what_is_not_to_be_tried_again_after_a_loss_fails_as_far_as_it_had_begun() {
+        let mut env = Env::new();
+        env.worker("a", 4);
+        let job = env.submit(4, |proposal| {
+            let policy = &mut proposal.spec.policy;
+            policy.no_retry_on.insert("lost".to_owned());
+        });
+        let (lease, _) = env.open("a").remove(0);
+        let begun = vec![Begun { lease, count: 2 }];
+        env.say("a", FromWorker::Heartbeat(begun));
+        env.kill("a");
+        let counts = env.counts(job);
+        assert_eq!((counts.failed, counts.waiting), (2, 2));
+        env.worker("b", 4);
+        env.work_off();
+        let view = env.view(job);
+        assert_eq!(view.status.state, JobState::Failed);
+        assert_eq!((view.counts.failed, view.usage.attempts), (2, 4));
     }
 
     #[test]

@@ -13,6 +13,8 @@ use crate::command::{Command, Ignored, Refusal, Reply};
 use crate::id::{JobId, ReplyId};
 use crate::job::Target;
 use crate::tables::Tables;
+use crate::tables::demands::Demand;
+use crate::tables::job::{Job, Running};
 use crate::view::JobView;
 
 /// What a turn asks for.
@@ -49,6 +51,26 @@ pub(crate) fn known(t: &Tables, target: &Target) -> Result<(), Refusal> {
         }),
         Target::Function(_) | Target::Program(_) => Ok(()),
     }
+}
+
+/// What is worth a person's notice about a job that begins to run.
+pub(crate) fn warnings(t: &Tables, job: &Job, running: &Running) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if t.demands.able_len(running.group).0 == 0 {
+        let needs = Demand::of(job).in_words();
+        warnings.push(format!(
+            "no worker that takes work now has what the job needs ({needs}); it waits for one"
+        ));
+    }
+    if let Some(enough) = job.record.spec.policy.enough
+        && let Some(total) = job.status.sealed
+        && enough > u64::from(total)
+    {
+        warnings.push(format!(
+            "{enough} successes are asked for and the job has {total} inputs, so it will fail"
+        ));
+    }
+    warnings
 }
 
 /// A job as it is shown.

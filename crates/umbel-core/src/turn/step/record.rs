@@ -18,7 +18,7 @@ use crate::tables::backlog::Wait;
 /// A record of a job to which nothing has happened yet.
 pub(crate) fn empty(t: &Tables, id: JobId) -> Record {
     let job = t.jobs.find(id);
-    let function = job.map(|job| job.record.spec.target.display());
+    let function = job.map(|job| job.target().display());
     Record {
         job: id,
         redrive: job.map_or(0, |job| job.status.redrives),
@@ -30,14 +30,14 @@ pub(crate) fn empty(t: &Tables, id: JobId) -> Record {
 /// Applies a record to its job and has it persisted. What it names must be out
 /// of the backlog and out of every lease.
 pub(crate) fn commit(t: &mut Tables, out: &mut Out, record: Record) {
-    let job = t.jobs.find_mut(record.job);
-    let Some(running) = job.and_then(|job| job.running.as_mut()) else {
+    let Some(job) = t.jobs.find_mut(record.job) else {
         return;
     };
-    running.succeeded.insert_all(&record.succeeded);
-    for failed in &record.failed {
-        running.failed.insert(failed.index);
-    }
+    let redrives = job.status.redrives;
+    let Some(running) = job.running.as_mut() else {
+        return;
+    };
+    running.take(&record, redrives);
     for waiting in &record.waiting {
         let wait = Wait {
             due_ms: waiting.due_ms,
@@ -45,7 +45,6 @@ pub(crate) fn commit(t: &mut Tables, out: &mut Out, record: Record) {
         };
         running.backlog.put(&waiting.indices, wait);
     }
-    running.usage.add(record.usage);
     t.show(record.job);
     out.push(Command::Persist(Change::Recorded(Box::new(record))));
 }
@@ -61,6 +60,16 @@ pub(crate) fn reject(
     failure: &Failure,
 ) {
     let mut record = empty(t, job);
+    record.failed = unreported(indices, failure, history);
+    commit(t, out, record);
+}
+
+/// Invocations that failed for good though no worker reported it.
+pub(crate) fn unreported(
+    indices: &Ranges,
+    failure: &Failure,
+    history: History,
+) -> Vec<FailedRecord> {
     let failed = indices.indices().map(|index| FailedRecord {
         index,
         failure: failure.clone(),
@@ -70,8 +79,7 @@ pub(crate) fn reject(
         cpu_us: None,
         cold_start: None,
     });
-    record.failed = failed.collect();
-    commit(t, out, record);
+    failed.collect()
 }
 
 /// Failed attempts of one lease, sorted into what runs again and what is final.
@@ -91,7 +99,8 @@ impl Sorted {
         attempt: FailedAttempt,
     ) {
         let failed = history.failed.saturating_add(1);
-        let may = attempt.failure.kind.is_retried() && !attempt.no_retry;
+        let failure = &attempt.failure;
+        let may = !attempt.no_retry && policy.retries(failure.kind, &failure.error_type);
         if may && u32::from(failed) < policy.max_attempts {
             let wait_ms = backoff_ms(policy, job, attempt.index, failed);
             let due_ms = wall_ms.saturating_add(wait_ms);

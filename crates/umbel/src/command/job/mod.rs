@@ -3,6 +3,7 @@
 mod end;
 mod logs;
 mod read;
+mod redrive;
 mod results;
 mod submit;
 mod watch;
@@ -36,6 +37,8 @@ enum Verb {
     Logs(logs::Args),
     /// End a running job; what is not final becomes cancelled
     Cancel(end::CancelArgs),
+    /// Run again what of a failed or cancelled job failed or was not run
+    Redrive(redrive::Args),
     /// Forget an ended job with its inputs and results
     Delete(end::DeleteArgs),
     /// List jobs, newest first
@@ -53,6 +56,7 @@ pub(crate) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
         Verb::Results(args) => results::run(args, global).await,
         Verb::Logs(args) => logs::run(args, global).await,
         Verb::Cancel(args) => end::cancel(args, global).await,
+        Verb::Redrive(args) => redrive::run(args, global).await,
         Verb::Delete(args) => end::delete(args, global).await,
         Verb::List(args) => read::list(args, global).await,
         Verb::Explain(args) => read::explain(args, global).await,

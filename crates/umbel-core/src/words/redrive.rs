@@ -1,0 +1,171 @@
+//! A redrive: an ended job runs again for some of what failed or was not run.
+
+use std::collections::BTreeSet;
+
+use super::change::Record;
+use super::command::Refusal;
+use super::id::LeaseId;
+use super::index_set::IndexSet;
+use super::job::{BlockRef, Target};
+use super::ranges::Ranges;
+
+/// A redrive that is asked for, with what only the shell can read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Redrive {
+    /// What runs again.
+    pub filter: Filter,
+    /// What runs it; none: what ran the job the last time.
+    pub target: Option<Target>,
+    /// What makes the request idempotent; empty: nothing.
+    pub request_id: String,
+    /// Why nothing new may begin now, if the shell found a reason; a repeat is answered all the same.
+    pub refusal: Option<Refusal>,
+    /// A digest of filter and target, to tell a repeat from a reuse.
+    pub content_digest: [u8; 32],
+    /// What the job's records say. The machine keeps only figures of an ended job.
+    pub standing: Standing,
+}
+
+/// Which failed and cancelled invocations run again. It is never empty: the door refuses
+/// a filter that names nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Failed ones.
+    pub failed: bool,
+    /// Cancelled ones. Neither of the two: both, or only failed ones when types are named.
+    pub cancelled: bool,
+    /// Only these indices; none: all.
+    pub indices: Option<Ranges>,
+    /// Of the failed ones only those whose failure has one of these types; empty: all.
+    pub types: BTreeSet<String>,
+}
+
+impl Filter {
+    /// Whether it names nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.failed && !self.cancelled && self.indices.is_none() && self.types.is_empty()
+    }
+
+    /// What it chooses of a job.
+    #[must_use]
+    pub fn choose(&self, standing: &Standing) -> Ranges {
+        let neither = !self.failed && !self.cancelled;
+        let mut chosen = IndexSet::new();
+        let mut add = |set: &IndexSet| {
+            chosen.insert_all(&set.runs().collect());
+        };
+        if !self.types.is_empty() {
+            add(&standing.of_types);
+        } else if self.failed || neither {
+            add(&standing.failed);
+        }
+        if self.cancelled || (neither && self.types.is_empty()) {
+            add(&standing.cancelled);
+        }
+        match &self.indices {
+            Some(indices) => chosen.intersect(indices),
+            None => chosen.runs().collect(),
+        }
+    }
+}
+
+/// How the invocations of an ended job stand, by its records.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Standing {
+    /// The redrive number of the job when they were read.
+    pub redrives: u32,
+    /// The job's blocks of inputs, ascending.
+    pub blocks: Vec<BlockRef>,
+    /// What succeeded.
+    pub succeeded: IndexSet,
+    /// What failed.
+    pub failed: IndexSet,
+    /// What was cancelled.
+    pub cancelled: IndexSet,
+    /// What failed with one of the types that are asked for.
+    pub of_types: IndexSet,
+}
+
+impl Standing {
+    /// Takes in the next record, in the order of their commits.
+    pub fn take(&mut self, record: &Record, types: &BTreeSet<String>) {
+        for waiting in &record.waiting {
+            for set in [&mut self.failed, &mut self.cancelled, &mut self.of_types] {
+                set.remove_all(&waiting.indices);
+            }
+        }
+        self.succeeded.insert_all(&record.succeeded);
+        self.cancelled.insert_all(&record.cancelled);
+        for failed in &record.failed {
+            self.failed.insert(failed.index);
+            if types.contains(&failed.failure.error_type) {
+                self.of_types.insert(failed.index);
+            }
+        }
+    }
+}
+
+/// How a job was run again the last time. Never changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redriven {
+    /// When, milliseconds since 1970; the job's deadline counts from here.
+    pub at_ms: u64,
+    /// What runs it since; none: what it was accepted with.
+    pub target: Option<Target>,
+    /// How many invocations ran again.
+    pub invocations: u64,
+    /// Leases before this one belong to what was before: what a worker still holds under
+    /// them does not count any more.
+    pub first_lease: LeaseId,
+    /// What made the request idempotent; empty: nothing did.
+    pub request_id: String,
+    /// A digest of filter and target.
+    pub content_digest: [u8; 32],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(run: std::ops::Range<u32>) -> IndexSet {
+        let mut set = IndexSet::new();
+        set.insert_all(&Ranges::one(run));
+        set
+    }
+
+    #[test]
+    fn a_filter_chooses_by_state_index_and_type() {
+        let standing = Standing {
+            succeeded: set(0..10),
+            failed: set(10..20),
+            cancelled: set(20..30),
+            of_types: set(12..14),
+            ..Standing::default()
+        };
+        let types: BTreeSet<String> = ["ValueError".to_owned()].into();
+        let of = |failed, cancelled, indices: Option<std::ops::Range<u32>>| Filter {
+            failed,
+            cancelled,
+            indices: indices.map(Ranges::one),
+            types: BTreeSet::new(),
+        };
+        let typed = |filter: Filter| Filter {
+            types: types.clone(),
+            ..filter
+        };
+        let table = [
+            (of(true, false, None), 10..20),
+            (of(false, true, None), 20..30),
+            (of(true, true, None), 10..30),
+            (of(false, false, Some(5..25)), 10..25),
+            (of(true, false, Some(5..12)), 10..12),
+            (typed(of(false, false, None)), 12..14),
+            (typed(of(true, false, None)), 12..14),
+            (typed(of(false, false, Some(13..40))), 13..14),
+        ];
+        for (filter, chosen) in table {
+            assert_eq!(filter.choose(&standing), Ranges::one(chosen), "{filter:?}");
+        }
+    }
+}

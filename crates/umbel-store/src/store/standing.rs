@@ -1,0 +1,51 @@
+//! How the invocations of an ended job stand: what a redrive has to know, since the machine keeps
+//! only figures of an ended job.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use umbel_core::id::JobId;
+use umbel_core::redrive::Standing;
+use umbel_proto::disk;
+
+use super::Store;
+use super::scan::{Item, Items};
+use crate::Error;
+use crate::key::{self, Key, Kind, Whole};
+
+impl Store {
+    /// Reads the blocks and records of a job that has ended, under its redrive number `redrives`;
+    /// of failures it finds those of `types` apart. Outputs are not read. It keeps some bits for
+    /// each invocation, and waits for the disk.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    pub fn standing(
+        &self,
+        job: JobId,
+        redrives: u32,
+        types: &BTreeSet<String>,
+    ) -> Result<Standing, Error> {
+        let mut standing = Standing {
+            redrives,
+            ..Standing::default()
+        };
+        for kind in [Kind::Appended, Kind::Record] {
+            for item in Items::new(self.engine(), key::under(kind, job)) {
+                match item? {
+                    Item::Short(Key::Appended(_, block), value) => {
+                        let block = disk::decode_appended(block.first, block.appender, value)?;
+                        standing.blocks.push(block);
+                    }
+                    Item::Whole(Whole::Record(..), value) => {
+                        let stored = disk::decode_record(job, Arc::default(), value)?;
+                        standing.take(&stored.record, types);
+                    }
+                    Item::Short(..) | Item::Whole(..) => {}
+                }
+            }
+        }
+        Ok(standing)
+    }
+}

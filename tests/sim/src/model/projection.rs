@@ -1,0 +1,93 @@
+//! What of a machine is durable: all but sessions, live leases and attempts under way.
+
+use std::collections::BTreeMap;
+
+use umbel_core::change::JobStatus;
+use umbel_core::id::{Index, JobId};
+use umbel_core::job::{Counts, Usage};
+use umbel_core::machine::Machine;
+use umbel_core::view::{InvocationView, JobView};
+
+/// The durable part of a machine.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Projection {
+    functions: Vec<String>,
+    jobs: BTreeMap<JobId, Job>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Job {
+    status: JobStatus,
+    counts: Counts,
+    usage: Usage,
+    invocations: Vec<Option<Stands>>,
+}
+
+/// How an invocation stands. Of its losses only those that count are compared: a lease may cover
+/// invocations that differ in the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stands {
+    Waits { failed: u16, lost_alone: u8 },
+    Succeeded,
+    Failed,
+    Cancelled,
+}
+
+impl Projection {
+    pub(crate) fn of(machine: &Machine) -> Self {
+        let functions = machine.functions("", usize::MAX).into_iter();
+        let mut functions: Vec<String> = functions.map(|(name, _)| name).collect();
+        functions.sort();
+        let (views, rest) = machine.jobs(None, usize::MAX, &|_| true);
+        assert_eq!(rest, None, "the jobs of a cluster are one page");
+        let jobs = views
+            .iter()
+            .map(|view| (view.record.id, job(machine, view)));
+        Self {
+            functions,
+            jobs: jobs.collect(),
+        }
+    }
+
+    /// A machine that was restored from the batches up to this one is what wrote them.
+    pub(crate) fn is_of(&self, machine: &Machine) {
+        let found = Self::of(machine);
+        assert_eq!(self.functions, found.functions, "functions after a restart");
+        for (id, job) in &self.jobs {
+            assert_eq!(
+                Some(job),
+                found.jobs.get(id),
+                "job {id} before and after a restart"
+            );
+        }
+        assert_eq!(self.jobs.len(), found.jobs.len(), "jobs after a restart");
+    }
+}
+
+fn job(machine: &Machine, view: &JobView) -> Job {
+    let mut counts = view.counts;
+    counts.waiting += counts.leased;
+    counts.leased = 0;
+    let total = Index::try_from(counts.total).unwrap_or(Index::MAX);
+    let stands = (0..total).map(|index| {
+        machine
+            .invocation(view.record.id, index)
+            .map(|view| match view {
+                InvocationView::Waiting { history, .. } | InvocationView::Leased { history } => {
+                    Stands::Waits {
+                        failed: history.failed,
+                        lost_alone: history.lost_alone,
+                    }
+                }
+                InvocationView::Succeeded => Stands::Succeeded,
+                InvocationView::Failed => Stands::Failed,
+                InvocationView::Cancelled => Stands::Cancelled,
+            })
+    });
+    Job {
+        status: view.status.clone(),
+        counts,
+        usage: view.usage,
+        invocations: stands.collect(),
+    }
+}

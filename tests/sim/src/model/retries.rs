@@ -1,0 +1,54 @@
+//! Which failures are tried again, decided a second time and in other words.
+
+use umbel_core::change::Record;
+use umbel_core::outcome::FailedAttempt;
+use umbel_core::policy::Policy;
+
+use super::{Arrival, Model};
+
+impl Model {
+    /// What failed by a report waits again only if its policy lets it, and is final only if it
+    /// does not or its attempts are used up.
+    pub(crate) fn judge_retries(&self, record: &Record, arrival: &Arrival) {
+        let Some(job) = self.live.jobs.get(&record.job) else {
+            return;
+        };
+        let policy = &job.record.spec.policy;
+        let attempts = arrival.chunks.iter().flat_map(|chunk| &chunk.failed);
+        for attempt in attempts {
+            let index = attempt.index;
+            let again = record
+                .waiting
+                .iter()
+                .any(|waiting| waiting.indices.contains(index));
+            let ended = record.failed.iter().find(|failed| failed.index == index);
+            // Two leases of one report may name the same index; one of them is masked.
+            let ended = ended.filter(|failed| failed.failure == attempt.failure);
+            let may = may(policy, attempt);
+            assert!(
+                !again || may,
+                "{index} of job {} waits again after {attempt:?}, which is final by {policy:?}",
+                record.job
+            );
+            assert!(
+                ended.is_none_or(|failed| !may || failed.attempts >= policy.max_attempts),
+                "{index} of job {} is final after {attempt:?}, which {policy:?} tries again",
+                record.job
+            );
+        }
+    }
+}
+
+fn may(policy: &Policy, attempt: &FailedAttempt) -> bool {
+    let (kind, error_type) = (attempt.failure.kind.as_str(), &attempt.failure.error_type);
+    let (on, not_on) = (&policy.retry_on, &policy.no_retry_on);
+    if attempt.no_retry || kind == "rejected" {
+        return false;
+    }
+    match (not_on.contains(error_type), on.contains(error_type)) {
+        (true, _) => false,
+        (false, true) => true,
+        (false, false) if not_on.contains(kind) => false,
+        (false, false) => on.is_empty() || on.contains(kind),
+    }
+}
