@@ -118,3 +118,112 @@ fn an_error_of_a_handler_is_shown_with_its_stack() {
         assert!(said.contains(part), "no {part:?} in {said}");
     }
 }
+
+#[test]
+fn the_cases_of_a_function_are_held_against_what_comes() {
+    let cases = "# kept\n[[case]]\nname = \"loud\"\ninput = \"hey\"\noutput = \"HEY\"\n\n\
+                 [[case]]\nname = \"wrong\"\ninput = \"ho\"\noutput = \"HA\"\n\n\
+                 [[case]]\nname = \"fails\"\ninput = \"bad\"\nfailure = { type = \"ExitCode\" }\n";
+    let shout = folder(&[
+        ("umbel.toml", SHOUT),
+        ("shout.sh", SCRIPT),
+        ("tests.toml", cases),
+        ("tests/more.input.json", "more\n"),
+        ("tests/more.matches", "^M.RE$\n"),
+    ]);
+    let test = ["function", "test", "."];
+
+    let ran = umbel(
+        shout.path(),
+        &[&test[..], &["--junit", "report.xml"]].concat(),
+    );
+    assert_eq!(ran.status.code(), Some(1), "{}", told(&ran));
+    let said = stdout(&ran);
+    let states: Vec<_> = said
+        .lines()
+        .filter(|line| !line.starts_with(' '))
+        .filter_map(|line| line.split("  (").next())
+        .collect();
+    assert_eq!(
+        states,
+        [
+            "passed   loud",
+            "failed   wrong",
+            "passed   fails",
+            "passed   more"
+        ]
+    );
+    assert!(
+        said.contains("    - \"HA\"\n    + \"HO\"\n    | heard\n"),
+        "{said}"
+    );
+    assert!(stderr(&ran).contains("error: 1 of 4 cases are not as expected"));
+    let report = std::fs::read_to_string(shout.path().join("report.xml")).expect("a report");
+    assert!(report.contains("tests=\"4\" failures=\"1\""), "{report}");
+
+    let only = umbel(shout.path(), &[&test[..], &["lou"]].concat());
+    assert!(only.status.success(), "{}", told(&only));
+    assert!(stdout(&only).ends_with("1 of 1 cases as expected\n"));
+    let none = umbel(shout.path(), &[&test[..], &["nothing"]].concat());
+    assert_eq!(none.status.code(), Some(2), "{}", told(&none));
+
+    let updated = umbel(shout.path(), &[&test[..], &["--update"]].concat());
+    assert!(updated.status.success(), "{}", told(&updated));
+    let written = std::fs::read_to_string(shout.path().join("tests.toml")).expect("the cases");
+    assert_eq!(written, cases.replace("\"HA\"", "\"HO\""));
+    assert!(umbel(shout.path(), &test).status.success());
+}
+
+#[test]
+fn the_examples_pass_their_own_cases() {
+    let test = "the_examples_pass_their_own_cases";
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let examples = here
+        .ancestors()
+        .nth(2)
+        .expect("the root")
+        .join("examples/functions");
+    for (feature, program, example) in [
+        ("python", "python3", "resize_python"),
+        ("node", "node", "resize_node"),
+    ] {
+        if has(test, feature, program, &["--version"]) {
+            let ran = umbel(&examples, &["function", "test", example]);
+            assert!(ran.status.success(), "{}", told(&ran));
+        }
+    }
+}
+
+/// A build without the runtime says so; one with it runs the examples.
+#[test]
+fn wasm_examples_pass_their_cases_or_are_refused_in_so_many_words() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let examples = here
+        .ancestors()
+        .nth(2)
+        .expect("the root")
+        .join("examples/functions");
+    let cache = TempDir::new().expect("a directory");
+    for example in ["resize_c", "resize_rust_wasm"] {
+        let mut command = Command::new(UMBEL);
+        quiet_environment(&mut command);
+        let ran = command
+            .args(["function", "test", example])
+            .current_dir(&examples)
+            .env("XDG_CACHE_HOME", cache.path())
+            .output()
+            .expect("the binary runs");
+        if cfg!(feature = "wasm") {
+            assert!(ran.status.success(), "{}", told(&ran));
+            assert!(
+                stdout(&ran).ends_with("4 of 4 cases as expected\n"),
+                "{}",
+                told(&ran)
+            );
+        } else {
+            assert_eq!(ran.status.code(), Some(2), "{}", told(&ran));
+            let said = stderr(&ran);
+            assert!(said.contains("built without the runtime `wasm`"), "{said}");
+        }
+    }
+}

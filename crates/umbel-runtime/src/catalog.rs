@@ -176,6 +176,8 @@ impl Catalog {
         self.executables.iter().filter_map(|(name, executable)| {
             let program = match executable {
                 Executable::Native(_) => return None,
+                #[cfg(feature = "wasm")]
+                Executable::Wasm(_) => return None,
                 Executable::Exec(program) => program,
                 Executable::Lambda(lambda) => lambda.program(),
             };

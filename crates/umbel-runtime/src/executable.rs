@@ -19,6 +19,9 @@ pub enum Executable {
     Exec(Arc<Program>),
     /// A warm process that speaks the Lambda Runtime API.
     Lambda(Arc<Lambda>),
+    /// A WebAssembly module, of which each invocation has a fresh instance.
+    #[cfg(feature = "wasm")]
+    Wasm(Arc<crate::wasm::Wasm>),
 }
 
 /// What came of one attempt.
@@ -81,6 +84,8 @@ impl Executable {
             }
             Self::Exec(program) => exec::run(program, input, outputs, context),
             Self::Lambda(lambda) => lambda::run(lambda, input, outputs, context),
+            #[cfg(feature = "wasm")]
+            Self::Wasm(wasm) => crate::wasm::run(wasm, input, outputs, context),
         }
     }
 }
@@ -96,6 +101,8 @@ impl std::fmt::Debug for Executable {
             Self::Native(_) => f.write_str("Native"),
             Self::Exec(program) => f.debug_tuple("Exec").field(program).finish(),
             Self::Lambda(lambda) => f.debug_tuple("Lambda").field(lambda).finish(),
+            #[cfg(feature = "wasm")]
+            Self::Wasm(wasm) => f.debug_tuple("Wasm").field(wasm).finish(),
         }
     }
 }

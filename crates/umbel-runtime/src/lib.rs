@@ -1,4 +1,5 @@
-//! Runs one input through one function: native Rust functions, programs, and warm processes.
+//! Runs one input through one function: native Rust functions, programs, warm processes, and (with
+//! the feature `wasm`) WebAssembly.
 //!
 //! The crate knows no network and no job. A worker looks a target up in its [`Catalog`] once for
 //! a whole chunk, then invokes the [`Executable`] that it found for each input, on the thread of
@@ -48,6 +49,8 @@ mod spec;
 mod tail;
 #[cfg(test)]
 mod testing;
+#[cfg(feature = "wasm")]
+mod wasm;
 
 pub use catalog::{Catalog, Error};
 pub use context::{CancelFlag, Context, Limits};
@@ -60,3 +63,5 @@ pub use output::Output;
 pub use process::Bounds;
 pub use reaper::{Reaper, ReaperProcess, install_reaper, reap};
 pub use spec::{Runtime, Spec, SpecError};
+#[cfg(feature = "wasm")]
+pub use wasm::Wasm;

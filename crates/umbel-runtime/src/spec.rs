@@ -114,6 +114,14 @@ pub enum SpecError {
         /// Why.
         source: std::io::Error,
     },
+    /// The module is none that could run.
+    #[error("`{path}` cannot run: {why}")]
+    Wasm {
+        /// The module's file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// This build has no such runtime.
     #[error(
         "this umbel was built without the runtime `wasm`; build it with `cargo build --release --features wasm`"
@@ -214,6 +222,11 @@ impl Spec {
                 Ok(self.warm(lambda))
             }
             Runtime::Lambda | Runtime::Python | Runtime::Node => self.lambda(code),
+            #[cfg(feature = "wasm")]
+            Runtime::Wasm => Ok(Executable::Wasm(Arc::new(crate::wasm::Wasm::load(
+                self, code,
+            )?))),
+            #[cfg(not(feature = "wasm"))]
             Runtime::Wasm => Err(SpecError::NoWasm),
         }
     }

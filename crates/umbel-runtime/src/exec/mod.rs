@@ -5,10 +5,11 @@ mod program;
 mod words;
 
 use std::os::unix::process::ExitStatusExt;
-use std::process::{ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Instant;
 
 use rustix::io::Errno;
+use tempfile::TempDir;
 
 pub use program::{Program, ProgramError};
 pub(crate) use program::{check_variable, is_executable};
@@ -18,6 +19,7 @@ use crate::context::Context;
 use crate::executable::Execution;
 use crate::failure::{Failure, FailureKind};
 use crate::process::{self, Process};
+use crate::reaper;
 
 /// Why a program is attended to no longer.
 enum End {
@@ -52,6 +54,8 @@ fn run_measured(
     context.check()?;
     let started = Instant::now();
     let mut command = program.command(input, context)?;
+    // Removed with the invocation, when this function is left.
+    let _scratch = scratch(program, &mut command)?;
     let stdin: &[u8] = if program.input_in_arguments() {
         &[]
     } else {
@@ -103,6 +107,25 @@ fn run_measured(
         cold_start: None,
         log,
     })
+}
+
+/// A directory of the invocation's own for what is temporary.
+fn scratch(program: &Program, command: &mut Command) -> Result<Option<TempDir>, Failure> {
+    if program.declares("TMPDIR") {
+        return Ok(None);
+    }
+    let scratch = tempfile::Builder::new()
+        .prefix("invocation-")
+        .tempdir_in(reaper::scratch_root())
+        .map_err(|error| {
+            Failure::new(
+                FailureKind::Crashed,
+                "SpawnFailed",
+                format!("no scratch directory could be made: {error}"),
+            )
+        })?;
+    command.env("TMPDIR", scratch.path());
+    Ok(Some(scratch))
 }
 
 /// Moves bytes until the program ends or must end.

@@ -20,7 +20,7 @@ const PLACEHOLDER: &str = "{}";
 /// The longest argument that Linux takes, `MAX_ARG_STRLEN` without its closing NUL.
 const ARGUMENT_BYTES_MAX: usize = 128 * 1024 - 1;
 /// What a program sees of the worker's own environment.
-const INHERITED: [&str; 4] = ["PATH", "HOME", "LANG", "TMPDIR"];
+const INHERITED: [&str; 3] = ["PATH", "HOME", "LANG"];
 /// Where programs are looked for when neither the program nor the worker has a `PATH`.
 const PATH_DEFAULT: &str = "/usr/local/bin:/usr/bin:/bin";
 
@@ -56,8 +56,8 @@ pub enum ProgramError {
 ///
 /// Its input is on stdin; where an argument contains `{}` the input is put there instead and
 /// stdin is empty. Its output is its stdout without one final newline. It sees `UMBEL_JOB_ID`,
-/// `UMBEL_INDEX` and `UMBEL_ATTEMPT`, the worker's `PATH`, `HOME`, `LANG` and `TMPDIR`, and what
-/// was declared for it.
+/// `UMBEL_INDEX` and `UMBEL_ATTEMPT`, the worker's `PATH`, `HOME` and `LANG`, what was declared for
+/// it, and as `TMPDIR` a directory of the invocation's own, which is removed behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
     name: String,

@@ -316,3 +316,21 @@ fn the_cpu_of_a_program_is_measured() {
     outcome.unwrap();
     assert!(cpu_us.unwrap() > 1_000, "{cpu_us:?} us");
 }
+
+#[test]
+fn a_program_has_a_directory_of_its_own_that_goes_with_it() {
+    let cancel = CancelFlag::new();
+    let script = sh("echo x > \"$TMPDIR/file\" && echo \"$TMPDIR\"");
+    let (outcome, _) = run_with(&script, b"", &context(&cancel));
+    let scratch = String::from_utf8(outcome.unwrap()).unwrap();
+    assert!(scratch.contains("/invocation-"), "{scratch}");
+    assert!(!std::fs::exists(scratch).unwrap());
+}
+
+#[test]
+fn a_program_gains_no_privileges() {
+    let cancel = CancelFlag::new();
+    let script = sh("grep NoNewPrivs /proc/self/status");
+    let (outcome, _) = run_with(&script, b"", &context(&cancel));
+    assert_eq!(outcome.unwrap(), b"NoNewPrivs:\t1");
+}

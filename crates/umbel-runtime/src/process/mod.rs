@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid,
 };
+use rustix::thread::set_no_new_privs;
 
 pub use self::bounds::Bounds;
 use self::mark::Mark;
@@ -36,7 +37,11 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts the program under its bounds; its standard streams are the caller's choice.
+    ///
+    /// From here on this thread, and whatever it starts, gains no privileges by starting a program:
+    /// none is to be had for a function that its worker does not have.
     pub(crate) fn spawn(mut command: Command, bounds: &Bounds) -> Result<Self, Failure> {
+        set_no_new_privs(true).map_err(|error| spawn_failure(&command, &error.into()))?;
         let mark = Mark::next();
         command.env(mark::VARIABLE, mark.text()).process_group(0);
         let child = command

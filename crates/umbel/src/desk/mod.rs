@@ -1,5 +1,10 @@
 //! Functions run here, with no coordinator: the same runtime, one input at a time.
 
+pub(crate) mod case;
+pub(crate) mod judge;
+pub(crate) mod junit;
+pub(crate) mod update;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

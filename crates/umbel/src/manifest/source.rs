@@ -17,6 +17,8 @@ pub(crate) struct Source {
     pub(crate) manifest: Manifest,
     /// A folder, or a file that is all there is to it.
     pub(crate) code: PathBuf,
+    /// Where its manifest and its cases lie.
+    pub(crate) folder: PathBuf,
 }
 
 impl Source {
@@ -43,10 +45,14 @@ impl Source {
         };
         let code = match &manifest.path {
             Some(within) => inside(&folder, within)?,
-            None if file.is_some() => folder,
+            None if file.is_some() => folder.clone(),
             None => path,
         };
-        let mut source = Self { manifest, code };
+        let mut source = Self {
+            manifest,
+            code,
+            folder,
+        };
         options.overrule(&mut source.manifest)?;
         source.fill_up();
         Ok(source)
@@ -54,7 +60,7 @@ impl Source {
 
     /// Adds what the code says by itself.
     fn fill_up(&mut self) {
-        let Self { manifest, code } = self;
+        let Self { manifest, code, .. } = self;
         // The code's own place is told by `code` from here on.
         manifest.path = None;
         manifest.runtime = manifest.runtime.or_else(|| Runtime::of(code));

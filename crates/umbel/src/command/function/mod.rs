@@ -2,6 +2,7 @@
 
 mod list;
 mod run;
+mod test;
 
 use crate::exit::Exit;
 use crate::global::Global;
@@ -23,6 +24,8 @@ enum Verb {
     List(list::Args),
     /// Run a function that lies here, with no coordinator
     Run(run::Args),
+    /// Run the cases of a function that lies here, and compare
+    Test(test::Args),
 }
 
 /// Carries the verb out.
@@ -30,5 +33,6 @@ pub(crate) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
     match args.verb {
         Verb::List(list::Args {}) => list::run(global).await,
         Verb::Run(args) => Box::pin(run::run(args, global)).await,
+        Verb::Test(args) => Box::pin(test::run(args, global)).await,
     }
 }
