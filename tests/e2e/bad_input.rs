@@ -2,7 +2,9 @@
 
 use std::io::Write as _;
 use std::net::TcpStream;
-use std::process::Command;
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::cluster::{Cluster, Process, UMBEL, eventually, quiet_environment, told};
 
@@ -188,22 +190,20 @@ fn nobody_there_is_exit_code_3_with_the_url() {
     );
 }
 
-/// A disk that is full: the coordinator's files may not grow beyond a size. It
-/// stops with words, and everything acknowledged is there once there is room.
+/// A disk that is full, and is freed: the coordinator's files may not grow beyond a size, until they
+/// may. It accepts nothing meanwhile and says so, goes on by itself, and nothing acknowledged is missing.
 #[test]
-fn a_full_disk_ends_with_words_and_loses_nothing_acknowledged() {
+fn a_full_disk_closes_the_store_until_there_is_room_and_loses_nothing() {
     let mut cluster = Cluster::with_workers(1, 1);
     let kept = cluster.run(&["job", "submit", "umbel.echo", "--wait", "--input", "kept"]);
     let kept = kept.trim().to_owned();
     cluster.coordinator.kill();
 
     let data = cluster.dir.path().join("data");
-    let size = std::fs::metadata(data.join("db")).map_or(0, |file| file.len());
-    // `ulimit -f` counts blocks of 512 bytes in most shells, of 1,024 in bash: room for
-    // 16 or 32 MiB more than there is, and the upload is of 120.
+    // `ulimit -f` counts blocks of 512 bytes in most shells, of 1,024 in bash: 24 or 48 MiB, and the
+    // upload is of 120.
     let script = format!(
-        "ulimit -f {}; exec {UMBEL} coordinator start --listen {} --data {}",
-        size / 512 + 32_768,
+        "ulimit -S -f 49152; exec {UMBEL} coordinator start --listen {} --data {}",
         cluster.address(),
         data.display()
     );
@@ -217,20 +217,37 @@ fn a_full_disk_ends_with_words_and_loses_nothing_acknowledged() {
         "job",
         "submit",
         "umbel.echo",
+        "--wait",
         "--inputs",
         big.to_str().expect("UTF-8"),
     ];
-    let mut upload = cluster.umbel(&submit).spawn().expect("the binary starts");
-    full.wait();
-    let said = full.stderr_text();
-    upload
-        .kill()
-        .expect("it waits for the coordinator to come back");
-    upload.wait().expect("it ends");
-    assert!(!said.contains("panicked"), "{said}");
-    says(&said, &["disk"]);
+    let mut upload = cluster.umbel(&submit);
+    upload.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let upload = upload.spawn().expect("the binary starts");
+    eventually("the store is closed", || {
+        full.stderr_text()
+            .contains("the store is closed")
+            .then_some(())
+    });
+    let list = cluster.umbel(&["job", "list"]).output();
+    let list = list.expect("the binary runs");
+    assert!(!list.status.success(), "{}", told(&list));
 
-    cluster.resume_coordinator();
+    let pid = i32::try_from(full.id()).ok().and_then(Pid::from_raw);
+    let unlimited = Rlimit {
+        current: None,
+        maximum: None,
+    };
+    prlimit(pid, Resource::Fsize, unlimited).expect("it may have more room");
+    let uploaded = upload.wait_with_output().expect("it ends");
+    assert!(uploaded.status.success(), "{}", told(&uploaded));
+    let said = full.stderr_text();
+    assert!(!said.contains("panicked"), "{said}");
+    says(&said, &["disk", "the store is open again"]);
+
     let results = cluster.results(&kept);
     assert_eq!(results[0]["output"], "kept");
+    let big = String::from_utf8_lossy(&uploaded.stdout).trim().to_owned();
+    assert_eq!(cluster.job(&big)["counts"]["succeeded"], 120);
+    full.kill();
 }

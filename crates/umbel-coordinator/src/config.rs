@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::Error;
 use crate::room::Bounds;
+use crate::streams::StreamsMax;
 
 /// How a coordinator is to be started.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct Config {
     pub cache_bytes: u64,
     /// What bounds the store.
     pub bounds: Bounds,
+    /// How many streams may be open at a time.
+    pub streams: StreamsMax,
     /// The times of the machine, and how much it keeps.
     pub machine: umbel_core::config::Config,
 }
@@ -36,6 +39,7 @@ impl Config {
                 store_bytes_max: 0,
                 disk_free_bytes_min: 256 << 20,
             },
+            streams: StreamsMax::default(),
             machine: umbel_core::config::Config::default(),
         }
     }

@@ -11,16 +11,25 @@ mod api;
 mod clock;
 mod config;
 mod coordinator;
+mod door;
 mod engine;
 mod error;
 mod http;
+mod incarnation;
+mod keeper;
 mod metrics;
 mod port;
+mod refusals;
 mod room;
 mod session;
+mod store;
+mod streams;
 mod sweep;
 
 pub use config::Config;
 pub use coordinator::{Coordinator, Running};
 pub use error::Error;
 pub use room::Bounds;
+#[doc(hidden)]
+pub use store::Opener;
+pub use streams::StreamsMax;

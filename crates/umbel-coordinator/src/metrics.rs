@@ -9,6 +9,7 @@ use umbel_core::cold_start::ColdStart;
 use umbel_core::command::{Ignored, Swept};
 use umbel_core::job::JobState;
 use umbel_core::view::ClusterView;
+use umbel_proto::status::Reason;
 use umbel_store::Commit;
 
 use crate::room::Bounds;
@@ -125,6 +126,16 @@ const TABLE: &[(Kind, &str, &str)] = &[
     ),
     (
         Kind::Counter,
+        "umbel_refusals_total",
+        "Requests and streams that ended with an error, by reason; other: not one of umbel's.",
+    ),
+    (
+        Kind::Counter,
+        "umbel_store_failures_total",
+        "How often the store failed for want of room, and was opened again.",
+    ),
+    (
+        Kind::Counter,
         "umbel_jobs_swept_total",
         "Ended jobs that were swept, by why: age or size.",
     ),
@@ -157,6 +168,9 @@ pub(crate) struct Metrics {
     /// Disk, free on it, live, and its cap.
     bytes: [Gauge; 4],
     swept: [Counter; 2],
+    store_failures: Counter,
+    /// By reason, and those without one.
+    refusals: (Vec<(Reason, Counter)>, Counter),
 }
 
 impl Metrics {
@@ -220,6 +234,8 @@ impl Metrics {
                 "umbel_store_bytes_max",
             ]
             .map(|name| gauge(&recorder, name, None)),
+            refusals: refusals(&recorder),
+            store_failures: counter(&recorder, "umbel_store_failures_total", None),
             swept: [Swept::Age, Swept::Size].map(|why| {
                 let why = ("why", why.as_str());
                 counter(&recorder, "umbel_jobs_swept_total", Some(why))
@@ -288,6 +304,18 @@ impl Metrics {
         self.workers_lost.increment(1);
     }
 
+    /// Something was refused.
+    pub(crate) fn refused(&self, reason: Option<Reason>) {
+        let (known, other) = &self.refusals;
+        let known = known.iter().find(|(known, _)| Some(*known) == reason);
+        known.map_or(other, |(_, counter)| counter).increment(1);
+    }
+
+    /// The store failed for want of room.
+    pub(crate) fn store_failed(&self) {
+        self.store_failures.increment(1);
+    }
+
     /// An ended job was swept.
     pub(crate) fn job_swept(&self, why: Swept) {
         let [age, size] = &self.swept;
@@ -340,6 +368,14 @@ impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Metrics").finish_non_exhaustive()
     }
+}
+
+/// A counter for each reason, and one for what has none.
+fn refusals(recorder: &PrometheusRecorder) -> (Vec<(Reason, Counter)>, Counter) {
+    let of = |reason| counter(recorder, "umbel_refusals_total", Some(("reason", reason)));
+    let reasons = Reason::ALL.iter();
+    let reasons = reasons.map(|reason| (*reason, of(reason.as_str())));
+    (reasons.collect(), of("other"))
 }
 
 const METADATA: Metadata<'static> = Metadata::new("umbel", Level::INFO, None);

@@ -20,6 +20,7 @@ use v1::session_service_server::SessionServiceServer;
 
 use crate::Error;
 use crate::api::Api;
+use crate::door::Door;
 use crate::http::nothing_here;
 use crate::session::Sessions;
 
@@ -45,13 +46,8 @@ pub(crate) async fn listen(listen: SocketAddr) -> Result<(TcpListener, SocketAdd
     Ok((listener, taken))
 }
 
-/// All that the port serves.
-pub(crate) fn routes(
-    api: Api,
-    sessions: Sessions,
-    health: impl HealthService,
-    http: axum::Router,
-) -> Routes {
+/// What an incarnation serves.
+pub(crate) fn router(api: Api, sessions: Sessions, http: axum::Router) -> axum::Router {
     macro_rules! sized {
         ($service:expr) => {
             $service
@@ -59,11 +55,17 @@ pub(crate) fn routes(
                 .max_encoding_message_size(MESSAGE_BYTES_MAX)
         };
     }
-    let mut routes = Routes::new(sized!(JobServiceServer::new(api.clone())))
+    let routes = Routes::new(sized!(JobServiceServer::new(api.clone())))
         .add_service(sized!(FunctionServiceServer::new(api.clone())))
         .add_service(sized!(ClusterServiceServer::new(api)))
-        .add_service(sized!(SessionServiceServer::new(sessions)))
-        .add_service(tonic_health::pb::health_server::HealthServer::new(health));
+        .add_service(sized!(SessionServiceServer::new(sessions)));
+    routes.into_axum_router().merge(http).fallback(nothing_here)
+}
+
+/// All that the port serves: what says how it is, always, and the rest as long as there is a store.
+pub(crate) fn routes(health: impl HealthService, door: Door) -> Routes {
+    let health = tonic_health::pb::health_server::HealthServer::new(health);
+    let mut routes = Routes::new(health);
     // The descriptors are a part of this program: it describes itself or not, but it serves.
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -78,8 +80,7 @@ pub(crate) fn routes(
             tracing::error!(%error, "the services cannot be described by reflection");
         }
     }
-    let router = routes.into_axum_router().merge(http);
-    Routes::from(router.fallback(nothing_here))
+    Routes::from(routes.into_axum_router().fallback_service(door))
 }
 
 /// What answers `grpc.health.v1`.

@@ -111,7 +111,10 @@ mod tests {
     use crate::engine::Signals;
 
     fn store() -> Store {
-        let engine = MemoryEngine::new(1 << 20, Signals::new() as _);
+        let engine = MemoryEngine::new(
+            1 << 20,
+            Signals::new(Arc::new(crate::metrics::Metrics::new())) as _,
+        );
         Store::with_engine(Arc::new(engine)).unwrap().store
     }
 

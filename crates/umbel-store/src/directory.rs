@@ -94,6 +94,18 @@ pub(crate) fn parent(path: &Path) -> &Path {
     }
 }
 
+/// Lets the system forget what it has in memory of the files in `path`, as far as that is not to
+/// be written yet.
+pub(crate) fn forget_cached(path: &Path) {
+    let Ok(entries) = fs::read_dir(path) else {
+        return;
+    };
+    for file in entries.flatten().filter_map(|e| File::open(e.path()).ok()) {
+        // Advice: where it is not taken all is as before.
+        let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+    }
+}
+
 /// What the files under `path` take on the disk in bytes. Files that vanish meanwhile count nothing.
 pub(crate) fn disk_bytes(path: &Path) -> io::Result<u64> {
     use std::os::unix::fs::MetadataExt;

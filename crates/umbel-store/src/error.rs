@@ -77,8 +77,8 @@ pub enum Error {
     },
     /// There is no room left for a write.
     #[error(
-        "the disk of {} is full ({what}); free some space there and start the coordinator again: \
-         everything that was accepted is kept", .dir.display()
+        "the disk of {} is full ({what}); free some space there: everything that was accepted is \
+         kept, and a coordinator that runs goes on by itself", .dir.display()
     )]
     Full {
         /// The data directory.

@@ -30,6 +30,7 @@ mod store;
 mod sync;
 #[cfg(test)]
 mod testing;
+mod waker;
 
 pub use census::{Census, census};
 pub use engine::{

@@ -18,6 +18,7 @@ use crate::lock::Lock;
 use crate::mark::Mark;
 use crate::open::{self, Opened};
 use crate::sync::{Disk, RealDisk, Syncer};
+use crate::waker::Waker;
 use crate::{
     Direction, Engine, Entry, Error, Followed, Listener, Page, Refused, Scan, Settings, Stats,
     Write, WriteBatch, directory, live,
@@ -74,6 +75,8 @@ impl SledEngine {
             number: opened.number,
             live_bytes: Arc::clone(&live_bytes),
             syncer,
+            waker: Waker::start(opened.db.clone())
+                .map_err(|error| Error::io("start a thread of", &dir, &dir, error))?,
         };
         let committer = Committer::start(storage, settings.undurable_bytes_max, listener)
             .map_err(|error| Error::io("start the commit thread of", &dir, &dir, error))?;
@@ -196,6 +199,11 @@ impl Engine for SledEngine {
         // Sled flushes once more when it is dropped, and panics where the disk refuses. What was
         // acknowledged does not depend on it.
         let dropped = catch_unwind(AssertUnwindSafe(|| drop(opened)));
+        if closed.is_err() {
+            // What the disk did not take may lie in the system's memory as if it had: whoever opens
+            // the data again reads what is on the disk.
+            directory::forget_cached(&self.dir.join(directory::SLED_DIR));
+        }
         closed?;
         dropped.map_err(|panic| Error::Engine {
             what: Error::panic(&*panic),
@@ -222,6 +230,7 @@ struct SledStorage {
     /// The bytes of all keys and values.
     live_bytes: Arc<AtomicU64>,
     syncer: Syncer,
+    waker: Waker,
 }
 
 impl Storage for SledStorage {
@@ -252,8 +261,8 @@ impl Storage for SledStorage {
     }
 
     fn sync(&mut self) -> Result<(), Error> {
-        self.db
-            .flush()
+        self.waker
+            .guard(|| self.db.flush())
             .map_err(|error| Error::sled("flush", &self.dir, error))?;
         self.syncer.sync()?;
         self.mark.set(self.number)?;

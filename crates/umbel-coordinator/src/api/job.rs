@@ -3,7 +3,7 @@
 use std::pin::Pin;
 
 use futures::{Stream, StreamExt as _};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use umbel_core::command::Reply;
@@ -14,15 +14,24 @@ use umbel_proto::v1::job_service_server::JobService;
 use umbel_proto::{convert, status, v1};
 
 use super::token::{self, List};
-use super::{Api, append, list, logs, results, unexpected, unknown, watch};
+use super::{Api, append, list, logs, opened, results, unexpected, unknown, watch};
 
 /// Answers that wait for a client to read them.
 const ANSWERS_MAX: usize = 4;
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send + 'static>>;
 
-fn answers<T: Send + 'static>(from: mpsc::Receiver<Result<T, Status>>) -> Response<Answers<T>> {
-    Response::new(ReceiverStream::new(from).boxed())
+/// The stream of answers; it counts as open until its client has read to the end or is gone.
+fn answers<T: Send + 'static>(
+    open: OwnedSemaphorePermit,
+    from: mpsc::Receiver<Result<T, Status>>,
+) -> Response<Answers<T>> {
+    let answers = ReceiverStream::new(from);
+    let answers = answers.map(move |answer| {
+        let _open = &open;
+        answer
+    });
+    Response::new(answers.boxed())
 }
 
 #[tonic::async_trait]
@@ -43,9 +52,10 @@ impl JobService for Api {
         &self,
         request: Request<Streaming<v1::AppendInputsRequest>>,
     ) -> Result<Response<Self::AppendInputsStream>, Status> {
+        let open = opened(&self.uploads)?;
         let (to, from) = mpsc::channel(append::ANSWERS_MAX);
         tokio::spawn(append::append(self.clone(), request.into_inner(), to));
-        Ok(answers(from))
+        Ok(answers(open, from))
     }
 
     async fn seal_job(
@@ -81,34 +91,37 @@ impl JobService for Api {
         &self,
         request: Request<v1::WatchJobRequest>,
     ) -> Result<Response<Self::WatchJobStream>, Status> {
+        let open = opened(&self.watches)?;
         let view = self.view(&request.into_inner().job_id).await?;
         let (to, from) = mpsc::channel(ANSWERS_MAX);
         tokio::spawn(watch::watch(self.clone(), view.record.id, to));
-        Ok(answers(from))
+        Ok(answers(open, from))
     }
 
     async fn stream_results(
         &self,
         request: Request<v1::StreamResultsRequest>,
     ) -> Result<Response<Self::StreamResultsStream>, Status> {
+        let open = opened(&self.results)?;
         let request = request.into_inner();
         let view = self.view(&request.job_id).await?;
         let wish = results::Wish::new(&request, &view)?;
         let (to, from) = mpsc::channel(ANSWERS_MAX);
         tokio::spawn(results::stream(self.clone(), wish, to));
-        Ok(answers(from))
+        Ok(answers(open, from))
     }
 
     async fn stream_logs(
         &self,
         request: Request<v1::StreamLogsRequest>,
     ) -> Result<Response<Self::StreamLogsStream>, Status> {
+        let open = opened(&self.results)?;
         let request = request.into_inner();
         let view = self.view(&request.job_id).await?;
         let wish = logs::Wish::new(&request, &view)?;
         let (to, from) = mpsc::channel(ANSWERS_MAX);
         tokio::spawn(logs::stream(self.clone(), wish, to));
-        Ok(answers(from))
+        Ok(answers(open, from))
     }
 
     async fn get_invocation(

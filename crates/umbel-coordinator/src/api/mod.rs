@@ -19,7 +19,7 @@ mod watch;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 use umbel_core::command::{Refusal, Reply};
 use umbel_core::event::Event;
@@ -29,10 +29,10 @@ use umbel_proto::convert::{self, JobRef};
 use umbel_proto::status::{self, Metadata, Reason};
 use umbel_store::Store;
 
-use crate::Error;
 use crate::engine::{Closed, Engine, Signals};
 use crate::room::Room;
 use crate::session::blocks::Blocks;
+use crate::streams::{Streams, StreamsMax};
 
 /// KiB of inputs of invokes that wait or run: they live in memory alone.
 const INVOKES_KIB_MAX: usize = 128 << 10;
@@ -47,6 +47,9 @@ pub(crate) struct Api {
     invokes: Arc<Semaphore>,
     /// Room for jobs that are read to be redriven.
     redrives: Arc<Semaphore>,
+    uploads: Streams,
+    watches: Streams,
+    results: Streams,
     about: Arc<About>,
 }
 
@@ -65,6 +68,7 @@ impl Api {
         store: Store,
         blocks: Blocks,
         room: Room,
+        streams: StreamsMax,
         about: About,
     ) -> Self {
         let invokes = Arc::new(Semaphore::new(INVOKES_KIB_MAX));
@@ -75,6 +79,9 @@ impl Api {
             room,
             invokes,
             redrives: Arc::new(Semaphore::new(redrive::AT_ONCE_MAX)),
+            uploads: Streams::new("uploads", streams.uploads),
+            watches: Streams::new("watches", streams.watches),
+            results: Streams::new("streams of results and logs", streams.results),
             about: Arc::new(about),
         }
     }
@@ -148,17 +155,17 @@ pub(crate) fn gone(signals: &Signals) -> Status {
         let words = "the coordinator is stopping; try again once it is back";
         return status::status(Reason::ShuttingDown, words, Metadata::new());
     };
-    let words = failure.to_string();
-    if let Error::Store(umbel_store::Error::Full { dir, .. }) = &*failure {
-        let metadata = Metadata::from([("data_dir".to_owned(), dir.display().to_string())]);
-        return status::status(Reason::StoreFull, &words, metadata);
-    }
-    unreadable(&words)
+    unreadable(&failure.to_string())
 }
 
-fn unreadable(words: &str) -> Status {
+pub(crate) fn unreadable(words: &str) -> Status {
     let metadata = Metadata::from([("problem".to_owned(), words.to_owned())]);
     status::status(Reason::StoreUnavailable, words, metadata)
+}
+
+/// Counts a stream that opens, or refuses it.
+fn opened(streams: &Streams) -> Result<OwnedSemaphorePermit, Status> {
+    streams.open().map_err(|refusal| status::refused(&refusal))
 }
 
 fn unknown(job: JobId) -> Status {

@@ -16,7 +16,7 @@ use crate::metrics::Metrics;
 #[derive(Debug)]
 pub(crate) struct Signals {
     pub(super) mailbox: Mailbox<Mail>,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: Arc<Metrics>,
     durable: AtomicU64,
     failure: OnceLock<Arc<Error>>,
     /// Bytes became durable, so that there may be room for more.
@@ -28,10 +28,10 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    pub(crate) fn new() -> Arc<Self> {
+    pub(crate) fn new(metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
             mailbox: Mailbox::new(),
-            metrics: Metrics::new(),
+            metrics,
             durable: AtomicU64::new(0),
             failure: OnceLock::new(),
             room: Notify::new(),

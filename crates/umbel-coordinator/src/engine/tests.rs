@@ -28,7 +28,7 @@ struct Bench {
 impl Bench {
     /// An engine with one worker that is welcome.
     async fn start() -> Self {
-        let signals = Signals::new();
+        let signals = Signals::new(Arc::new(crate::metrics::Metrics::new()));
         let disk = Arc::new(MemoryEngine::new(1 << 20, Arc::clone(&signals) as _));
         let opened = Store::with_engine(Arc::clone(&disk) as _).unwrap();
         let Opened {

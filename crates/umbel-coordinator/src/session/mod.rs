@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt as _};
 use prost::Message as _;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
@@ -20,6 +20,7 @@ use umbel_proto::v1::session_service_server::SessionService;
 use umbel_proto::{convert, status, v1};
 
 use crate::engine::{Closed, Engine};
+use crate::streams::Streams;
 use blocks::Blocks;
 use outbox::{Delivery, Ready};
 
@@ -33,11 +34,16 @@ const HEARD_EVERY: Duration = Duration::from_millis(500);
 pub(crate) struct Sessions {
     engine: Engine,
     blocks: Blocks,
+    newcomers: Streams,
 }
 
 impl Sessions {
-    pub(crate) fn new(engine: Engine, blocks: Blocks) -> Self {
-        Self { engine, blocks }
+    pub(crate) fn new(engine: Engine, blocks: Blocks, newcomers: Streams) -> Self {
+        Self {
+            engine,
+            blocks,
+            newcomers,
+        }
     }
 }
 
@@ -50,6 +56,8 @@ impl SessionService for Sessions {
         &self,
         request: Request<Streaming<v1::ConnectRequest>>,
     ) -> Result<Response<Self::ConnectStream>, Status> {
+        let newcomer = self.newcomers.open();
+        let newcomer = newcomer.map_err(|refusal| status::refused(&refusal))?;
         let (outbox, delivery, network) = outbox::open();
         let inbound = Inbound {
             session: self.engine.session(),
@@ -57,7 +65,8 @@ impl SessionService for Sessions {
             messages: request.into_inner(),
             heard: Instant::now(),
         };
-        tokio::spawn(serve(inbound, outbox, delivery, self.blocks.clone()));
+        let blocks = self.blocks.clone();
+        tokio::spawn(serve(inbound, newcomer, outbox, delivery, blocks));
         let messages = ReceiverStream::new(network);
         let messages = messages.map(|ready| ready.map(|Ready { message, .. }| message));
         Ok(Response::new(messages.boxed()))
@@ -65,9 +74,17 @@ impl SessionService for Sessions {
 }
 
 /// Serves a stream from its hello to its end, and tells a worker that is at fault why it ends.
-async fn serve(mut inbound: Inbound, outbox: outbox::Outbox, delivery: Delivery, blocks: Blocks) {
+async fn serve(
+    mut inbound: Inbound,
+    newcomer: OwnedSemaphorePermit,
+    outbox: outbox::Outbox,
+    delivery: Delivery,
+    blocks: Blocks,
+) {
     let network = delivery.network();
-    let hello = match inbound.hello().await {
+    let hello = inbound.hello().await;
+    drop(newcomer);
+    let hello = match hello {
         Ok(Some(hello)) => hello,
         Ok(None) => return,
         Err(status) => return say(&network, status).await,

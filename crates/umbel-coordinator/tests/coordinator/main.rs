@@ -6,6 +6,7 @@
     reason = "clippy knows the tests here, but not what they share"
 )]
 
+mod failing;
 mod jobs;
 mod port;
 mod restart;

@@ -9,7 +9,7 @@ use umbel_proto::v1;
 use crate::support::{Cluster, create, request};
 
 /// One request of HTTP/1.1, in a thread of its own: status line and body.
-async fn get(addr: SocketAddr, path: &'static str) -> String {
+pub(crate) async fn get(addr: SocketAddr, path: &'static str) -> String {
     ask(addr, path, "").await
 }
 

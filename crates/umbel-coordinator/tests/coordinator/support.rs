@@ -44,6 +44,19 @@ pub(crate) struct Cluster {
     dir: TempDir,
 }
 
+impl Cluster {
+    /// Around one that runs already.
+    pub(crate) fn of(running: Running) -> Self {
+        let dir = TempDir::new().expect("a directory");
+        Self { running, dir }
+    }
+
+    /// What it answers to a plain request.
+    pub(crate) async fn text(&self, path: &'static str) -> String {
+        crate::port::get(self.running.addr(), path).await
+    }
+}
+
 pub(crate) async fn start(dir: &Path) -> Running {
     start_with(dir, |_| {}).await
 }

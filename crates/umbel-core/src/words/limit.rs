@@ -40,6 +40,15 @@ pub const FIGURES_MAX: usize = 1_024;
 pub const WORKER_SLOTS_MAX: u32 = 4_096;
 /// Live sessions.
 pub const SESSIONS_MAX: usize = 16_384;
+/// Sessions that have not said hello.
+pub const NEWCOMERS_MAX: usize = 1_024;
+/// Uploads that are open at a time, of all jobs.
+pub const UPLOADS_MAX: usize = 1_024;
+/// Watches that are open at a time.
+pub const WATCHES_MAX: usize = 16_384;
+/// Streams of results, and of logs, that are open at a time: each may hold some messages for a client that does
+/// not read.
+pub const RESULT_STREAMS_MAX: usize = 256;
 /// Jobs kept, ended ones too.
 pub const JOBS_MAX: usize = 1_000_000;
 /// How long a request id is known after its job was accepted, though the job be deleted or

@@ -157,8 +157,8 @@ reasons! {
         "The store is near its cap, or its disk has little room: no new jobs and inputs are taken, what runs goes on."
         "Delete ended jobs, let them be swept, make room on the disk, or raise the option that is named.";
     StoreUnavailable "STORE_UNAVAILABLE" Unavailable ["problem"]
-        "The store failed; nothing that was not acknowledged is promised."
-        "Try again; the coordinator's log says what failed.";
+        "The store failed, for instance since its disk is full; nothing that was not acknowledged is promised."
+        "Try again: a store whose disk was full is opened again by itself; the coordinator's log says what failed.";
     ShuttingDown "SHUTTING_DOWN" Unavailable []
         "The coordinator is leaving."
         "Try again once it is back.";
