@@ -538,3 +538,48 @@ fn a_node_module_that_does_not_load_is_an_init_error() {
         assert_eq!(failure.error_type, "InitError", "{source}: {failure}");
     }
 }
+
+/// The client that AWS publishes for Python, as pip installs it.
+#[test]
+fn the_unmodified_python_client_is_served() {
+    let test = "the_unmodified_python_client_is_served";
+    if tool(test, "python", "python3").is_none() || !imports(test, "awslambdaric") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let source = "def handler(event, context):\n    print('seen', event)\n    return {'half': event['n'] / 2}\n";
+    fs::write(folder.path().join("app.py"), source).unwrap();
+    let mut program = Program::new(["python3", "-m", "awslambdaric", "app.handler"])
+        .unwrap()
+        .with_working_dir(folder.path());
+    if let Ok(path) = env::var("PYTHONPATH") {
+        program = program.with_variable("PYTHONPATH", path).unwrap();
+    }
+    let lambda = Lambda::command_line("case", program, "app.handler").with_init_timeout(LONG);
+    assert_eq!(output(&lambda, r#"{"n": 5}"#).unwrap(), r#"{"half": 2.5}"#);
+
+    let failure = output(&lambda, r#"{"m": 5}"#).unwrap_err();
+
+    assert_eq!(failure.to_string(), "KeyError (function): 'n'");
+    assert!(failure.log.contains("seen {'m': 5}"), "{}", failure.log);
+    assert!(failure.log.contains("app.py"), "no stack: {}", failure.log);
+    // An error is no reason for a new instance.
+    assert_eq!(lambda.idle_count(), 1);
+}
+
+/// Whether Python has the module; if not, the test says so, or fails where it is required.
+fn imports(test: &str, module: &str) -> bool {
+    let found = Command::new("python3")
+        .args(["-c", &format!("import {module}")])
+        .output()
+        .is_ok_and(|asked| asked.status.success());
+    if !found {
+        let required = env::var("UMBEL_TEST_REQUIRE").unwrap_or_default();
+        assert!(
+            !required.split(',').any(|one| one.trim() == module),
+            "{test} needs {module}, which UMBEL_TEST_REQUIRE asks for"
+        );
+        println!("SKIPPED {test}: python3 has no module {module}; pip install {module}");
+    }
+    found
+}
