@@ -96,7 +96,7 @@ fn is_own(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|it| !it.is_symlink() && own(&it))
 }
 
-/// Loads what [`write`] has written.
+/// Loads what [`write()`] has written.
 #[allow(
     unsafe_code,
     reason = "wasmtime runs what it loads unchecked, so it must be its own: the file is named by the \
