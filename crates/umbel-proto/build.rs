@@ -29,6 +29,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .bytes(".")
         .btree_map(".")
+        // Rare, and much longer than what a session says else.
+        .boxed(".umbel.v1.ConnectResponse.message.version")
         .extern_path(
             ".umbel.v1.StreamResultsResponse",
             "crate::results::StreamResultsResponse",

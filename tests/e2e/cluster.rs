@@ -185,6 +185,17 @@ impl Cluster {
 
     /// Starts a worker without waiting.
     pub(crate) fn spawn_worker(&self, name: &str, slots: usize, more: &[&str]) -> Process {
+        self.spawn_worker_in(name, slots, more, &[])
+    }
+
+    /// The same with environment variables of its own.
+    pub(crate) fn spawn_worker_in(
+        &self,
+        name: &str,
+        slots: usize,
+        more: &[&str],
+        environment: &[(&str, &Path)],
+    ) -> Process {
         let mut command = Command::new(UMBEL);
         command
             .args([
@@ -199,6 +210,8 @@ impl Cluster {
             .arg(slots.to_string())
             .args(more);
         quiet_environment(&mut command);
+        command.env("UMBEL_CACHE", self.dir.path().join("cache"));
+        command.envs(environment.iter().copied());
         Process::start(
             &mut command,
             self.dir.path().join(format!("worker-{name}.log")),

@@ -23,6 +23,7 @@ mod local;
 mod logs;
 mod long_run;
 mod policy;
+mod publish;
 mod redrive;
 mod restart;
 mod storm;

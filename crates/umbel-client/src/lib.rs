@@ -26,6 +26,7 @@ mod blocks;
 mod client;
 mod error;
 mod follow;
+mod functions;
 mod logs;
 mod patience;
 mod read;

@@ -63,7 +63,7 @@ impl Incarnation {
         let blocks = Blocks::new(store.clone());
         let room = Room::new(store.clone(), config.bounds, config.data_dir.clone());
         let newcomers = Streams::new("sessions without a hello", config.streams.newcomers);
-        let sessions = Sessions::new(engine.clone(), blocks.clone(), newcomers);
+        let sessions = Sessions::new(engine.clone(), blocks.clone(), newcomers, store.clone());
         let about = About {
             epoch,
             started_ms,

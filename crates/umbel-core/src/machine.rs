@@ -6,11 +6,15 @@ use crate::change::Change;
 use crate::command::{Command, Refusal};
 use crate::config::Config;
 use crate::event::Event;
+use crate::function::{Artifact, Digest};
 use crate::id::{Index, JobId};
 use crate::tables::Tables;
 use crate::time::Now;
 use crate::turn;
-use crate::view::{ClusterView, FiguresView, InvocationView, JobView, WaitReason, WorkerView};
+use crate::view::{
+    ClusterView, FiguresView, FunctionView, InvocationView, JobView, PublishedView, WaitReason,
+    WorkerView,
+};
 
 /// All that the coordinator knows and decides. It belongs to one thread, and
 /// the same events at the same times always give the same commands.
@@ -29,7 +33,8 @@ impl Machine {
     }
 
     /// A machine that remembers what an earlier one persisted. The changes come
-    /// in this order: functions seen, request ids kept, jobs created, their statuses, their blocks
+    /// in this order: functions seen and published, versions, those retired, aliases,
+    /// request ids kept, jobs created, their statuses, their blocks
     /// (ascending), the records of running jobs by commit (columns may be empty),
     /// and the leases that had not ended, ascending.
     #[must_use]
@@ -128,9 +133,9 @@ impl Machine {
         turn::workers(&self.tables, after, limit)
     }
 
-    /// Functions by name, behind `after`, with how many workers have each now.
+    /// Functions by name, behind `after`.
     #[must_use]
-    pub fn functions(&self, after: &str, limit: usize) -> Vec<(String, u32)> {
+    pub fn functions(&self, after: &str, limit: usize) -> Vec<FunctionView> {
         turn::functions(&self.tables, after, limit)
     }
 
@@ -138,6 +143,32 @@ impl Machine {
     #[must_use]
     pub fn figures(&self, function: &str) -> Option<&FiguresView> {
         self.tables.figures.of(function)
+    }
+
+    /// A published function with its aliases, and its versions below the number `before`,
+    /// newest first.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownFunction`] or [`Refusal::NotPublished`] when there are no versions.
+    pub fn function(
+        &self,
+        name: &str,
+        before: Option<u32>,
+        limit: usize,
+    ) -> Result<PublishedView, Refusal> {
+        turn::function(&self.tables, name, before, limit)
+    }
+
+    /// A function as it stands in the list.
+    #[must_use]
+    pub fn function_view(&self, name: &str) -> Option<FunctionView> {
+        turn::function_view(&self.tables, name)
+    }
+
+    /// Where the bytes of an artifact lie, if some version is made of it.
+    #[must_use]
+    pub fn artifact(&self, digest: Digest) -> Option<Artifact> {
+        self.tables.functions.artifact(digest)
     }
 
     /// The whole, in figures.

@@ -92,6 +92,7 @@ mod field {
     pub(super) const STARTED_AT_US: u8 = 8 << 3 | VARINT;
     pub(super) const DURATION_US: u8 = 9 << 3 | VARINT;
     pub(super) const CPU_US: u8 = 10 << 3 | VARINT;
+    pub(super) const VERSION: u8 = 14 << 3 | VARINT;
     /// `results` of `StreamResultsResponse`.
     pub(super) const RESULTS: u8 = 1 << 3 | BYTES;
 }
@@ -136,7 +137,12 @@ impl ResultsEncoder {
         number(one, field::ATTEMPTS, attempts.into());
         one.extend_from_slice(&self.shared);
         number(one, field::STARTED_AT_US, started_at_us);
-        for (field, value) in [(field::DURATION_US, duration_us), (field::CPU_US, cpu_us)] {
+        let version = from.version.map(u64::from);
+        for (field, value) in [
+            (field::DURATION_US, duration_us),
+            (field::CPU_US, cpu_us),
+            (field::VERSION, version),
+        ] {
             // These are optional: a 0 is a value of theirs.
             if let Some(value) = value {
                 one.push(field);
@@ -164,7 +170,12 @@ impl ResultsEncoder {
     }
 
     fn share(&mut self, from: Provenance<'_>) {
-        let Provenance { function, worker } = from;
+        // The version is written with each: it comes behind what they do not share.
+        let Provenance {
+            function,
+            worker,
+            version: _,
+        } = from;
         self.shared.clear();
         bytes(&mut self.shared, field::FUNCTION, function.as_bytes());
         bytes(&mut self.shared, field::WORKER, worker.as_bytes());
@@ -215,7 +226,8 @@ mod tests {
                 ..ColdStart::default()
             });
             let row = Row { output: output.into(), duration_us, cpu_us, started_at_us, cold_start };
-            let from = Provenance { function: &function, worker: &worker };
+            let version = Some(attempts % 5).filter(|version| *version > 0);
+            let from = Provenance { function: &function, worker: &worker, version };
             let other = cancelled_result(index, &function);
             let mut encoder = ResultsEncoder::new();
             encoder.succeeded(index, row.clone(), attempts, from);

@@ -97,6 +97,7 @@ pub(crate) fn created(number: u8) -> Change {
         request_id: String::new(),
         content_digest: [number; 32],
         created_ms: 1,
+        version: None,
     }))
 }
 
@@ -146,6 +147,7 @@ pub(crate) fn record(number: u8, reported: Ranges, bytes: usize) -> Record {
         job: job(number),
         worker: "worker".into(),
         function: "umbel.echo".into(),
+        version: None,
         attempt: 1,
         succeeded: reported.clone(),
         reported,

@@ -54,6 +54,7 @@ fn created() -> Change {
         request_id: "request".to_owned(),
         content_digest: [1; 32],
         created_ms: 1,
+        version: None,
     }))
 }
 

@@ -3,6 +3,7 @@
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use umbel_core::function::Runtimes;
 use umbel_core::id::WorkerId;
 use umbel_core::limit;
 use umbel_core::policy::Labels;
@@ -11,6 +12,7 @@ use uuid::Uuid;
 
 use crate::error::Error;
 use crate::handle::{self, Handle};
+use crate::shelf::CacheConfig;
 
 /// What can be set about a worker.
 #[derive(Clone, Debug)]
@@ -27,6 +29,10 @@ pub struct Config {
     pub catalog: Catalog,
     /// Whether it runs programs that a job brings.
     pub runs_programs: bool,
+    /// What it can run of published functions; see [`crate::runtimes`].
+    pub runtimes: Runtimes,
+    /// Where their artifacts are kept; without it none is run.
+    pub cache: Option<CacheConfig>,
     /// The bounds of an attempt.
     pub limits: Limits,
     /// How long a drain may take; none: as long as what runs.
@@ -42,6 +48,8 @@ impl Default for Config {
             labels: Labels::new(),
             catalog: Catalog::with_builtins(false),
             runs_programs: true,
+            runtimes: Runtimes::NONE,
+            cache: None,
             limits: Limits::DEFAULT,
             drain_timeout: None,
         }

@@ -26,6 +26,12 @@ pub enum Error {
         /// The limit.
         limit: usize,
     },
+    /// The cache of artifacts cannot be used.
+    #[error("the cache of artifacts cannot be used: {reason}; name another folder with --cache")]
+    Cache {
+        /// Why.
+        reason: String,
+    },
     /// The system gave no thread.
     #[error("cannot start a thread for {what}: {reason}")]
     Thread {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use umbel_core::worker::{Origin, Piece, Slot, Worker as Machine};
 use umbel_proto::columns::ColumnsBuilder;
-use umbel_runtime::{CancelFlag, Executable, Limits};
+use umbel_runtime::{CancelFlag, Limits};
 
 use crate::clock::Clock;
 use crate::lane::{Lane, Running};
@@ -76,7 +76,7 @@ impl Floor {
                 return None;
             }
             if let Some(piece) = machine.pull(slot) {
-                let is_native = matches!(piece.inputs.executable, Ok(Executable::Native(_)));
+                let is_native = piece.inputs.is_native();
                 let running = Running::new(
                     piece.origin,
                     piece.run.clone(),

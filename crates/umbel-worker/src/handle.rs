@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::floor::Floor;
 use crate::link::Link;
+use crate::shelf::Shelf;
 use crate::{session, slot, watch as lookout};
 
 /// How long programs get to be killed before the process goes on without them.
@@ -59,8 +60,13 @@ pub(crate) fn start(config: Config, worker: WorkerId) -> Result<Handle, Error> {
         slot::start(&floor, number)?;
     }
     lookout::start(&floor)?;
+    let shelf = Shelf::new(Arc::clone(&floor), endpoint.clone(), config.cache.as_ref());
+    let shelf = shelf.map_err(|error| Error::Cache {
+        reason: error.to_string(),
+    })?;
     let link = Link {
         floor,
+        shelf: Arc::new(shelf),
         config,
         worker,
         endpoint,

@@ -30,7 +30,9 @@ mod lane;
 mod link;
 mod report;
 mod session;
+mod shelf;
 mod slot;
+mod version;
 mod watch;
 mod work;
 
@@ -38,6 +40,8 @@ pub use builder::{Builder, Worker};
 pub use config::Config;
 pub use error::Error;
 pub use handle::Handle;
+pub use shelf::CacheConfig;
+pub use version::runtimes;
 
 pub use umbel_runtime as runtime;
 

@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::floor::Floor;
 use crate::handle::State;
 use crate::session::{self, End, Session};
+use crate::shelf::Shelf;
 
 /// How long a worker that leaves looks for a coordinator to hand its outcomes to.
 const LAST_LOOK: Duration = Duration::from_secs(5);
@@ -24,6 +25,7 @@ const LAST_LOOK: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) floor: Arc<Floor>,
+    pub(crate) shelf: Arc<Shelf>,
     pub(crate) config: Config,
     pub(crate) worker: WorkerId,
     pub(crate) endpoint: Endpoint,
@@ -116,6 +118,7 @@ impl Link {
         };
         let session = Session {
             floor: &self.floor,
+            shelf: &self.shelf,
             config: &self.config,
             worker: self.worker,
             endpoint: &self.endpoint,

@@ -40,7 +40,7 @@ pub fn one_slot(function: &str, chunks: u32) -> Result<(u64, Duration), Error> {
         let first = number * CHUNK_INVOCATIONS_MAX;
         let target = Target::Function(function.to_owned());
         let job = JobId([0; 16]);
-        let work = Work::of_chunk(job, &target, Inputs::Range { begin: 0 }, &shop);
+        let work = Work::of_chunk(job, (&target, None), Inputs::Range { begin: 0 }, &shop);
         let head = GrantHead {
             lease: LeaseId {
                 epoch: 1,
@@ -48,6 +48,7 @@ pub fn one_slot(function: &str, chunks: u32) -> Result<(u64, Duration), Error> {
             },
             job,
             target,
+            version: None,
             indices: Ranges::one(first..first + CHUNK_INVOCATIONS_MAX),
             attempt: 1,
             timeout_ms: Some(900_000),

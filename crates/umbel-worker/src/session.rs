@@ -9,9 +9,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
+use umbel_core::function::Runtimes;
 use umbel_core::id::WorkerId;
 use umbel_core::limit::{MESSAGE_BYTES_MAX, PROTOCOL};
 use umbel_core::message::{FromWorker, Hello, Welcome};
+use umbel_core::worker::InvokeHead;
 use umbel_proto::convert::{FromCoordinator, from_coordinator, from_worker, hello};
 use umbel_proto::status::{Reason, reason_of};
 use umbel_proto::v1;
@@ -20,6 +22,7 @@ use umbel_proto::v1::session_service_client::SessionServiceClient;
 use crate::config::Config;
 use crate::floor::Floor;
 use crate::report;
+use crate::shelf::Shelf;
 use crate::work::{Shop, Work};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -54,6 +57,7 @@ pub(crate) enum End {
 /// Whose session it is.
 pub(crate) struct Session<'a> {
     pub(crate) floor: &'a Floor,
+    pub(crate) shelf: &'a Arc<Shelf>,
     pub(crate) config: &'a Config,
     pub(crate) worker: WorkerId,
     pub(crate) endpoint: &'a Endpoint,
@@ -147,6 +151,7 @@ impl Session<'_> {
     }
 
     fn hello(&self) -> Hello {
+        self.shelf.new_session();
         let offers = self.floor.machine().offers();
         Hello {
             protocol: PROTOCOL,
@@ -156,6 +161,12 @@ impl Session<'_> {
             labels: self.config.labels.clone(),
             functions: self.config.catalog.names().map(str::to_owned).collect(),
             runs_programs: self.config.runs_programs,
+            runtimes: if self.config.cache.is_some() {
+                self.config.runtimes
+            } else {
+                Runtimes::NONE
+            },
+            holdings: self.shelf.holdings(),
             version: umbel_proto::VERSION.to_owned(),
             offers,
         }
@@ -186,6 +197,12 @@ impl Session<'_> {
             let begun = self.floor.machine().begun();
             permit.send(from_worker(FromWorker::Heartbeat(begun)));
         }
+        self.shelf.let_go();
+        if let Ok(permit) = outbox.try_reserve()
+            && let Some(holdings) = self.shelf.news()
+        {
+            permit.send(from_worker(FromWorker::Holds(holdings)));
+        }
     }
 
     fn has_left(&self) -> bool {
@@ -200,11 +217,22 @@ impl Session<'_> {
             FromCoordinator::Grant { head, inputs } => {
                 drop(machine);
                 // Programs and inputs are looked up outside of the lock.
-                let work = Work::of_chunk(head.job, &head.target, inputs, &self.shop())
+                let version = head.version;
+                let target = (&head.target, version);
+                let work = Work::of_chunk(head.job, target, inputs, &self.shop())
                     .keeping_logs(head.log_basis_points);
+                let work = Arc::new(work);
                 machine = floor.machine();
-                machine.grant(*head, Arc::new(work));
+                machine.grant(*head, Arc::clone(&work));
+                drop(machine);
+                if let Some(version) = version {
+                    self.shelf.supply(version, &work);
+                }
                 floor.work_came();
+            }
+            FromCoordinator::Version(version) => {
+                drop(machine);
+                self.shelf.told(version);
             }
             FromCoordinator::Ack(number) => {
                 machine.acknowledged(number);
@@ -232,8 +260,20 @@ impl Session<'_> {
                 self.drain.cancel();
             }
             FromCoordinator::Invoke(invoke) => {
-                let work = Work::of_invoke(&invoke.target, invoke.input, &self.shop());
-                machine.invoke(invoke.id, invoke.target, invoke.timeout_ms, Arc::new(work));
+                let head = InvokeHead {
+                    id: invoke.id,
+                    target: invoke.target,
+                    version: invoke.version,
+                    timeout_ms: invoke.timeout_ms,
+                };
+                let version = head.version;
+                let target = (&head.target, version);
+                let work = Arc::new(Work::of_invoke(target, invoke.input, &self.shop()));
+                machine.invoke(head, Arc::clone(&work));
+                drop(machine);
+                if let Some(version) = version {
+                    self.shelf.supply(version, &work);
+                }
                 floor.work_came();
             }
             FromCoordinator::InvokeCancel(id) => {
@@ -296,7 +336,10 @@ fn words(error: &dyn std::error::Error) -> String {
 pub(crate) fn is_final(status: &Status) -> bool {
     matches!(
         reason_of(status),
-        Some((Reason::ProtocolMismatch | Reason::BadRequest, _))
+        Some((
+            Reason::ProtocolMismatch | Reason::BadRequest | Reason::FunctionPublished,
+            _
+        ))
     )
 }
 

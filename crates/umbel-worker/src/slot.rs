@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 
 use umbel_core::worker::{Piece, Slot};
-use umbel_runtime::{CancelFlag, Context, Executable, Execution, Limits};
+use umbel_runtime::{CancelFlag, Context, Executable, Execution, Failure, Limits};
 
 use crate::clock::thread_cpu_us;
 use crate::error::Error;
@@ -51,7 +51,8 @@ fn run_piece(
     output: &mut Vec<u8>,
 ) -> Option<u64> {
     let work = &piece.inputs;
-    let is_native = matches!(work.executable, Ok(Executable::Native(_)));
+    let is_native = work.is_native();
+    let executable = work.executable();
     let cpu_before_us = is_native.then(thread_cpu_us);
     let timeout_us = piece.timeout_ms.map(|ms| ms.saturating_mul(1_000));
     let mut cursor = work.cursor();
@@ -70,7 +71,7 @@ fn run_piece(
                 ..floor.limits
             },
         };
-        let execution = attempt(work, &mut cursor, index, output, &context);
+        let execution = attempt(&executable, &mut cursor, index, output, &context);
         let ended_us = floor.clock.now_us();
         let goes_on = lane.record(Attempt {
             index,
@@ -90,13 +91,13 @@ fn run_piece(
 
 #[inline]
 fn attempt(
-    work: &Work,
+    executable: &Result<&Executable, Failure>,
     cursor: &mut Cursor<'_>,
     index: u32,
     output: &mut Vec<u8>,
     context: &Context<'_>,
 ) -> Execution {
-    match (&work.executable, cursor.input(index)) {
+    match (executable, cursor.input(index)) {
         (Ok(executable), Ok(input)) => executable.invoke(input, output, context),
         (Err(failure), _) => Execution::failed(failure.clone()),
         (_, Err(failure)) => Execution::failed(failure),

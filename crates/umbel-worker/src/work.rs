@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use bytes::Bytes;
+use umbel_core::function::VersionId;
 use umbel_core::id::{Index, JobId};
 use umbel_core::job::Target;
 use umbel_core::policy::keeps_log;
@@ -12,15 +13,17 @@ use umbel_runtime::{Catalog, Executable, Failure, FailureKind, Program};
 
 use std::sync::Arc;
 
+use crate::shelf::Ready;
+
 /// A chunk, or an invoke, ready to be run.
 #[derive(Debug)]
 pub(crate) struct Work {
     /// The job's id as its functions see it.
     pub(crate) job_id: String,
-    /// What runs, or why nothing can.
-    pub(crate) executable: Result<Executable, Failure>,
     /// Of which invocations that succeed the log is kept.
     log_basis_points: u32,
+    /// What runs, or why nothing can; of a version once that is known.
+    supplied: OnceLock<Result<Arc<Ready>, Failure>>,
     inputs: Inputs,
     /// The slices once some slot has read them.
     read: OnceLock<Vec<Slice>>,
@@ -79,18 +82,27 @@ fn unreadable(reason: &str) -> Failure {
 }
 
 impl Work {
-    pub(crate) fn of_chunk(job: JobId, target: &Target, inputs: Inputs, shop: &Shop<'_>) -> Self {
+    pub(crate) fn of_chunk(
+        job: JobId,
+        (target, version): (&Target, Option<VersionId>),
+        inputs: Inputs,
+        shop: &Shop<'_>,
+    ) -> Self {
         Self {
             job_id: job.to_string(),
-            executable: shop.find(target),
             log_basis_points: 0,
+            supplied: shop.supply(target, version),
             inputs,
             read: OnceLock::new(),
         }
     }
 
     /// An invoke is a chunk of one that belongs to no job.
-    pub(crate) fn of_invoke(target: &Target, input: Bytes, shop: &Shop<'_>) -> Self {
+    pub(crate) fn of_invoke(
+        (target, version): (&Target, Option<VersionId>),
+        input: Bytes,
+        shop: &Shop<'_>,
+    ) -> Self {
         let ends = vec![u32::try_from(input.len()).unwrap_or(u32::MAX)];
         let slice = Slice {
             first: 0,
@@ -100,8 +112,8 @@ impl Work {
         };
         Self {
             job_id: String::new(),
-            executable: shop.find(target),
             log_basis_points: 0,
+            supplied: shop.supply(target, version),
             inputs: Inputs::Slices(Vec::new()),
             read: OnceLock::from(vec![slice]),
         }
@@ -119,6 +131,29 @@ impl Work {
     #[inline]
     pub(crate) fn keeps_log(&self, index: Index) -> bool {
         self.log_basis_points > 0 && keeps_log(self.log_basis_points, index)
+    }
+
+    /// What runs its version is known.
+    pub(crate) fn supply(&self, supplied: Result<Arc<Ready>, Failure>) {
+        // Said twice is said once.
+        let _ = self.supplied.set(supplied);
+    }
+
+    /// What runs it. The machine hands out no work that is not supplied.
+    pub(crate) fn executable(&self) -> Result<&Executable, Failure> {
+        match self.supplied.get() {
+            Some(Ok(ready)) => Ok(&ready.executable),
+            Some(Err(failure)) => Err(failure.clone()),
+            None => {
+                let words = "its version is not loaded yet".to_owned();
+                Err(Failure::new(FailureKind::Rejected, "NotLoaded", words))
+            }
+        }
+    }
+
+    /// Whether a Rust function runs it, on the slot's own thread.
+    pub(crate) fn is_native(&self) -> bool {
+        matches!(self.executable(), Ok(Executable::Native(_)))
     }
 
     /// A walk over inputs whose indices ascend.
@@ -196,6 +231,20 @@ pub(crate) struct Shop<'a> {
 }
 
 impl Shop<'_> {
+    /// What runs a target, unless it is a version's, which comes later.
+    fn supply(
+        &self,
+        target: &Target,
+        version: Option<VersionId>,
+    ) -> OnceLock<Result<Arc<Ready>, Failure>> {
+        let supplied = OnceLock::new();
+        if version.is_none() {
+            let found = self.find(target);
+            let _ = supplied.set(found.map(|found| Arc::new(Ready::own(found))));
+        }
+        supplied
+    }
+
     /// What runs a target. What the worker never announced is rejected with words,
     /// should it be asked for all the same.
     fn find(&self, target: &Target) -> Result<Executable, Failure> {
@@ -203,10 +252,12 @@ impl Shop<'_> {
             Failure::new(FailureKind::Rejected, error_type, message)
         };
         match target {
-            Target::Function(name) => self.catalog.find(name).ok_or_else(|| {
-                let message = format!("worker {:?} has no function {name:?}", self.worker);
-                rejected("UnknownFunction", message)
-            }),
+            Target::Function(name) | Target::Version(name, _) => {
+                self.catalog.find(name).ok_or_else(|| {
+                    let message = format!("worker {:?} has no function {name:?}", self.worker);
+                    rejected("UnknownFunction", message)
+                })
+            }
             Target::Program(_) if !self.runs_programs => {
                 let message = format!("worker {:?} runs no programs of jobs", self.worker);
                 Err(rejected("ProgramsRefused", message))
@@ -230,7 +281,7 @@ mod tests {
             runs_programs: false,
         };
         let target = Target::Function("umbel.echo".to_owned());
-        Work::of_chunk(JobId([0; 16]), &target, inputs, &shop)
+        Work::of_chunk(JobId([0; 16]), (&target, None), inputs, &shop)
     }
 
     fn slice(first: Index, inputs: &[&str], lengths: &[u8]) -> InputSlice {

@@ -121,6 +121,15 @@ impl SessionService for Script {
         stood.map_err(|_| Status::unavailable("the test is over"))?;
         Ok(Response::new(ReceiverStream::new(stream)))
     }
+
+    type FetchArtifactStream = ReceiverStream<Result<v1::FetchArtifactResponse, Status>>;
+
+    async fn fetch_artifact(
+        &self,
+        _request: Request<v1::FetchArtifactRequest>,
+    ) -> Result<Response<Self::FetchArtifactStream>, Status> {
+        Err(Status::unimplemented("the script publishes nothing"))
+    }
 }
 
 /// The coordinator with all that the tests need of it.
@@ -189,6 +198,7 @@ fn head(number: u64, function: &str, indices: std::ops::Range<u32>) -> GrantHead
         lease: lease(number),
         job: JobId([7; 16]),
         target: Target::Function(function.to_owned()),
+        version: None,
         indices: Ranges::one(indices),
         attempt: 1,
         timeout_ms: None,

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message as _;
+use umbel_core::function::{Holdings, Runtimes};
 use umbel_core::job::Usage;
 use umbel_core::limit::PROTOCOL;
 use umbel_core::message::{ChunkReport, FromWorker, Hello, Report};
 use umbel_core::outcome::FailedAttempt;
 use umbel_core::ranges::Ranges;
+use umbel_core::worker::InvokeHead;
 use umbel_core::worker::{ChunkPlan, Outgoing, ReportPlan};
 use umbel_proto::columns::ColumnsBuilder;
 use umbel_proto::convert::{self, FromCoordinator};
@@ -56,6 +58,8 @@ impl World {
             labels: plan.labels.clone(),
             functions: plan.functions.clone(),
             runs_programs: false,
+            runtimes: Runtimes::NONE,
+            holdings: Holdings::default(),
             version: umbel_proto::VERSION.to_owned(),
             offers: process.machine.offers(),
         };
@@ -167,16 +171,21 @@ impl World {
             FromCoordinator::Grant { head, inputs } => {
                 process.machine.grant(*head, Arc::new(Held::Chunk(inputs)));
             }
+            // The simulation publishes nothing.
+            FromCoordinator::Version(_) => {}
             FromCoordinator::Ack(number) => process.machine.acknowledged(number),
             FromCoordinator::TakeBack { lease, keep } => process.machine.take_back(lease, keep),
             FromCoordinator::Revoke(leases) => stopped = process.machine.revoke(&leases),
             FromCoordinator::Drain => process.machine.drain(),
             FromCoordinator::Invoke(invoke) => {
                 let inputs = Arc::new(Held::Invoke(invoke.input));
-                let timeout_ms = invoke.timeout_ms;
-                process
-                    .machine
-                    .invoke(invoke.id, invoke.target, timeout_ms, inputs);
+                let head = InvokeHead {
+                    id: invoke.id,
+                    target: invoke.target,
+                    version: invoke.version,
+                    timeout_ms: invoke.timeout_ms,
+                };
+                process.machine.invoke(head, inputs);
             }
             FromCoordinator::InvokeCancel(id) => {
                 stopped.extend(process.machine.invoke_cancelled(id));

@@ -1,6 +1,6 @@
 //! `FunctionService`.
 
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 use umbel_core::command::{Refusal, Reply};
 use umbel_core::event::Event;
 use umbel_core::limit::INPUT_BYTES_MAX;
@@ -56,6 +56,7 @@ impl FunctionService for Api {
             duration_us,
             cpu_us,
             cold_start,
+            version,
         } = reply
         else {
             return Err(unexpected(&reply));
@@ -70,7 +71,40 @@ impl FunctionService for Api {
             duration_us,
             cpu_us,
             cold_start: cold_start.map(convert::wire_cold_start),
+            version,
         }))
+    }
+
+    async fn publish_version(
+        &self,
+        request: Request<Streaming<v1::PublishVersionRequest>>,
+    ) -> Result<Response<v1::PublishVersionResponse>, Status> {
+        self.publish(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_function(
+        &self,
+        request: Request<v1::GetFunctionRequest>,
+    ) -> Result<Response<v1::GetFunctionResponse>, Status> {
+        let found = self.published(request.into_inner());
+        found.await.map(Response::new)
+    }
+
+    async fn retire_version(
+        &self,
+        request: Request<v1::RetireVersionRequest>,
+    ) -> Result<Response<v1::RetireVersionResponse>, Status> {
+        let v1::RetireVersionRequest { function, version } = request.into_inner();
+        let function = convert::function_name("function", function).map_err(status::invalid)?;
+        let retired = self.ask(|reply| Event::Retire {
+            reply,
+            function,
+            number: Some(version).filter(|version| *version > 0),
+        });
+        match retired.await? {
+            Reply::Done => Ok(Response::new(v1::RetireVersionResponse {})),
+            reply => Err(unexpected(&reply)),
+        }
     }
 
     async fn list_functions(
@@ -96,12 +130,10 @@ impl FunctionService for Api {
         let more = functions.len() > limit;
         functions.truncate(limit);
         let last = functions.last().filter(|_| more);
-        let next = last.map(|(name, _)| token::encode(List::Functions, &[], name.as_bytes()));
+        let next = last.map(|view| token::encode(List::Functions, &[], view.name.as_bytes()));
         let functions = functions.into_iter();
         Ok(Response::new(v1::ListFunctionsResponse {
-            functions: functions
-                .map(|(name, workers)| v1::Function { name, workers })
-                .collect(),
+            functions: functions.map(|view| convert::function(&view)).collect(),
             next_page_token: next.unwrap_or_default(),
         }))
     }

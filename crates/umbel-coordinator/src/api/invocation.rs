@@ -96,7 +96,7 @@ impl Api {
         });
         let known = known.await.map_err(|closed| self.gone(closed))?;
         let begin = range.start;
-        let function = view.record.spec.target.display();
+        let function = view.record.spec.target.name();
         let each = function.len();
         let read = self.read(move |store| rows(store, job, range, (outputs, each)));
         let (mut rows, end) = read.await?;

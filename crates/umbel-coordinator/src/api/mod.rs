@@ -10,9 +10,11 @@ mod invocation;
 mod job;
 mod list;
 mod logs;
+mod publish;
 mod redrive;
 mod result;
 mod results;
+mod route;
 mod token;
 mod watch;
 
@@ -50,6 +52,7 @@ pub(crate) struct Api {
     uploads: Streams,
     watches: Streams,
     results: Streams,
+    publishes: Arc<Semaphore>,
     about: Arc<About>,
 }
 
@@ -82,6 +85,7 @@ impl Api {
             uploads: Streams::new("uploads", streams.uploads),
             watches: Streams::new("watches", streams.watches),
             results: Streams::new("streams of results and logs", streams.results),
+            publishes: Arc::new(Semaphore::new(publish::UNDER_WAY_MAX)),
             about: Arc::new(about),
         }
     }

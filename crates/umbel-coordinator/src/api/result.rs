@@ -14,6 +14,7 @@ pub(super) fn encode(encoder: &mut ResultsEncoder, row: ResultRow, accepted: &st
     };
     let from = Provenance {
         function: ran(&row.function, accepted),
+        version: row.version,
         worker: &row.worker,
     };
     let timing = row.timing;
@@ -46,10 +47,12 @@ pub(super) fn shown(row: ResultRow, accepted: &str) -> v1::Result {
         timing,
         function,
         redrive: _,
+        version,
     } = row;
     let function = ran(&function, accepted);
     let from = Provenance {
         function,
+        version,
         worker: &worker,
     };
     let started_at_us = timing.started_at_us.unwrap_or(0);

@@ -66,7 +66,7 @@ impl Wish {
         };
         Ok(Self {
             job,
-            function: view.record.spec.target.display(),
+            function: view.record.spec.target.name(),
             wanted: wanted(request)?,
             range,
             is_bounded,

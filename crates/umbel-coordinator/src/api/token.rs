@@ -18,6 +18,7 @@ pub(super) enum List {
     ResultsInOrder = 5,
     ResultsAsCompleted = 6,
     Logs = 30,
+    Versions = 7,
 }
 
 /// Makes a token for a place in a list. `scope` says which list it is and does not travel.

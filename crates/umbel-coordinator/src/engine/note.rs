@@ -35,6 +35,17 @@ pub(super) fn write(note: &Note, metrics: &Metrics) {
             tracing::info!(%job, index, "invocation met the crash limit");
         }
         Note::ColdStart(parts) => metrics.cold_start(*parts),
+        Note::VersionPublished {
+            function,
+            number,
+            by,
+        } => tracing::info!(function, version = number, by, "version published"),
+        Note::AliasMoved {
+            function,
+            alias,
+            to,
+            by,
+        } => tracing::info!(function, alias, version = to, by, "alias moved"),
         Note::InvokePlaced { id } => tracing::trace!(invoke = id.0, "invoke placed"),
         Note::LeaseExpired { lease } => tracing::debug!(%lease, "lease expired"),
     }

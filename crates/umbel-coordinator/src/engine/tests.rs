@@ -119,6 +119,8 @@ fn hello() -> Hello {
         functions: vec!["f".to_owned()],
         runs_programs: false,
         version: String::new(),
+        runtimes: umbel_core::function::Runtimes::NONE,
+        holdings: umbel_core::function::Holdings::default(),
         offers: Vec::new(),
     }
 }

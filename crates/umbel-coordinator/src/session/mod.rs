@@ -1,5 +1,6 @@
 //! Sessions: one stream between a worker and the coordinator each.
 
+mod artifact;
 pub(crate) mod blocks;
 pub(crate) mod outbox;
 
@@ -19,6 +20,8 @@ use umbel_proto::convert::Incoming;
 use umbel_proto::v1::session_service_server::SessionService;
 use umbel_proto::{convert, status, v1};
 
+use umbel_store::Store;
+
 use crate::engine::{Closed, Engine};
 use crate::streams::Streams;
 use blocks::Blocks;
@@ -35,14 +38,16 @@ pub(crate) struct Sessions {
     engine: Engine,
     blocks: Blocks,
     newcomers: Streams,
+    store: Store,
 }
 
 impl Sessions {
-    pub(crate) fn new(engine: Engine, blocks: Blocks, newcomers: Streams) -> Self {
+    pub(crate) fn new(engine: Engine, blocks: Blocks, newcomers: Streams, store: Store) -> Self {
         Self {
             engine,
             blocks,
             newcomers,
+            store,
         }
     }
 }
@@ -70,6 +75,26 @@ impl SessionService for Sessions {
         let messages = ReceiverStream::new(network);
         let messages = messages.map(|ready| ready.map(|Ready { message, .. }| message));
         Ok(Response::new(messages.boxed()))
+    }
+
+    type FetchArtifactStream = artifact::Pages;
+
+    async fn fetch_artifact(
+        &self,
+        request: Request<v1::FetchArtifactRequest>,
+    ) -> Result<Response<Self::FetchArtifactStream>, Status> {
+        let digest = request.into_inner().digest;
+        let digest = convert::digest("digest", &digest).map_err(status::invalid)?;
+        let found = self
+            .engine
+            .look(move |machine, _| machine.artifact(digest))
+            .await
+            .map_err(|_| crate::api::gone(self.engine.signals()))?;
+        let Some(found) = found else {
+            let words = format!("no version is made of artifact {digest} any more");
+            return Err(artifact::broken(&words));
+        };
+        Ok(Response::new(artifact::pages(self.store.clone(), found)))
     }
 }
 

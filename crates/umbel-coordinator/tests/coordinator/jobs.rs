@@ -316,6 +316,7 @@ async fn an_invoke_is_answered_from_memory() {
     let function = v1::Function {
         name: "shout".to_owned(),
         workers: 1,
+        ..v1::Function::default()
     };
     assert!(functions.into_inner().functions.contains(&function));
 

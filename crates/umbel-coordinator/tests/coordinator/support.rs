@@ -154,6 +154,8 @@ pub(crate) fn hello(name: &str) -> Hello {
         functions: vec!["shout".to_owned()],
         runs_programs: false,
         version: "0".to_owned(),
+        runtimes: umbel_core::function::Runtimes::NONE,
+        holdings: umbel_core::function::Holdings::default(),
         offers: Vec::<Offer>::new(),
     }
 }

@@ -1,14 +1,14 @@
 //! The invariants across the tables.
 
-use crate::policy::Labels;
 use crate::ranges::Ranges;
 use crate::tables::Tables;
-use crate::tables::demands::Demand;
+use crate::turn::route;
 
 /// Walks every invariant, of each table and across them.
 pub(super) fn check(t: &Tables) {
     t.jobs.check();
     t.requests.check();
+    t.functions.check();
     t.leases.check();
     t.roster.check();
     t.demands.check();
@@ -85,7 +85,7 @@ fn each_invocation_is_somewhere(t: &Tables) {
 /// Nobody who was there when an invoke was last tried can run it.
 fn each_waiting_invoke_wants_a_newcomer(t: &Tables) {
     for (_, entry) in t.invokes.waiting() {
-        let demand = Demand::of_target(&entry.target, Labels::new());
+        let demand = route::demand_of(t, &entry.target, entry.version);
         let mut able = t
             .demands
             .abilities()

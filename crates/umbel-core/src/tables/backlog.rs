@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::function::VersionId;
 use crate::history::History;
 use crate::id::{Index, WorkerId};
 use crate::index_set::IndexSet;
@@ -48,6 +49,8 @@ pub(crate) struct Backlog {
     with_history: u64,
     /// Held back for workers that may still have them.
     held: BTreeMap<(WorkerId, Wait), IndexSet>,
+    /// How many of all these are pinned to which version.
+    pinned: BTreeMap<VersionId, u64>,
 }
 
 /// Invocations that leave the backlog together: all have the same history.
@@ -100,7 +103,32 @@ impl Backlog {
         } else {
             self.buckets.entry(wait).or_default()
         };
-        self.with_history += set.insert_all(indices);
+        let count = set.insert_all(indices);
+        self.with_history += count;
+        self.pin(wait.history, count);
+    }
+
+    fn pin(&mut self, history: History, count: u64) {
+        if let Some(version) = history.version.filter(|_| count > 0) {
+            *self.pinned.entry(version).or_default() += count;
+        }
+    }
+
+    fn unpin(&mut self, history: History, count: u64) {
+        if let Some(version) = history.version.filter(|_| count > 0) {
+            let pinned = self.pinned.entry(version).or_default();
+            *pinned -= count;
+            if *pinned == 0 {
+                self.pinned.remove(&version);
+            }
+        }
+    }
+
+    /// The versions that something which waits is pinned to.
+    pub(crate) fn pinned(&self) -> impl Iterator<Item = (VersionId, u64)> {
+        self.pinned
+            .iter()
+            .map(|(version, count)| (*version, *count))
     }
 
     fn put_fresh(&mut self, indices: &Ranges) {
@@ -113,16 +141,27 @@ impl Backlog {
         self.returned.insert_all(indices);
     }
 
-    /// Takes out at most `count` that are due and need not travel alone.
-    pub(crate) fn cut(&mut self, count: u32, wall_ms: u64) -> Option<Cut> {
-        if let Some((&wait, _)) = self.buckets.first_key_value()
-            && wait.due_ms <= wall_ms
-        {
+    /// Takes out at most `count` that are due and need not travel alone, of those pinned to
+    /// a version that `can` be run (none: to no version).
+    pub(crate) fn cut(
+        &mut self,
+        count: u32,
+        wall_ms: u64,
+        can: &dyn Fn(Option<VersionId>) -> bool,
+    ) -> Option<Cut> {
+        let mut due = self
+            .buckets
+            .keys()
+            .take_while(|wait| wait.due_ms <= wall_ms);
+        if let Some(&wait) = due.find(|wait| can(wait.history.version)) {
             let count = match wait.history.suspect_chunk {
                 0 => count,
                 most => count.min(most),
             };
             return self.cut_bucket(wait, count);
+        }
+        if !can(None) {
+            return None;
         }
         if !self.returned.is_empty() {
             let indices = take(&mut self.returned, count);
@@ -149,25 +188,34 @@ impl Backlog {
             self.buckets.remove(&wait);
         }
         self.with_history -= indices.len();
+        self.unpin(wait.history, indices.len());
         Some(Cut { indices, wait })
     }
 
-    /// Takes out one that must travel alone.
-    pub(crate) fn cut_lone(&mut self) -> Option<Cut> {
-        let mut entry = self.lone.first_entry()?;
-        let history = *entry.key();
-        let indices = take(entry.get_mut(), 1);
-        if entry.get().is_empty() {
-            entry.remove();
+    /// Takes out one that must travel alone, as [`Self::cut`] does.
+    pub(crate) fn cut_lone(&mut self, can: &dyn Fn(Option<VersionId>) -> bool) -> Option<Cut> {
+        let mut histories = self.lone.keys();
+        let history = *histories.find(|history| can(history.version))?;
+        let set = self.lone.get_mut(&history)?;
+        let indices = take(set, 1);
+        if set.is_empty() {
+            self.lone.remove(&history);
         }
         self.with_history -= indices.len();
+        self.unpin(history, indices.len());
         Some(Cut {
             indices,
             wait: Wait::now(history),
         })
     }
 
-    /// Whether [`Self::cut`] would find something.
+    /// The version that the next which is due is pinned to.
+    pub(crate) fn next_version(&self, wall_ms: u64) -> Option<VersionId> {
+        let (wait, _) = self.buckets.first_key_value()?;
+        wait.history.version.filter(|_| wait.due_ms <= wall_ms)
+    }
+
+    /// Whether [`Self::cut`] would find something, could everything be run.
     pub(crate) fn has_due(&self, wall_ms: u64) -> bool {
         self.fresh_is_open()
             || !self.returned.is_empty()
@@ -242,10 +290,14 @@ impl Backlog {
     /// nobody, by what they share.
     pub(crate) fn claim(&mut self, indices: &Ranges, worker: WorkerId) -> Vec<Cut> {
         let mut cuts = self.claim_unheld(indices);
+        let before = cuts.len();
         for ((holder, wait), set) in &mut self.held {
             if *holder == worker {
                 claim_of(set, *wait, indices, &mut cuts);
             }
+        }
+        for cut in cuts.iter().skip(before) {
+            self.unpin(cut.wait.history, cut.indices.len());
         }
         self.held.retain(|_, set| !set.is_empty());
         cuts
@@ -264,6 +316,9 @@ impl Backlog {
         }
         self.lone.retain(|_, set| !set.is_empty());
         self.buckets.retain(|_, set| !set.is_empty());
+        for cut in &cuts {
+            self.unpin(cut.wait.history, cut.indices.len());
+        }
         cuts
     }
 
@@ -281,7 +336,8 @@ impl Backlog {
     pub(crate) fn hold(&mut self, indices: &Ranges, wait: Wait, worker: WorkerId) {
         if !indices.is_empty() {
             let set = self.held.entry((worker, wait)).or_default();
-            set.insert_all(indices);
+            let count = set.insert_all(indices);
+            self.pin(wait.history, count);
         }
     }
 
@@ -290,6 +346,7 @@ impl Backlog {
         let held = std::mem::take(&mut self.held);
         for ((holder, wait), set) in held {
             if worker.is_none_or(|worker| worker == holder) {
+                self.unpin(wait.history, set.len());
                 self.put(&set.runs().collect(), wait);
             } else {
                 self.held.insert((holder, wait), set);
@@ -311,6 +368,16 @@ impl Backlog {
             0,
             "what came back lies below the cursor"
         );
+        let mut pinned: BTreeMap<VersionId, u64> = BTreeMap::new();
+        let waits = self.buckets.iter().map(|(wait, set)| (wait.history, set));
+        let waits = waits.chain(self.lone.iter().map(|(history, set)| (*history, set)));
+        let held = self.held.iter().map(|((_, wait), set)| (wait.history, set));
+        for (history, set) in waits.chain(held) {
+            if let Some(version) = history.version {
+                *pinned.entry(version).or_default() += set.len();
+            }
+        }
+        assert_eq!(pinned, self.pinned, "each is pinned once");
         let sets = self.buckets.values().chain(self.lone.values());
         let sets = sets.chain(self.held.values());
         assert!(sets.clone().all(|set| !set.is_empty()), "no set is empty");
@@ -346,6 +413,10 @@ fn take(set: &mut IndexSet, count: u32) -> Ranges {
 mod tests {
     use super::*;
 
+    fn any(_: Option<VersionId>) -> bool {
+        true
+    }
+
     fn retried(failed: u16, due_ms: u64) -> Wait {
         Wait {
             due_ms,
@@ -360,10 +431,13 @@ mod tests {
     fn retries_that_are_due_go_first_and_stay_a_range() {
         let mut backlog = Backlog::default();
         backlog.allow(100);
-        let first = backlog.cut(10, 0).unwrap();
+        let first = backlog.cut(10, 0, &any).unwrap();
         backlog.put(&first.indices, retried(1, 500));
-        assert_eq!(backlog.cut(4, 499).unwrap().indices, Ranges::one(10..14));
-        let again = backlog.cut(100, 500).unwrap();
+        assert_eq!(
+            backlog.cut(4, 499, &any).unwrap().indices,
+            Ranges::one(10..14)
+        );
+        let again = backlog.cut(100, 500, &any).unwrap();
         assert_eq!(again.indices, Ranges::one(0..10));
         assert_eq!(again.wait, retried(1, 500));
         backlog.check();
@@ -373,7 +447,7 @@ mod tests {
     fn a_suspect_travels_in_its_chunk_or_alone() {
         let mut backlog = Backlog::default();
         backlog.allow(10);
-        let all = backlog.cut(10, 0).unwrap();
+        let all = backlog.cut(10, 0, &any).unwrap();
         let suspect = |suspect_chunk| Wait {
             due_ms: 0,
             history: History {
@@ -385,10 +459,14 @@ mod tests {
         let tail = indices.split_off(7);
         backlog.put(&indices, suspect(5));
         backlog.put(&tail, suspect(1));
-        assert_eq!(backlog.cut(100, 0).unwrap().indices.len(), 5);
-        assert_eq!(backlog.cut(100, 0).unwrap().indices.len(), 2);
-        assert_eq!(backlog.cut(100, 0), None, "lone ones are not mixed in");
-        assert_eq!(backlog.cut_lone().unwrap().indices, Ranges::one(7..8));
+        assert_eq!(backlog.cut(100, 0, &any).unwrap().indices.len(), 5);
+        assert_eq!(backlog.cut(100, 0, &any).unwrap().indices.len(), 2);
+        assert_eq!(
+            backlog.cut(100, 0, &any),
+            None,
+            "lone ones are not mixed in"
+        );
+        assert_eq!(backlog.cut_lone(&any).unwrap().indices, Ranges::one(7..8));
         assert_eq!(backlog.lone_len(), 2);
     }
 
@@ -397,7 +475,7 @@ mod tests {
         let (a, b) = (WorkerId([1; 16]), WorkerId([2; 16]));
         let mut backlog = Backlog::default();
         backlog.allow(10);
-        let cut = backlog.cut(4, 0).unwrap();
+        let cut = backlog.cut(4, 0, &any).unwrap();
         backlog.hold(&cut.indices, cut.wait, a);
         assert_eq!(backlog.claim(&Ranges::one(0..2), b), []);
         assert_eq!(backlog.claim(&Ranges::one(0..2), a).len(), 1);
@@ -408,6 +486,39 @@ mod tests {
         );
         backlog.release(None);
         assert_eq!(backlog.check(), 6);
-        assert_eq!(backlog.cut(100, 0).unwrap().indices, Ranges::one(2..6));
+        assert_eq!(
+            backlog.cut(100, 0, &any).unwrap().indices,
+            Ranges::one(2..6)
+        );
+    }
+
+    #[test]
+    fn a_worker_gets_only_what_it_can_run() {
+        let mut backlog = Backlog::default();
+        backlog.allow(10);
+        let pinned = |number| Wait {
+            due_ms: 0,
+            history: History {
+                failed: 1,
+                version: Some(VersionId(number)),
+                ..History::FRESH
+            },
+        };
+        for number in 1..=2 {
+            let cut = backlog.cut(2, 0, &|version| version.is_none()).unwrap();
+            backlog.put(&cut.indices, pinned(number));
+        }
+        assert_eq!(backlog.next_version(0), Some(VersionId(1)));
+        let only = |wanted: Option<u32>| move |version| version == wanted.map(VersionId);
+        let second = backlog.cut(100, 0, &only(Some(2))).unwrap();
+        assert_eq!(second.indices, Ranges::one(2..4), "not the first in line");
+        let fresh = backlog.cut(100, 0, &only(None)).unwrap();
+        assert_eq!(fresh.indices, Ranges::one(4..10));
+        assert_eq!(backlog.cut(100, 0, &only(None)), None);
+        assert_eq!(backlog.pinned().collect::<Vec<_>>(), [(VersionId(1), 2)]);
+        backlog.hold(&second.indices, pinned(2), WorkerId([1; 16]));
+        backlog.check();
+        backlog.release(None);
+        assert_eq!(backlog.check(), 4);
     }
 }

@@ -6,6 +6,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::job::Job;
+use crate::function::Runtimes;
 use crate::id::{JobId, WorkerId};
 use crate::job::Target;
 use crate::policy::Labels;
@@ -14,28 +15,47 @@ use crate::policy::Labels;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct GroupId(u64);
 
+/// What a worker must have.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Need {
+    /// A function that it brings itself.
+    Function(String),
+    /// Leave to run programs that a job brings.
+    Programs,
+    /// One of these runtimes, for versions of a published function.
+    Runtimes(Runtimes),
+}
+
 /// What a job needs of a worker.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Demand {
-    /// The function it must have; none: it must run programs.
-    function: Option<String>,
+    /// What it must have.
+    need: Need,
     /// The labels it must bear.
     require: Labels,
 }
 
 impl Demand {
-    /// What a job needs.
+    /// What a job's target needs by itself, were it not published.
     pub(crate) fn of(job: &Job) -> Self {
         let require = job.record.spec.policy.require.clone();
         Self::of_target(job.target(), require)
     }
 
-    /// What a target and labels need.
+    /// What versions with these runtimes need: a worker that has any of them can run some.
+    pub(crate) fn of_runtimes(runtimes: Runtimes, require: Labels) -> Self {
+        Self {
+            need: Need::Runtimes(runtimes),
+            require,
+        }
+    }
+
+    /// What a target that was not published and labels need.
     pub(crate) fn of_target(target: &Target, require: Labels) -> Self {
         Self {
-            function: match target {
-                Target::Function(name) => Some(name.clone()),
-                Target::Program(_) => None,
+            need: match target.function() {
+                Some(name) => Need::Function(name.to_owned()),
+                None => Need::Programs,
             },
             require,
         }
@@ -43,10 +63,16 @@ impl Demand {
 
     /// Whether a worker could run it, were it not for the labels.
     pub(crate) fn has_target(&self, able: &Ability) -> bool {
-        match &self.function {
-            Some(name) => able.functions.contains(name),
-            None => able.runs_programs,
+        match &self.need {
+            Need::Function(name) => able.functions.contains(name),
+            Need::Programs => able.runs_programs,
+            Need::Runtimes(runtimes) => able.runtimes.meets(*runtimes),
         }
+    }
+
+    /// Whether it is for versions of a published function.
+    pub(crate) fn is_of_runtimes(&self) -> bool {
+        matches!(self.need, Need::Runtimes(_))
     }
 
     /// Whether a worker can run it.
@@ -67,9 +93,13 @@ impl Demand {
 
     /// What is needed, in words.
     pub(crate) fn in_words(&self) -> String {
-        let mut words = match &self.function {
-            Some(name) => format!("function {name:?}"),
-            None => "leave to run programs".to_owned(),
+        let mut words = match &self.need {
+            Need::Function(name) => format!("function {name:?}"),
+            Need::Programs => "leave to run programs".to_owned(),
+            Need::Runtimes(runtimes) if runtimes.is_empty() => {
+                "a version that is not there any more".to_owned()
+            }
+            Need::Runtimes(runtimes) => format!("runtime {}", runtimes.in_words()),
         };
         for (key, value) in &self.require {
             words.push_str(&format!(", label {key}={value}"));
@@ -87,6 +117,8 @@ pub(crate) struct Ability {
     pub(crate) functions: BTreeSet<String>,
     /// Whether it runs programs that a job brings.
     pub(crate) runs_programs: bool,
+    /// What it can run of published functions.
+    pub(crate) runtimes: Runtimes,
     /// Its labels.
     pub(crate) labels: Labels,
 }
@@ -160,6 +192,11 @@ impl Demands {
         self.by_demand.insert(demand, id);
         self.groups.insert(id, group);
         id
+    }
+
+    /// What the jobs of a group need.
+    pub(crate) fn demand(&self, id: GroupId) -> Option<&Demand> {
+        self.groups.get(&id).map(|group| &group.demand)
     }
 
     /// A job has ended.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
+use crate::function::VersionId;
 use crate::id::{InvokeId, ReplyId, WorkerId};
 use crate::job::Target;
 
@@ -14,6 +15,8 @@ pub(crate) struct InvokeEntry {
     pub(crate) reply: ReplyId,
     /// What runs.
     pub(crate) target: Target,
+    /// Which version of it.
+    pub(crate) version: Option<VersionId>,
     /// The input.
     pub(crate) input: Bytes,
     /// How long it may wait and run.
@@ -105,6 +108,12 @@ impl Invokes {
     /// How many a worker has.
     pub(crate) fn count_of(&self, worker: WorkerId) -> usize {
         self.by_worker.get(&worker).map_or(0, BTreeSet::len)
+    }
+
+    /// Whether one runs a version, or will.
+    pub(crate) fn uses(&self, version: VersionId) -> bool {
+        let mut invokes = self.invokes.values();
+        invokes.any(|invoke| invoke.version == Some(version))
     }
 
     /// How many there are.

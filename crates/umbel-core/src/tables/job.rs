@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::backlog::Backlog;
-use super::demands::GroupId;
+use super::demands::{Demand, Demands, GroupId};
 use super::pace::Pace;
 use crate::change::{JobRecord, JobStatus, Record, Summary};
+use crate::function::{Runtimes, VersionId};
 use crate::id::{Appender, Index, JobId, LeaseId};
 use crate::index_set::IndexSet;
 use crate::job::{BlockRef, Counts, JobState, Source, StartMode, Target, Usage};
@@ -55,6 +56,10 @@ pub(crate) struct Running {
     pub(crate) in_line: bool,
     /// Who can run it.
     pub(crate) group: GroupId,
+    /// The versions that its invocations were granted with.
+    pub(crate) versions: std::collections::BTreeSet<VersionId>,
+    /// The runtimes that `group` stands for; none: it is not of a published function.
+    pub(crate) runtimes: Option<Runtimes>,
     /// Since when no worker can run it, in engine time.
     pub(crate) unable_since_ms: Option<u64>,
 }
@@ -77,8 +82,22 @@ impl Running {
             had_us: 0,
             in_line: false,
             group,
+            versions: std::collections::BTreeSet::new(),
+            runtimes: None,
             unable_since_ms: None,
         }
+    }
+
+    /// A job without inputs, in the group of those that need what its target says by
+    /// itself; what is published is regrouped later.
+    pub(crate) fn joining(demands: &mut Demands, record: &JobRecord, engine_ms: u64) -> Self {
+        let policy = &record.spec.policy;
+        let demand = Demand::of_target(&record.spec.target, policy.require.clone());
+        let group = demands.join(demand);
+        if policy.place_timeout_ms.is_some() {
+            demands.watch(group, record.id);
+        }
+        Self::new(group, engine_ms)
     }
 
     /// How many are final.
@@ -275,7 +294,6 @@ mod tests {
     use super::*;
     use crate::job::Target;
     use crate::policy::Labels;
-    use crate::tables::demands::{Demand, Demands};
 
     #[test]
     fn the_long_inputs_of_many_blocks_fit_into_one_message() {

@@ -14,6 +14,9 @@ pub(crate) struct Jobs {
     running: BTreeSet<JobId>,
     /// By when they ended.
     ended: BTreeSet<(u64, JobId)>,
+    by_function: BTreeMap<String, BTreeSet<JobId>>,
+    /// Under which function each running job stands in `by_function`.
+    functions: BTreeMap<JobId, String>,
 }
 
 impl Jobs {
@@ -34,6 +37,7 @@ impl Jobs {
             self.ended.insert((job.ended_ms(), id));
         }
         self.jobs.insert(id, job);
+        self.relink(id);
     }
 
     /// Forgets a job.
@@ -47,8 +51,9 @@ impl Jobs {
                 self.by_name.remove(name);
             }
         }
-        self.running.remove(&id);
         self.ended.remove(&(job.ended_ms(), id));
+        self.running.remove(&id);
+        self.relink(id);
         Some(job)
     }
 
@@ -59,6 +64,7 @@ impl Jobs {
             self.running.insert(id);
             self.ended.remove(&(ended_ms, id));
         }
+        self.relink(id);
     }
 
     /// Drops what only a running job has.
@@ -68,11 +74,38 @@ impl Jobs {
             self.running.remove(&id);
             self.ended.insert((job.ended_ms(), id));
         }
+        self.relink(id);
     }
 
     /// The job that ended first, with when, milliseconds since 1970.
     pub(crate) fn first_ended(&self) -> Option<(u64, JobId)> {
         self.ended.first().copied()
+    }
+
+    /// A job began or ended to run, or runs something else: whom it concerns that a function
+    /// changes.
+    pub(crate) fn relink(&mut self, id: JobId) {
+        if let Some(function) = self.functions.remove(&id)
+            && let Some(of_function) = self.by_function.get_mut(&function)
+        {
+            of_function.remove(&id);
+            if of_function.is_empty() {
+                self.by_function.remove(&function);
+            }
+        }
+        let job = self.find(id).filter(|job| job.running.is_some());
+        let function = job.and_then(|job| job.target().function());
+        if let Some(function) = function.map(str::to_owned) {
+            let of_function = self.by_function.entry(function.clone()).or_default();
+            of_function.insert(id);
+            self.functions.insert(id, function);
+        }
+    }
+
+    /// Running jobs whose target names a function.
+    pub(crate) fn of_function(&self, function: &str) -> impl Iterator<Item = &Job> {
+        let ids = self.by_function.get(function).into_iter().flatten();
+        ids.filter_map(|id| self.find(*id))
     }
 
     pub(crate) fn find(&self, id: JobId) -> Option<&Job> {
@@ -139,5 +172,12 @@ impl Jobs {
         );
         assert!(self.running.iter().all(|id| self.jobs.contains_key(id)));
         assert_eq!(self.running.len() + self.ended.len(), self.jobs.len());
+        for (function, ids) in &self.by_function {
+            let names = |id: &JobId| {
+                let job = &self.jobs[id];
+                job.target().function() == Some(function)
+            };
+            assert!(!ids.is_empty() && ids.iter().all(|id| self.running.contains(id) && names(id)));
+        }
     }
 }

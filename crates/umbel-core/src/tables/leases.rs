@@ -250,6 +250,13 @@ impl Leases {
         }
     }
 
+    /// A job's invocations can be run by others than before.
+    pub(crate) fn regroup(&mut self, job: JobId, group: GroupId) {
+        for id in self.ids_of_job(job) {
+            self.change(id, |lease| lease.group = group);
+        }
+    }
+
     /// A worker is asked to give back what it has not begun.
     pub(crate) fn ask(&mut self, id: LeaseId) {
         self.change(id, |lease| lease.asked = true);

@@ -6,6 +6,7 @@ pub(crate) mod backlog;
 pub(crate) mod clock;
 pub(crate) mod demands;
 pub(crate) mod figures;
+pub(crate) mod functions;
 pub(crate) mod invokes;
 pub(crate) mod job;
 pub(crate) mod jobs;
@@ -19,12 +20,14 @@ pub(crate) mod roster;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::Config;
+use crate::function::VersionId;
 use crate::id::{InvokeId, JobId, LeaseId, WorkerId};
 
 use alarms::Alarms;
 use clock::Clock;
 use demands::{Demands, GroupId};
 use figures::Figures;
+use functions::Functions;
 use invokes::Invokes;
 use jobs::Jobs;
 use leases::Leases;
@@ -44,6 +47,7 @@ pub(crate) struct Tables {
     pub(crate) leases: Leases,
     pub(crate) roster: Roster,
     pub(crate) registry: Registry,
+    pub(crate) functions: Functions,
     pub(crate) paces: Paces,
     pub(crate) figures: Figures,
     pub(crate) demands: Demands,
@@ -77,6 +81,8 @@ pub(crate) struct Marks {
     pub(crate) workers: BTreeSet<WorkerId>,
     /// Jobs whose view has changed.
     pub(crate) shown: BTreeSet<JobId>,
+    /// Retired versions behind this one may be needed no more.
+    pub(crate) retired: Option<VersionId>,
     /// The turn met a bound; the next one is due at once.
     pub(crate) more: bool,
 }
@@ -106,6 +112,7 @@ impl Tables {
             leases: Leases::new(epoch),
             roster: Roster::default(),
             registry: Registry::default(),
+            functions: Functions::default(),
             paces: Paces::default(),
             figures: Figures::default(),
             demands: Demands::default(),

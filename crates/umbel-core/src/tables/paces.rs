@@ -17,19 +17,19 @@ impl Paces {
     /// A job has measured this. A program says nothing about the next one: its
     /// arguments are another job's.
     pub(crate) fn learn(&mut self, target: &Target, pace: Pace) {
-        let Target::Function(name) = target else {
+        let Some(name) = target.function() else {
             return;
         };
         if let Some(known) = self.by_function.get_mut(name) {
             *known = pace;
         } else if self.by_function.len() < limit::FUNCTIONS_MAX {
-            self.by_function.insert(name.clone(), pace);
+            self.by_function.insert(name.to_owned(), pace);
         }
     }
 
     /// What a new job begins with.
     pub(crate) fn guess(&self, target: &Target) -> Pace {
-        let Target::Function(name) = target else {
+        let Some(name) = target.function() else {
             return Pace::default();
         };
         self.by_function

@@ -1,4 +1,4 @@
-//! The functions that were ever announced.
+//! The names of functions: those that workers ever announced, and those published.
 
 use std::collections::BTreeMap;
 
@@ -18,15 +18,32 @@ const NEAREST_MAX: usize = 3;
 /// A shorter name begins too many others to mean one of them.
 const PREFIX_BYTES_MIN: usize = 3;
 
-/// Functions by name, with how many workers have each now.
+/// What a name is known for.
+#[derive(Debug, Default)]
+struct Known {
+    /// A worker announced it once.
+    announced: bool,
+    /// It is published.
+    published: bool,
+    /// How many workers bring it now.
+    workers: u32,
+}
+
+/// Functions by name.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    functions: BTreeMap<String, u32>,
+    functions: BTreeMap<String, Known>,
 }
 
 impl Default for Registry {
     fn default() -> Self {
-        let functions = BUILT_IN.map(|name| (name.to_owned(), 0));
+        let functions = BUILT_IN.map(|name| {
+            let known = Known {
+                announced: true,
+                ..Known::default()
+            };
+            (name.to_owned(), known)
+        });
         Self {
             functions: functions.into(),
         }
@@ -37,30 +54,55 @@ impl Registry {
     /// Remembers a name; tells whether it is new. Beyond
     /// [`limit::FUNCTIONS_MAX`] names nothing is remembered.
     pub(crate) fn see(&mut self, name: &str) -> bool {
-        if self.knows(name) || self.functions.len() >= limit::FUNCTIONS_MAX {
+        if !self.knows(name) && self.is_full() {
             return false;
         }
-        self.functions.insert(name.to_owned(), 0);
-        true
+        let known = self.functions.entry(name.to_owned()).or_default();
+        !std::mem::replace(&mut known.announced, true)
     }
 
-    /// Whether it was ever announced.
+    /// Whether no other name can be remembered.
+    pub(crate) fn is_full(&self) -> bool {
+        self.functions.len() >= limit::FUNCTIONS_MAX
+    }
+
+    /// A name is published from now on, or no more.
+    pub(crate) fn publish(&mut self, name: &str, published: bool) {
+        let known = self.functions.entry(name.to_owned()).or_default();
+        known.published = published;
+        if !known.published && !known.announced {
+            self.functions.remove(name);
+        }
+    }
+
+    /// Whether workers bring it now, or every worker does.
+    pub(crate) fn is_brought(&self, name: &str) -> bool {
+        let known = self.functions.get(name);
+        known.is_some_and(|known| known.workers > 0) || BUILT_IN.contains(&name)
+    }
+
+    /// Whether it is published, or was ever announced.
     pub(crate) fn knows(&self, name: &str) -> bool {
         self.functions.contains_key(name)
     }
 
     /// A worker that has a function came.
     pub(crate) fn came(&mut self, name: &str) {
-        if let Some(workers) = self.functions.get_mut(name) {
-            *workers += 1;
+        if let Some(known) = self.functions.get_mut(name) {
+            known.workers += 1;
         }
     }
 
     /// A worker that has a function went.
     pub(crate) fn went(&mut self, name: &str) {
-        if let Some(workers) = self.functions.get_mut(name) {
-            *workers = workers.saturating_sub(1);
+        if let Some(known) = self.functions.get_mut(name) {
+            known.workers = known.workers.saturating_sub(1);
         }
+    }
+
+    /// How many workers bring it now, if it is known.
+    pub(crate) fn workers(&self, name: &str) -> Option<u32> {
+        self.functions.get(name).map(|known| known.workers)
     }
 
     /// Functions by name, behind one.
@@ -70,7 +112,7 @@ impl Registry {
             std::ops::Bound::<&str>::Unbounded,
         );
         let functions = self.functions.range::<str, _>(range);
-        functions.map(|(name, workers)| (name, *workers))
+        functions.map(|(name, known)| (name, known.workers))
     }
 
     /// Names that differ little from an unknown one, the nearest first, then those

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::function::{Digest, Runtimes, Version, VersionId};
 use crate::id::{SessionId, WorkerId};
 use crate::policy::Labels;
 use crate::view::WorkerState;
@@ -21,6 +22,14 @@ pub(crate) struct Worker {
     pub(crate) functions: BTreeSet<String>,
     /// Whether it runs programs that a job brings.
     pub(crate) runs_programs: bool,
+    /// What it can run of published functions.
+    pub(crate) runtimes: Runtimes,
+    /// The versions that stand ready on it, by what they are.
+    pub(crate) warm: BTreeSet<Digest>,
+    /// The artifacts in its cache.
+    pub(crate) cached: BTreeSet<Digest>,
+    /// The versions that it was told of in this session.
+    pub(crate) told: BTreeSet<VersionId>,
     /// Its version of umbel.
     pub(crate) version: String,
     /// When its session began, milliseconds since 1970.
@@ -35,7 +44,30 @@ pub(crate) struct Worker {
     pub(crate) reported: u64,
 }
 
+/// How near a version is to its first line of code on a worker; the nearest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Nearness {
+    /// It stands ready.
+    Warm,
+    /// Its artifact is there, or on its way.
+    Cached,
+    /// It has to be fetched.
+    Cold,
+}
+
 impl Worker {
+    /// How near a version is.
+    pub(crate) fn nearness(&self, version: &Version) -> Nearness {
+        if self.warm.contains(&version.content) {
+            Nearness::Warm
+        } else if self.cached.contains(&version.artifact.digest) || self.told.contains(&version.id)
+        {
+            Nearness::Cached
+        } else {
+            Nearness::Cold
+        }
+    }
+
     /// Where it stands.
     pub(crate) fn state(&self) -> WorkerState {
         match (self.session, self.draining) {
@@ -115,6 +147,20 @@ impl Roster {
     pub(crate) fn drain(&mut self, id: WorkerId) {
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.draining = true;
+        }
+    }
+
+    /// A worker is told of a version; says whether it is news.
+    pub(crate) fn tell(&mut self, id: WorkerId, version: VersionId) -> bool {
+        let worker = self.workers.get_mut(&id);
+        worker.is_some_and(|worker| worker.told.insert(version))
+    }
+
+    /// What a worker has of versions is now this.
+    pub(crate) fn holds(&mut self, id: WorkerId, warm: BTreeSet<Digest>, cached: BTreeSet<Digest>) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.warm = warm;
+            worker.cached = cached;
         }
     }
 

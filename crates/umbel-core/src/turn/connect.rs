@@ -1,8 +1,11 @@
 //! A worker introduces itself, or its session ends.
 
+use std::collections::BTreeSet;
+
 use super::step::{self, Out, lose, part, refresh};
 use crate::change::Change;
 use crate::command::{Command, Ignored, Note, Refusal};
+use crate::function::Holdings;
 use crate::id::{SessionId, WorkerId};
 use crate::limit;
 use crate::message::{Hello, ToWorker, Welcome};
@@ -58,6 +61,11 @@ fn judge(t: &Tables, hello: &Hello) -> Result<(), Refusal> {
         let name = hello.name.clone();
         return Err(Refusal::WorkerNameTaken { name });
     }
+    let mut functions = hello.functions.iter();
+    if let Some(name) = functions.find(|name| t.functions.find(name).is_some()) {
+        let function = name.clone();
+        return Err(Refusal::FunctionPublished { function });
+    }
     if !(1..=limit::WORKER_SLOTS_MAX).contains(&hello.slots) {
         let what = format!(
             "it has {} slots; 1 to {} are allowed",
@@ -111,6 +119,10 @@ fn enter(
         labels: hello.labels,
         functions: functions.collect(),
         runs_programs: hello.runs_programs,
+        runtimes: hello.runtimes,
+        warm: hello.holdings.warm.into_iter().collect(),
+        cached: hello.holdings.cached.into_iter().collect(),
+        told: BTreeSet::new(),
         version: hello.version,
         connected_ms: t.clock.wall_ms(),
         heard_ms: t.clock.engine_ms(),
@@ -129,6 +141,7 @@ fn enter(
         slots: worker.slots,
         functions: worker.functions.clone(),
         runs_programs: worker.runs_programs,
+        runtimes: worker.runtimes,
         labels: worker.labels.clone(),
     };
     t.roster.insert(id, worker);
@@ -146,6 +159,13 @@ fn enter(
     hello.offers
 }
 
+/// A worker says what it has of versions.
+pub(crate) fn holds(t: &mut Tables, id: WorkerId, holdings: Holdings) {
+    let warm = holdings.warm.into_iter().collect();
+    let cached = holdings.cached.into_iter().collect();
+    t.roster.holds(id, warm, cached);
+}
+
 pub(crate) fn session_ended(t: &mut Tables, out: &mut Out, session: SessionId) {
     match t.roster.by_session(session) {
         Some(worker) => part::part(t, out, worker),
@@ -159,6 +179,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::event::Event;
+    use crate::function::Runtimes;
     use crate::job::JobState;
     use crate::time::Now;
 
@@ -262,6 +283,8 @@ mod tests {
             labels: crate::policy::Labels::new(),
             functions: Vec::new(),
             runs_programs: false,
+            runtimes: Runtimes::NONE,
+            holdings: Holdings::default(),
             version: String::new(),
             offers: Vec::new(),
         };

@@ -112,13 +112,15 @@ fn reject_some(t: &mut Tables, out: &mut Out, id: JobId, timeout_ms: u64) {
     let Some(job) = t.jobs.find_mut(id) else {
         return;
     };
-    let needs = Demand::of(job).in_words();
     let Some(running) = job.running.as_mut() else {
         return;
     };
+    let demand = t.demands.demand(running.group);
+    let needs = demand.map_or_else(String::new, Demand::in_words);
     let backlog = &mut running.backlog;
-    let cut = backlog.cut(limit::CHUNK_INVOCATIONS_MAX, u64::MAX);
-    let Some(cut) = cut.or_else(|| backlog.cut_lone()) else {
+    let any = |_| true;
+    let cut = backlog.cut(limit::CHUNK_INVOCATIONS_MAX, u64::MAX, &any);
+    let Some(cut) = cut.or_else(|| backlog.cut_lone(&any)) else {
         return;
     };
     let failure = Failure {

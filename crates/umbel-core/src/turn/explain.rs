@@ -4,7 +4,6 @@ use std::cmp::Reverse;
 
 use crate::id::JobId;
 use crate::tables::Tables;
-use crate::tables::demands::Demand;
 use crate::tables::job::{Job, Running};
 use crate::view::WaitReason;
 
@@ -24,7 +23,7 @@ pub(crate) fn explain(t: &Tables, wall_ms: u64, id: JobId) -> Option<Vec<WaitRea
     let due = open.saturating_sub(backing_off);
     if t.demands.able_len(running.group).0 == 0 {
         let until_ms = place_timeout_ms(t, job, running, wall_ms);
-        nobody(t, job, due, until_ms, &mut reasons);
+        nobody(t, running, due, until_ms, &mut reasons);
     } else {
         add(&mut reasons, "suspect", lone, None, || {
             "their workers were lost, so each waits for a worker that holds nothing else".to_owned()
@@ -93,8 +92,16 @@ fn place_timeout_ms(t: &Tables, job: &Job, running: &Running, wall_ms: u64) -> O
 }
 
 /// No worker can run it.
-fn nobody(t: &Tables, job: &Job, due: u64, until_ms: Option<u64>, reasons: &mut Vec<WaitReason>) {
-    let demand = Demand::of(job);
+fn nobody(
+    t: &Tables,
+    running: &Running,
+    due: u64,
+    until_ms: Option<u64>,
+    reasons: &mut Vec<WaitReason>,
+) {
+    let Some(demand) = t.demands.demand(running.group) else {
+        return;
+    };
     let workers = t.demands.abilities().count();
     let have = t.demands.abilities();
     let have = have.filter(|(_, able)| demand.has_target(able)).count();
@@ -104,9 +111,12 @@ fn nobody(t: &Tables, job: &Job, due: u64, until_ms: Option<u64>, reasons: &mut 
             "no worker takes work now; start one with `umbel worker start`".to_owned()
         });
     } else if have == 0 {
-        add(reasons, "function_missing", due, until_ms, || {
-            demand.lacked_by(workers)
-        });
+        let reason = if demand.is_of_runtimes() {
+            "runtime_missing"
+        } else {
+            "function_missing"
+        };
+        add(reasons, reason, due, until_ms, || demand.lacked_by(workers));
     } else {
         add(reasons, "label_unmet", due, until_ms, || match have {
             1 => format!("the only worker that could run it lacks a label: the job needs {needs}"),

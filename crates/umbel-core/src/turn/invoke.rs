@@ -1,19 +1,21 @@
 //! One invocation that somebody waits for. It never touches the disk.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
-use super::step::{self, Out, part};
+use super::step::{self, Out, lease, part, route};
 use crate::command::{Command, Ignored, Note, Refusal, Reply};
+use crate::function::{Version, VersionId};
 use crate::histogram::Histogram;
 use crate::id::{InvokeId, ReplyId, WorkerId};
 use crate::job::Target;
 use crate::limit;
 use crate::message::{ColdRun, Invoke, InvokeDone, ToWorker};
 use crate::outcome::{Failure, FailureKind, WORKER_LEAVING};
-use crate::policy::Labels;
 use crate::tables::Tables;
-use crate::tables::demands::Demand;
 use crate::tables::invokes::InvokeEntry;
+use crate::tables::roster::Nearness;
 
 /// How much later than a worker the coordinator gives up, so that the worker's
 /// own words about a timeout arrive first.
@@ -29,7 +31,7 @@ pub(crate) struct Wish {
 }
 
 pub(crate) fn invoke(t: &mut Tables, out: &mut Out, to: ReplyId, wish: Wish) {
-    if let Err(refusal) = step::known(t, &wish.target) {
+    if let Err(refusal) = route::known(t, &wish.target) {
         return step::refuse(out, to, refusal);
     }
     let timeout_ms = wish.timeout_ms;
@@ -40,6 +42,7 @@ pub(crate) fn invoke(t: &mut Tables, out: &mut Out, to: ReplyId, wish: Wish) {
     let until_ms = t.clock.engine_ms().saturating_add(timeout_ms);
     let entry = InvokeEntry {
         reply: to,
+        version: route::now(t, &wish.target),
         target: wish.target,
         input: wish.input,
         timeout_ms,
@@ -56,7 +59,8 @@ fn place(t: &mut Tables, out: &mut Out, id: InvokeId) {
     let Some(entry) = t.invokes.find(id) else {
         return;
     };
-    let demand = Demand::of_target(&entry.target, Labels::new());
+    let demand = route::demand_of(t, &entry.target, entry.version);
+    let version = entry.version.and_then(|id| t.functions.version(id));
     let able = t.demands.abilities();
     let able = able.filter(|(_, ability)| demand.is_met(ability));
     let least = able.min_by_key(|(worker, ability)| {
@@ -68,7 +72,7 @@ fn place(t: &mut Tables, out: &mut Out, id: InvokeId) {
         // A worker with a suspect may be lost by it at any time.
         (
             side.lone > 0,
-            load / u64::from(ability.slots.max(1)),
+            load / u64::from(ability.slots.max(1)) + farness_us(t, *worker, version),
             *worker,
         )
     });
@@ -79,15 +83,30 @@ fn place(t: &mut Tables, out: &mut Out, id: InvokeId) {
     let left_ms = entry.until_ms.saturating_sub(t.clock.engine_ms());
     let message = ToWorker::Invoke(Invoke {
         id,
-        target: entry.target.clone(),
+        target: lease::bare(&entry.target),
+        version: entry.version,
         input: entry.input.clone(),
         timeout_ms: left_ms,
     });
     let until_ms = entry.until_ms.saturating_add(SLACK_MS);
+    let version = entry.version;
+    lease::tell(t, out, (worker, session), version);
     t.invokes.place(id, worker);
     t.alarms.invokes.set(id, Some(until_ms));
     out.push(Command::Send { session, message });
     out.push(Command::Note(Note::InvokePlaced { id }));
+}
+
+/// The load that a version's distance is worth: another worker is better than one that is
+/// full.
+fn farness_us(t: &Tables, worker: WorkerId, version: Option<&Arc<Version>>) -> u64 {
+    let worker = t.roster.find(worker);
+    let nearness = worker.zip(version).map(|(w, version)| w.nearness(version));
+    match nearness {
+        None | Some(Nearness::Warm) => 0,
+        Some(Nearness::Cached) => limit::HOLD_US / 2,
+        Some(Nearness::Cold) => limit::HOLD_US,
+    }
 }
 
 /// The outcome arrives.
@@ -113,6 +132,7 @@ pub(crate) fn done(t: &mut Tables, out: &mut Out, worker: WorkerId, done: Invoke
     let reply = Reply::Invoked {
         outcome: done.outcome,
         worker: name.unwrap_or_default(),
+        version: route::number(t, entry.version),
         duration_us: done.duration_us,
         cpu_us: done.cpu_us,
         cold_start: done.cold_start,
@@ -163,7 +183,7 @@ pub(crate) fn advance(t: &mut Tables, out: &mut Out) {
     }
     let mut runnable = Vec::new();
     for (id, entry) in t.invokes.waiting() {
-        let demand = Demand::of_target(&entry.target, Labels::new());
+        let demand = route::demand_of(t, &entry.target, entry.version);
         if newcomers.iter().any(|able| demand.is_met(able)) {
             runnable.push(id);
         }
@@ -187,15 +207,15 @@ fn expire(t: &mut Tables, out: &mut Out, id: InvokeId) {
         None => Refusal::NoAbleWorker {
             target,
             timeout_ms,
-            missing: missing(t, &entry.target),
+            missing: missing(t, &entry),
         },
     };
     step::refuse(out, entry.reply, refusal);
 }
 
 /// Why nobody ran it.
-fn missing(t: &Tables, target: &Target) -> String {
-    let demand = Demand::of_target(target, Labels::new());
+fn missing(t: &Tables, entry: &InvokeEntry) -> String {
+    let demand = route::demand_of(t, &entry.target, entry.version);
     if t.demands.abilities().any(|(_, able)| demand.is_met(able)) {
         return "one that can came too late".to_owned();
     }
@@ -204,7 +224,11 @@ fn missing(t: &Tables, target: &Target) -> String {
 
 fn forget(t: &mut Tables, id: InvokeId) -> Option<InvokeEntry> {
     t.alarms.invokes.set(id, None);
-    t.invokes.remove(id)
+    let entry = t.invokes.remove(id)?;
+    if entry.version.is_some() {
+        t.marks.retired = Some(VersionId(0));
+    }
+    Some(entry)
 }
 
 /// Tells the worker that has it.

@@ -1,7 +1,7 @@
 //! A suspect that has come down to one travels alone: it goes to a worker that
 //! holds nothing else, and that worker gets nothing more until it is done.
 
-use super::step::{Out, lease, refresh};
+use super::step::{Out, lease, refresh, route};
 use crate::id::{JobId, WorkerId};
 use crate::limit;
 use crate::tables::Tables;
@@ -62,10 +62,13 @@ fn suspects(t: &Tables, id: JobId) -> u64 {
 }
 
 fn grant(t: &mut Tables, out: &mut Out, job: JobId, worker: WorkerId) -> Option<()> {
+    let can = route::can(t, t.jobs.find(job)?, worker);
     let running = t.jobs.find_mut(job)?.running.as_mut()?;
-    let cut = running.backlog.cut_lone()?;
+    let cut = running
+        .backlog
+        .cut_lone(&|version| can.run(&t.functions, version))?;
     t.reserved.remove(&worker);
-    let history = cut.wait.history;
+    let history = route::pinned(t, job, cut.wait.history);
     let id = lease::promise(t, out, (worker, job, 1), &cut.indices, history)?;
     lease::send(t, out, id);
     Some(())

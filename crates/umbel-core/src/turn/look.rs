@@ -2,11 +2,15 @@
 
 use super::step;
 use crate::command::Refusal;
+use crate::function::Version;
 use crate::history::History;
 use crate::id::{Index, JobId};
 use crate::limit;
 use crate::tables::Tables;
-use crate::view::{ClusterView, InvocationView, JobView, WorkerView};
+use crate::tables::demands::Ability;
+use crate::view::{
+    ClusterView, FunctionView, InvocationView, JobView, PublishedView, VersionView, WorkerView,
+};
 
 /// Jobs looked at for one page of a list.
 const SCAN_MAX: usize = 10 * limit::PAGE_SIZE_MAX;
@@ -99,6 +103,7 @@ pub(crate) fn workers(t: &Tables, after: &str, limit: usize) -> Vec<WorkerView> 
             invocations: side.open,
             labels: worker.labels.clone(),
             functions: worker.functions.iter().cloned().collect(),
+            runtimes: worker.runtimes,
             version: worker.version.clone(),
             connected_ms: worker.connected_ms,
         }
@@ -106,11 +111,70 @@ pub(crate) fn workers(t: &Tables, after: &str, limit: usize) -> Vec<WorkerView> 
     workers.collect()
 }
 
-pub(crate) fn functions(t: &Tables, after: &str, limit: usize) -> Vec<(String, u32)> {
+pub(crate) fn functions(t: &Tables, after: &str, limit: usize) -> Vec<FunctionView> {
     let functions = t.registry.behind(after).take(limit);
     functions
-        .map(|(name, workers)| (name.clone(), workers))
+        .map(|(name, workers)| listed(t, name, workers))
         .collect()
+}
+
+pub(crate) fn function_view(t: &Tables, name: &str) -> Option<FunctionView> {
+    let workers = t.registry.workers(name)?;
+    Some(listed(t, name, workers))
+}
+
+fn listed(t: &Tables, name: &str, workers: u32) -> FunctionView {
+    let live = t.functions.live(name).cloned();
+    let published = t.functions.find(name);
+    FunctionView {
+        name: name.to_owned(),
+        workers: live.as_ref().map_or(workers, |live| able_len(t, live)),
+        version_count: published.map_or(0, |f| {
+            let ids = f.versions.values();
+            let taking = ids.filter(|id| t.functions.takes_jobs(**id)).count();
+            u32::try_from(taking).unwrap_or(u32::MAX)
+        }),
+        live: live.filter(|_| published.is_some()),
+    }
+}
+
+/// How many workers can run a version.
+fn able_len(t: &Tables, version: &Version) -> u32 {
+    let runs = |ability: &Ability| ability.runtimes.contains(version.spec.runtime);
+    let able = t.demands.abilities().filter(|(_, ability)| runs(ability));
+    u32::try_from(able.count()).unwrap_or(u32::MAX)
+}
+
+pub(crate) fn function(
+    t: &Tables,
+    name: &str,
+    before: Option<u32>,
+    limit: usize,
+) -> Result<PublishedView, Refusal> {
+    let kept = t.functions.find_any(name);
+    let kept = kept.filter(|kept| !kept.versions.is_empty());
+    let Some(function) = kept else {
+        return Err(step::route::unpublished(t, name));
+    };
+    let older = function.versions.range(..before.unwrap_or(u32::MAX)).rev();
+    let mut versions = older.filter_map(|(_, id)| t.functions.version(*id));
+    let page = versions.by_ref().take(limit).map(|version| {
+        let ready = t.roster.iter().filter(|(_, worker)| worker.is_ready());
+        let warm = ready.filter(|(_, worker)| worker.warm.contains(&version.content));
+        VersionView {
+            retired_ms: t.functions.retired_ms(version.id),
+            workers: able_len(t, version),
+            warm_workers: u32::try_from(warm.count()).unwrap_or(u32::MAX),
+            version: version.clone(),
+        }
+    });
+    Ok(PublishedView {
+        name: name.to_owned(),
+        deleted: function.record.deleted,
+        versions: page.collect(),
+        more: versions.next().is_some(),
+        aliases: function.aliases.values().cloned().collect(),
+    })
 }
 
 pub(crate) fn cluster(t: &Tables) -> ClusterView {

@@ -12,9 +12,12 @@ mod lone;
 mod look;
 mod offer;
 mod place;
+mod point;
+mod publish;
 mod redrive;
 mod report;
 mod restore;
+mod retire;
 mod step;
 mod submit;
 mod sweep;
@@ -28,9 +31,11 @@ mod stories;
 pub(crate) mod testing;
 
 pub(crate) use explain::explain;
-pub(crate) use look::{cluster, find_job, functions, invocation, jobs, workers};
+pub(crate) use look::{
+    cluster, find_job, function, function_view, functions, invocation, jobs, workers,
+};
 pub(crate) use restore::restore;
-pub(crate) use step::job_view;
+pub(crate) use step::{job_view, route};
 pub(crate) use sweep::next as next_sweep;
 
 use crate::command::{Command, Ignored};
@@ -71,6 +76,10 @@ pub(crate) fn handle(t: &mut Tables, out: &mut Out, event: Event) {
             invoke::invoke(t, out, reply, wish);
         }
         Event::InvokeAbandoned(id) => invoke::abandon(t, out, id),
+        Event::Publish { .. }
+        | Event::Point { .. }
+        | Event::RollBack { .. }
+        | Event::Retire { .. } => of_function(t, out, event),
         Event::Drain { reply, worker } => drain::drain(t, out, reply, worker),
         Event::Hello { session, hello } => connect::hello(t, out, session, *hello),
         Event::Worker { session, message } => from_worker(t, out, session, message),
@@ -90,6 +99,46 @@ pub(crate) fn handle(t: &mut Tables, out: &mut Out, event: Event) {
     }
 }
 
+/// What is asked about published functions.
+fn of_function(t: &mut Tables, out: &mut Out, event: Event) {
+    match event {
+        Event::Publish { reply, publication } => publish::publish(t, out, reply, *publication),
+        Event::Point {
+            reply,
+            function,
+            alias,
+            to,
+            by,
+        } => {
+            let wish = point::Wish {
+                function,
+                alias,
+                by,
+            };
+            point::point(t, out, reply, wish, to);
+        }
+        Event::RollBack {
+            reply,
+            function,
+            alias,
+            by,
+        } => {
+            let wish = point::Wish {
+                function,
+                alias,
+                by,
+            };
+            point::roll_back(t, out, reply, wish);
+        }
+        Event::Retire {
+            reply,
+            function,
+            number,
+        } => retire::retire(t, out, reply, &function, number),
+        _ => {}
+    }
+}
+
 fn from_worker(t: &mut Tables, out: &mut Out, session: SessionId, message: FromWorker) {
     let Some(worker) = t.roster.by_session(session) else {
         return step::ignore(out, Ignored::UnknownSession);
@@ -98,6 +147,7 @@ fn from_worker(t: &mut Tables, out: &mut Out, session: SessionId, message: FromW
     t.roster.heard(worker, engine_ms);
     match message {
         FromWorker::Heartbeat(begun) => report::heartbeat(t, out, worker, &begun),
+        FromWorker::Holds(holdings) => connect::holds(t, worker, holdings),
         FromWorker::Report(report) => report::report(t, out, (session, worker), report),
         FromWorker::TakenBack(taken) => take_back::taken_back(t, out, worker, &taken),
         FromWorker::Leaving => drain::leaving(t, worker),
@@ -110,6 +160,7 @@ pub(crate) fn advance(t: &mut Tables, out: &mut Out) {
     t.marks.more = false;
     expire::expire(t, out);
     sweep::by_age(t, out);
+    retire::sweep(t, out);
     for job in std::mem::take(&mut t.marks.jobs) {
         refresh::job(t, job);
     }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::step::{Out, lease, reclaim};
+use crate::function::VersionId;
 use crate::history::History;
 use crate::id::{LeaseId, WorkerId};
 use crate::limit;
@@ -100,7 +101,9 @@ fn renew(
         return None;
     }
     let cuts = running.backlog.claim(&bounded(&offer.indices), worker);
-    let still_open = |cut: &Cut| is_open(cut.wait.history, offer.attempt);
+    let runs = |version: Option<VersionId>| version.is_none() || version == offer.version;
+    let still_open =
+        |cut: &Cut| runs(cut.wait.history.version) && is_open(cut.wait.history, offer.attempt);
     let (open, recorded) = cuts.into_iter().partition(still_open);
     let (kept, history, others) = most_alike(open);
     for cut in others.into_iter().chain(recorded) {
@@ -110,6 +113,10 @@ fn renew(
     if kept.is_empty() {
         return None;
     }
+    let history = History {
+        version: offer.version,
+        ..history
+    };
     let id = lease::promise(t, out, (worker, offer.job, slots), &kept, history)?;
     Some((id, kept))
 }

@@ -1,12 +1,15 @@
 //! Work meets free slots.
 
-use super::step::{Out, lease, refresh};
+use super::step::{Out, lease, refresh, route};
 use crate::id::{JobId, WorkerId};
 use crate::job::Source;
 use crate::limit;
 use crate::tables::Tables;
 use crate::tables::demands::GroupId;
 use crate::tables::pace::Room;
+
+/// Hungry workers that are compared by how near a version is.
+const LOOK_MAX: usize = 64;
 
 /// Grants chunks until no hungry worker can run anything, or the turn's bound.
 pub(crate) fn place(t: &mut Tables, out: &mut Out, mut grants: usize) {
@@ -16,7 +19,10 @@ pub(crate) fn place(t: &mut Tables, out: &mut Out, mut grants: usize) {
             t.marks.more = true;
             break;
         }
-        let granted = hungry_for(t, group, job).and_then(|worker| grant(t, out, worker, job));
+        let hungry = hungry_for(t, group, job);
+        let granted = hungry
+            .into_iter()
+            .find_map(|worker| grant(t, out, worker, job));
         if granted.is_none() {
             // Nobody can take it in this turn; others in the line may go.
             t.demands.line_up(group, job, None);
@@ -30,12 +36,40 @@ pub(crate) fn place(t: &mut Tables, out: &mut Out, mut grants: usize) {
     }
 }
 
-/// The least loaded worker that wants more. A job that is bounded in slots has
-/// one lease on a worker, so that its slots are counted rightly.
-fn hungry_for(t: &Tables, group: GroupId, job: JobId) -> Option<WorkerId> {
-    let bounded = t.jobs.find(job)?.slot_limit().is_some();
-    let mut hungry = t.demands.hungry(group);
-    hungry.find(|worker| !bounded || !t.leases.holds(*worker, job))
+/// The workers to try, of those that want more: the least loaded. A job that is bounded in
+/// slots has one lease on a worker, so that its slots are counted rightly.
+///
+/// For a published function some of the least loaded are looked at, and where its version
+/// stands ready goes first, then where its artifact is. A worker is only hungry until it
+/// has its fill: so the preference says who is filled first, and work that is left goes to
+/// the others in the same turn.
+fn hungry_for(t: &Tables, group: GroupId, job: JobId) -> Vec<WorkerId> {
+    let Some(known) = t.jobs.find(job) else {
+        return Vec::new();
+    };
+    let bounded = known.slot_limit().is_some();
+    let hungry = t.demands.hungry(group);
+    let mut hungry = hungry.filter(|worker| !bounded || !t.leases.holds(*worker, job));
+    let Some(running) = &known.running else {
+        return Vec::new();
+    };
+    if running.runtimes.is_none() {
+        return hungry.next().into_iter().collect();
+    }
+    let next = running.backlog.next_version(t.clock.wall_ms());
+    let next = next.or_else(|| route::meant(t, known));
+    let next = next.and_then(|id| t.functions.version(id));
+    let nearness = |id: &WorkerId| {
+        let worker = t.roster.find(*id);
+        worker.zip(next).map(|(worker, next)| {
+            // Whoever cannot run it is tried last, for what else is due.
+            let able = worker.runtimes.contains(next.spec.runtime);
+            (!able, worker.nearness(next))
+        })
+    };
+    let mut hungry: Vec<WorkerId> = hungry.take(LOOK_MAX).collect();
+    hungry.sort_by_key(nearness);
+    hungry
 }
 
 /// Cuts a chunk and grants it.
@@ -43,6 +77,7 @@ fn grant(t: &mut Tables, out: &mut Out, worker: WorkerId, id: JobId) -> Option<(
     let wall_ms = t.clock.wall_ms();
     let used = t.leases.of_job(id).slots;
     let mut slots = t.roster.find(worker)?.slots;
+    let can = route::can(t, t.jobs.find(id)?, worker);
     let job = t.jobs.find_mut(id)?;
     if let Some(limit) = job.slot_limit() {
         let left = u64::from(limit).saturating_sub(used);
@@ -50,19 +85,22 @@ fn grant(t: &mut Tables, out: &mut Out, worker: WorkerId, id: JobId) -> Option<(
     }
     let source = job.record.source;
     let running = job.running.as_mut()?;
+    let functions = &t.functions;
     let room = Room {
         slots,
         load_us: t.leases.of_worker(worker).load_us,
         waiting: running.backlog.open_len(),
         able_slots: t.demands.able_len(running.group).1,
     };
-    let mut cut = running.backlog.cut(running.pace.chunk(room), wall_ms)?;
+    let count = running.pace.chunk(room);
+    let can = |version| can.run(functions, version);
+    let mut cut = running.backlog.cut(count, wall_ms, &can)?;
     if source == Source::Blocks {
         let fits = running.fit_bytes(&cut.indices, limit::CHUNK_BYTES_MAX);
         let rest = cut.indices.split_off(fits);
         running.backlog.put(&rest, cut.wait);
     }
-    let history = cut.wait.history;
+    let history = route::pinned(t, id, cut.wait.history);
     let id = lease::promise(t, out, (worker, id, slots), &cut.indices, history)?;
     lease::send(t, out, id);
     Some(())
@@ -73,9 +111,10 @@ mod tests {
     use super::super::testing::{Env, run};
     use super::*;
     use crate::event::Event;
+    use crate::function::{Holdings, Runtime};
     use crate::id::Appender;
     use crate::job::{BlockRef, JobState, StartMode};
-    use crate::message::GrantInputs;
+    use crate::message::{FromWorker, GrantInputs};
 
     #[test]
     fn a_small_job_is_spread_over_the_workers() {
@@ -200,5 +239,68 @@ mod tests {
         };
         let firsts: Vec<u32> = blocks.iter().map(|block| block.first).collect();
         assert_eq!(firsts, [0, 10, 20]);
+    }
+
+    /// Three workers with the runtime: one where the version stands ready, one that has its
+    /// artifact, one with neither; the farthest is the first in line.
+    fn near_and_far() -> Env {
+        let mut env = Env::new();
+        let version = env.publish("f", "one", Runtime::Python);
+        env.worker_with("cold", 2, |worker| worker.can([Runtime::Python]));
+        env.worker_with("cached", 2, |worker| {
+            worker.can([Runtime::Python]);
+            worker.holdings.cached.push(version.artifact.digest);
+        });
+        env.worker_with("warm", 2, |worker| {
+            worker.can([Runtime::Python]);
+            worker.holdings.warm.push(version.content);
+        });
+        env
+    }
+
+    #[test]
+    fn work_goes_where_a_version_is_warm_then_where_it_is_cached() {
+        let mut env = near_and_far();
+        let held = |env: &Env| ["warm", "cached", "cold"].map(|name| env.open_len(name));
+        env.submit_to("f", 1);
+        assert_eq!(held(&env), [1, 0, 0]);
+        env.submit_to("f", 1);
+        env.submit_to("f", 1);
+        assert_eq!(held(&env), [2, 1, 0], "who has its fill wants no more");
+    }
+
+    #[test]
+    fn a_worker_without_a_version_gets_its_share_of_more_work() {
+        let mut env = near_and_far();
+        let job = env.submit_to("f", 100);
+        for name in ["warm", "cached", "cold"] {
+            assert_eq!(env.open_len(name), 2, "{name} has its fill");
+        }
+        env.work_off();
+        assert_eq!(env.state(job), JobState::Succeeded);
+        let cold = &env.workers["cold"];
+        assert_eq!(cold.told.len(), 1, "it was told of the version once");
+    }
+
+    #[test]
+    fn what_a_worker_holds_may_change() {
+        let mut env = near_and_far();
+        env.say("warm", FromWorker::Holds(Holdings::default()));
+        env.submit_to("f", 1);
+        assert_eq!((env.open_len("warm"), env.open_len("cached")), (0, 1));
+    }
+
+    #[test]
+    fn a_version_that_allows_less_time_than_its_job_is_heeded() {
+        let mut env = Env::new();
+        env.try_publish("f", "one", Runtime::Python, |publication| {
+            publication.spec.timeout_ms = Some(5_000);
+        });
+        env.worker_with("a", 1, |worker| worker.can([Runtime::Python]));
+        env.submit_to("f", 1);
+        let (lease, _) = env.open("a").remove(0);
+        let head = &env.workers["a"].held[&lease].head;
+        assert_eq!(head.timeout_ms, Some(5_000));
+        assert_eq!(head.target.display(), "f");
     }
 }

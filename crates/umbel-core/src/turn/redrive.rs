@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::step::{self, Out, end, record};
+use super::step::{self, Out, end, record, route};
 use crate::change::{Change, Record, WaitingRecord};
 use crate::command::{Command, Note, Refusal, Reply};
 use crate::history::History;
@@ -72,9 +72,7 @@ fn judge(t: &Tables, id: JobId, wish: &Redrive) -> Result<Ranges, Refusal> {
         let limit = limit::REDRIVES_MAX;
         return Err(Refusal::TooManyRedrives { job: id, limit });
     }
-    if let Some(target) = &wish.target {
-        step::known(t, target)?;
-    }
+    route::known(t, wish.target.as_ref().unwrap_or_else(|| job.target()))?;
     let chosen = wish.filter.choose(&wish.standing);
     if chosen.is_empty() {
         return Err(Refusal::NothingToRedrive {
@@ -149,6 +147,7 @@ fn begin(t: &mut Tables, out: &mut Out, id: JobId, wish: Redrive, chosen: &Range
     running.usage = before.usage;
     running.backlog = Backlog::restored(total, &[&running.final_set()]);
     t.jobs.start(id, ended_ms, running);
+    route::regroup(t, id);
     out.push(Command::Persist(Change::JobStatus { job: id, status }));
     for record in again(t, id, chosen) {
         record::commit(t, out, record);

@@ -2,7 +2,7 @@
 //! open under its lease counts.
 
 use super::step::record::{self, Sorted};
-use super::step::{self, Out, end, lease, part};
+use super::step::{self, Out, end, lease, part, route};
 use crate::change::Change;
 use crate::command::{Command, Ignored, Note, Refusal};
 use crate::id::{JobId, LeaseId, SessionId, WorkerId};
@@ -148,6 +148,7 @@ fn take_chunk(t: &mut Tables, out: &mut Out, worker: WorkerId, mut chunk: ChunkR
         let name = t.roster.find(worker).map(|worker| worker.name.as_str());
         record.worker = name.unwrap_or_default().into();
         record.attempt = history.next_attempt();
+        record.version = route::number(t, history.version);
         if !judged.succeeded.is_empty() {
             record.reported = chunk.succeeded;
             record.succeeded = judged.succeeded;

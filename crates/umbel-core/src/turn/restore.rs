@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::change::{Change, JobRecord, LeaseRecord, Record, WaitingRecord};
 use crate::event::INLINE;
+use crate::function::VersionId;
 use crate::id::{JobId, LeaseId};
 use crate::job::Source;
 use crate::ranges::Ranges;
@@ -42,6 +43,7 @@ pub(crate) fn restore(t: &mut Tables, changes: impl IntoIterator<Item = Change>)
         let until_ms = t.clock.engine_ms().saturating_add(t.config.reclaim_ms);
         t.reclaim.until_ms = Some(until_ms);
     }
+    t.marks.retired = Some(VersionId(0));
     t.marks.more = true;
 }
 
@@ -50,6 +52,20 @@ fn take(t: &mut Tables, gathered: &mut Gathered, change: Change) {
         Change::FunctionSeen(name) => {
             t.registry.see(&name);
         }
+        Change::Function(record) => {
+            t.registry.publish(&record.name, !record.deleted);
+            t.functions.record(record);
+        }
+        Change::Published(version) => t.functions.insert(version),
+        Change::VersionRetired { id, at_ms } => {
+            t.functions.retire(id, at_ms);
+        }
+        Change::VersionRemoved(id) => {
+            t.functions.remove(id);
+        }
+        Change::AliasMoved(alias) => t.functions.put_alias(alias),
+        Change::AliasRemoved { function, name } => t.functions.remove_alias(&function, &name),
+        Change::ArtifactRemoved(_) => {}
         Change::JobCreated(record) => create(t, record),
         Change::JobStatus { job, status } => {
             let Some(known) = t.jobs.find_mut(job) else {
@@ -93,15 +109,7 @@ fn take(t: &mut Tables, gathered: &mut Gathered, change: Change) {
 }
 
 fn create(t: &mut Tables, record: std::sync::Arc<JobRecord>) {
-    let id = record.id;
-    let require = record.spec.policy.require.clone();
-    let group = t
-        .demands
-        .join(Demand::of_target(&record.spec.target, require));
-    if record.spec.policy.place_timeout_ms.is_some() {
-        t.demands.watch(group, id);
-    }
-    let mut running = Running::new(group, t.clock.engine_ms());
+    let mut running = Running::joining(&mut t.demands, &record, t.clock.engine_ms());
     running.appender = INLINE;
     if let Source::Range { count, .. } = record.source {
         running.next_index = count;
@@ -132,6 +140,7 @@ fn rejoin(t: &mut Tables, id: JobId) {
     if watched {
         t.demands.watch(running.group, id);
     }
+    t.jobs.relink(id);
 }
 
 fn replay(t: &mut Tables, gathered: &mut Gathered, record: Record) {
@@ -179,7 +188,10 @@ fn rebuild_backlog(t: &mut Tables, id: JobId, waiting: &[WaitingRecord], leases:
     running.backlog.allow(may_run);
     for (indices, wait) in again {
         running.backlog.put(&indices, wait);
+        running.versions.extend(wait.history.version);
     }
+    let leased = leases.iter().filter_map(|lease| lease.version);
+    running.versions.extend(leased);
 }
 
 /// What an earlier epoch leased is held back until its worker has returned or a
@@ -191,7 +203,9 @@ fn hold(t: &mut Tables, lease: &LeaseRecord) {
         t.reclaim.void.push(lease.lease);
         return;
     };
-    for cut in running.backlog.claim_unheld(&lease.indices) {
+    for mut cut in running.backlog.claim_unheld(&lease.indices) {
+        // It may have begun there: if it waits again, it keeps its version.
+        cut.wait.history.version = cut.wait.history.version.or(lease.version);
         running.backlog.hold(&cut.indices, cut.wait, lease.worker);
     }
     let leases = t.reclaim.leases.entry(lease.worker).or_default();

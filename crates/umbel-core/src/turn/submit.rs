@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use super::step::{self, Out, end};
+use super::step::{self, Out, end, route};
 use crate::change::{Change, JobRecord, JobStatus};
 use crate::command::{Command, Refusal, Reply};
 use crate::event::Proposal;
+use crate::function::Qualifier;
 use crate::id::{JobId, ReplyId};
-use crate::job::Source;
+use crate::job::{Source, Target};
 use crate::limit;
 use crate::tables::Tables;
-use crate::tables::demands::Demand;
 use crate::tables::job::{Job, Running, first_status};
 
 pub(crate) fn create(t: &mut Tables, out: &mut Out, to: ReplyId, proposal: Proposal) {
@@ -64,7 +64,7 @@ fn judge(t: &Tables, proposal: &Proposal) -> Result<(), Refusal> {
     if let Some(refusal) = &proposal.refusal {
         return Err(refusal.clone());
     }
-    step::known(t, &proposal.spec.target)?;
+    route::known(t, &proposal.spec.target)?;
     let count = match proposal.source {
         Source::Range { count, .. } => u64::from(count),
         Source::Blocks => proposal.blocks.iter().map(|b| u64::from(b.count)).sum(),
@@ -95,30 +95,31 @@ fn judge(t: &Tables, proposal: &Proposal) -> Result<(), Refusal> {
 
 fn accept(t: &mut Tables, out: &mut Out, proposal: Proposal) {
     let id = proposal.id;
-    let require = proposal.spec.policy.require.clone();
-    let demand = Demand::of_target(&proposal.spec.target, require);
-    let group = t.demands.join(demand);
-    let mut running = Running::new(group, t.clock.engine_ms());
-    running.pace = t.paces.guess(&proposal.spec.target);
-    running.next_index = match proposal.source {
+    let next_index = match proposal.source {
         Source::Range { count, .. } => count,
         Source::Blocks => proposal.blocks.iter().map(|block| block.count).sum(),
     };
     let mut status: JobStatus = first_status(proposal.source);
     if proposal.seal {
-        status.sealed = Some(running.next_index);
+        status.sealed = Some(next_index);
     }
+    let meant = route::now(t, &proposal.spec.target);
+    let by_number = matches!(
+        proposal.spec.target,
+        Target::Version(_, Qualifier::Version(_))
+    );
     let record = Arc::new(JobRecord {
         id,
+        version: meant.filter(|_| by_number || proposal.spec.policy.pin),
         spec: proposal.spec,
         source: proposal.source,
         request_id: proposal.request_id,
         content_digest: proposal.content_digest,
         created_ms: t.clock.wall_ms(),
     });
-    if record.spec.policy.place_timeout_ms.is_some() {
-        t.demands.watch(group, id);
-    }
+    let mut running = Running::joining(&mut t.demands, &record, t.clock.engine_ms());
+    running.pace = t.paces.guess(&record.spec.target);
+    running.next_index = next_index;
     out.push(Command::Persist(Change::JobCreated(record.clone())));
     let change = Change::JobStatus {
         job: id,
@@ -135,6 +136,8 @@ fn accept(t: &mut Tables, out: &mut Out, proposal: Proposal) {
         status,
         running: Some(Box::new(running)),
     });
+    // Who can run a published function follows from what it means now.
+    route::regroup(t, id);
     t.show(id);
 }
 

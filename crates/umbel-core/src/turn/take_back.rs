@@ -8,6 +8,7 @@ use crate::limit;
 use crate::message::{TakenBack, ToWorker};
 use crate::tables::Tables;
 use crate::tables::demands::GroupId;
+use crate::tables::leases::Lease;
 
 /// Asks the fullest workers on behalf of those that have slots and nothing to run.
 pub(crate) fn ask(t: &mut Tables, out: &mut Out) {
@@ -16,13 +17,17 @@ pub(crate) fn ask(t: &mut Tables, out: &mut Out) {
             continue;
         }
         let idle = idle(t, group);
-        while t.leases.asked(group) < idle {
+        while t.leases.asked(group) < idle.len() {
             let Some(id) = t.leases.fullest(group) else {
                 break;
             };
             let Some(lease) = t.leases.find(id) else {
                 break;
             };
+            if !idle.iter().any(|worker| can_run(t, *worker, lease)) {
+                t.leases.answered(id, false);
+                continue;
+            }
             let worker = t.roster.find(lease.worker);
             let session = worker.and_then(|worker| worker.session);
             let keep = u32::try_from(lease.unbegun_len() / 2).unwrap_or(u32::MAX);
@@ -40,14 +45,25 @@ pub(crate) fn ask(t: &mut Tables, out: &mut Out) {
     }
 }
 
-/// How many workers of a group have a free slot, up to what a turn may grant.
-fn idle(t: &Tables, group: GroupId) -> usize {
+/// Whether a worker of a lease's group could run what came back of it: where the group
+/// stands for several runtimes, it may not have the one.
+fn can_run(t: &Tables, worker: WorkerId, lease: &Lease) -> bool {
+    let version = lease.history.version;
+    let Some(version) = version.and_then(|id| t.functions.version(id)) else {
+        return true;
+    };
+    let worker = t.roster.find(worker);
+    worker.is_some_and(|worker| worker.runtimes.contains(version.spec.runtime))
+}
+
+/// The workers of a group that have a free slot, up to what a turn may grant.
+fn idle(t: &Tables, group: GroupId) -> Vec<WorkerId> {
     let hungry = t.demands.hungry(group).take(limit::TURN_GRANTS_MAX);
     let has_slot = |worker: &WorkerId| {
         let slots = t.roster.find(*worker).map_or(0, |worker| worker.slots);
         t.leases.of_worker(*worker).open < u64::from(slots)
     };
-    hungry.filter(has_slot).count()
+    hungry.filter(has_slot).collect()
 }
 
 /// A worker answers.

@@ -3,14 +3,17 @@
 //! machine is checked.
 
 mod disk;
+mod functions;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::command::{Command, Ignored, Note, Refusal, Reply};
 use crate::config::Config;
 use crate::event::{Event, Proposal};
+use crate::function::{Holdings, Runtime, Runtimes, Version};
 use crate::histogram::Histogram;
 use crate::id::{Index, JobId, LeaseId, ReplyId, SessionId, WorkerId};
 use crate::job::{Counts, JobSpec, JobState, Source, StartMode, Target, Usage};
@@ -37,6 +40,9 @@ pub(crate) struct Process {
     pub(crate) functions: Vec<String>,
     pub(crate) labels: Labels,
     pub(crate) runs_programs: bool,
+    pub(crate) runtimes: Runtimes,
+    pub(crate) holdings: Holdings,
+    pub(crate) told: Vec<Arc<Version>>,
     pub(crate) reports: u64,
     pub(crate) held: BTreeMap<LeaseId, Grant>,
     pub(crate) open: BTreeMap<LeaseId, Ranges>,
@@ -44,6 +50,13 @@ pub(crate) struct Process {
     pub(crate) invokes: Vec<Invoke>,
     pub(crate) acked: u64,
     pub(crate) drains: bool,
+}
+
+impl Process {
+    /// It has these runtimes.
+    pub(crate) fn can(&mut self, runtimes: impl IntoIterator<Item = Runtime>) {
+        self.runtimes = runtimes.into_iter().collect();
+    }
 }
 
 /// The cluster.
@@ -172,7 +185,15 @@ impl Env {
                     }
                 }
             }
+            ToWorker::Version(version) => {
+                let known = worker.told.iter().any(|known| known.id == version.id);
+                assert!(!known, "{:?} is told once in a session", version.id);
+                worker.told.push(version);
+            }
             ToWorker::Grant(grant) => {
+                let version = grant.head.version;
+                let told = |id| worker.told.iter().any(|known| known.id == id);
+                assert!(version.is_none_or(told), "it is told what a version is");
                 let head = &grant.head;
                 worker.open.insert(head.lease, head.indices.clone());
                 worker.held.insert(head.lease, grant);
@@ -225,6 +246,9 @@ impl Env {
             functions: crate::tables::registry::BUILT_IN.map(str::to_owned).into(),
             labels: Labels::new(),
             runs_programs: true,
+            runtimes: Runtimes::NONE,
+            holdings: Holdings::default(),
+            told: Vec::new(),
             reports: 0,
             held: BTreeMap::new(),
             open: BTreeMap::new(),
@@ -244,12 +268,14 @@ impl Env {
         let worker = self.workers.get_mut(name).unwrap();
         worker.session = Some(session);
         worker.reports = 0;
+        worker.told.clear();
         worker.asked.clear();
         let offers = worker.open.iter().map(|(lease, indices)| Offer {
             lease: *lease,
             job: worker.held[lease].head.job,
             indices: indices.clone(),
             attempt: worker.held[lease].head.attempt,
+            version: worker.held[lease].head.version,
         });
         let hello = Hello {
             protocol: limit::PROTOCOL,
@@ -259,6 +285,8 @@ impl Env {
             labels: worker.labels.clone(),
             functions: worker.functions.clone(),
             runs_programs: worker.runs_programs,
+            runtimes: worker.runtimes,
+            holdings: worker.holdings.clone(),
             version: "0.1.0".to_owned(),
             offers: offers.collect(),
         };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::cold_start::ColdStart;
+use super::function::{Alias, FunctionRecord, UploadId, Version, VersionId};
 use super::history::History;
 use super::id::{Index, JobId, LeaseId, WorkerId};
 use super::job::{BlockRef, Counts, JobFailure, JobSpec, JobState, Source, Target, Usage};
@@ -40,6 +41,31 @@ pub enum Change {
     LeaseEnded(LeaseId),
     /// A function's name was announced for the first time.
     FunctionSeen(String),
+    /// A function was published, or deleted.
+    Function(FunctionRecord),
+    /// A version was published; its artifact was staged earlier in the same order, or is
+    /// another version's too.
+    Published(Arc<Version>),
+    /// A version takes no new jobs.
+    VersionRetired {
+        /// The version.
+        id: VersionId,
+        /// When, milliseconds since 1970.
+        at_ms: u64,
+    },
+    /// A retired version is forgotten: no job needs it any more.
+    VersionRemoved(VersionId),
+    /// No version needs an artifact any more.
+    ArtifactRemoved(UploadId),
+    /// An alias points somewhere else.
+    AliasMoved(Alias),
+    /// An alias went with its function.
+    AliasRemoved {
+        /// The function.
+        function: String,
+        /// The alias.
+        name: String,
+    },
     /// A job and all that belongs to it is forgotten.
     JobDeleted(JobId),
     /// The request id of a job that is forgotten is known for a while yet.
@@ -77,6 +103,8 @@ pub struct JobRecord {
     pub content_digest: [u8; 32],
     /// When it was accepted, milliseconds since 1970.
     pub created_ms: u64,
+    /// The version that all its invocations run: its target named one, or its policy pins.
+    pub version: Option<VersionId>,
 }
 
 /// What changes about a job, apart from its invocations.
@@ -132,6 +160,8 @@ pub struct Record {
     pub worker: Arc<str>,
     /// What ran, as people see it.
     pub function: Arc<str>,
+    /// The number of the version that ran, where one was published.
+    pub version: Option<u32>,
     /// Attempts that the succeeded ones have needed.
     pub attempt: u32,
     /// What `columns` covers, in its order: a superset of `succeeded`.
@@ -194,4 +224,6 @@ pub struct LeaseRecord {
     pub job: JobId,
     /// The invocations.
     pub indices: Ranges,
+    /// The version that they run.
+    pub version: Option<VersionId>,
 }

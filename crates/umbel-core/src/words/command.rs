@@ -1,13 +1,17 @@
 //! Effects that the coordinator's machine asks for. One variant, one effect.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::change::Change;
 use super::cold_start::ColdStart;
+use super::function::{Alias, Version};
 use super::id::{Appender, Index, InvokeId, JobId, LeaseId, ReplyId, SessionId};
 use super::job::JobState;
 use super::message::ToWorker;
 use super::outcome::Failure;
+pub use super::refusal::Refusal;
 use super::view::JobView;
 
 /// One effect.
@@ -90,12 +94,29 @@ pub enum Reply {
     },
     /// It is done, and there is nothing to show.
     Done,
+    /// The version, new or there already.
+    Published {
+        /// The version.
+        version: Arc<Version>,
+        /// Whether it was there already.
+        existed: bool,
+        /// Whether the artifact that was staged for it is the one that is kept.
+        kept: bool,
+        /// Where the function's `live` alias points now.
+        live: u32,
+    },
+    /// The artifact is not there any more: stage it, then publish again.
+    ArtifactMissing,
+    /// Where an alias points now.
+    Alias(Box<Alias>),
     /// An invoke has ended.
     Invoked {
         /// The output, or why it failed.
         outcome: Result<Bytes, Failure>,
         /// The worker that ran it.
         worker: String,
+        /// The number of the version that ran.
+        version: Option<u32>,
         /// How long it ran.
         duration_us: u64,
         /// Its processor time, where it was measured.
@@ -105,276 +126,6 @@ pub enum Reply {
     },
     /// It was refused.
     Refused(Refusal),
-}
-
-/// Why a request was refused. The shell turns each into a status with a reason.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// No such function.
-    #[error("no function is named {name:?}{}", nearest_words(nearest))]
-    UnknownFunction {
-        /// The name.
-        name: String,
-        /// Names like it.
-        nearest: Vec<String>,
-    },
-    /// No such job.
-    #[error("no job {job}; it may have been deleted, or swept after its time")]
-    UnknownJob {
-        /// What was asked for.
-        job: String,
-    },
-    /// No such worker.
-    #[error("no worker is named {name:?}; `umbel worker list` shows those there are")]
-    UnknownWorker {
-        /// What was asked for.
-        name: String,
-    },
-    /// The request id belongs to a job with other content.
-    #[error("request id {request_id:?} was used for job {job} with other content; use another id")]
-    RequestIdReused {
-        /// The request id.
-        request_id: String,
-        /// The job that has it.
-        job: JobId,
-    },
-    /// The request id belongs to a job that was deleted or swept since.
-    #[error(
-        "request id {request_id:?} made job {job}, which was deleted or swept since; use another id \
-         to run it again"
-    )]
-    RequestIdSpent {
-        /// The request id.
-        request_id: String,
-        /// The job that it made.
-        job: JobId,
-    },
-    /// Appended inputs leave a gap or straddle what is durable.
-    #[error(
-        "the next input of job {job} has index {next_index}, not {first_index}; go on from {next_index}"
-    )]
-    AppendGap {
-        /// The job.
-        job: JobId,
-        /// The index that the next input must have.
-        next_index: Index,
-        /// The index that was sent.
-        first_index: Index,
-    },
-    /// A newer upload of the job was opened.
-    #[error("a newer upload of job {job} took over; only one appends at a time")]
-    AppendSuperseded {
-        /// The job.
-        job: JobId,
-    },
-    /// The job has all its inputs, or another number of them.
-    #[error("job {job} is sealed with {total} inputs; it takes no others")]
-    JobSealed {
-        /// The job.
-        job: JobId,
-        /// Its number of inputs.
-        total: Index,
-    },
-    /// The total named is not the number of inputs that are there.
-    #[error("job {job} has {next_index} inputs, not {total}; append the rest before sealing")]
-    SealMismatch {
-        /// The job.
-        job: JobId,
-        /// The number of inputs that are there.
-        next_index: Index,
-        /// The total that was named.
-        total: u64,
-    },
-    /// The job has ended.
-    #[error("job {job} has ended: it is {}", state.as_str())]
-    JobFinished {
-        /// The job.
-        job: JobId,
-        /// How it ended.
-        state: JobState,
-    },
-    /// The job has not ended.
-    #[error("job {job} has not ended; cancel it first, or wait for its end")]
-    JobRunning {
-        /// The job.
-        job: JobId,
-    },
-    /// The job ended in a state from which it is not run again.
-    #[error("job {job} is {}; only a failed or cancelled job is redriven", state.as_str())]
-    NotRedrivable {
-        /// The job.
-        job: JobId,
-        /// How it ended.
-        state: JobState,
-    },
-    /// Nothing of the job is what a redrive asks for.
-    #[error(
-        "nothing of job {job} is what the redrive asks for; it has {failed} failed and {cancelled} cancelled invocations"
-    )]
-    NothingToRedrive {
-        /// The job.
-        job: JobId,
-        /// Its failed invocations.
-        failed: u64,
-        /// Its cancelled invocations.
-        cancelled: u64,
-    },
-    /// What a redrive asks for lies in too many pieces.
-    #[error(
-        "the invocations of job {job} to be redriven lie in {runs} runs of indices, the limit is {limit}; redrive a part of them by --index"
-    )]
-    RedriveTooLarge {
-        /// The job.
-        job: JobId,
-        /// The runs.
-        runs: u64,
-        /// The limit.
-        limit: u64,
-    },
-    /// The job was redriven too often.
-    #[error("job {job} was redriven {limit} times, the most there may be; submit another job")]
-    TooManyRedrives {
-        /// The job.
-        job: JobId,
-        /// The limit.
-        limit: u32,
-    },
-    /// The job changed while its records were read.
-    #[error("job {job} changed while its records were read; try again")]
-    JobChanged {
-        /// The job.
-        job: JobId,
-    },
-    /// The job would have more inputs than the limit.
-    #[error("a job has at most {limit} inputs, this one would have {count}; split it")]
-    TooManyInputs {
-        /// The number it would have.
-        count: u64,
-        /// The limit.
-        limit: u64,
-    },
-    /// The store takes no new work.
-    #[error(
-        "the store in {data_dir} takes no new jobs and inputs: {problem}; what runs goes on. Delete \
-         ended jobs (`umbel job delete`), let them be swept (keep_ms, keep_bytes), or {way_out}"
-    )]
-    StoreFull {
-        /// The data directory.
-        data_dir: String,
-        /// The option that bounds it.
-        option: &'static str,
-        /// How much there is, and of what, in words.
-        problem: String,
-        /// What else helps.
-        way_out: &'static str,
-        /// How many bytes there are.
-        bytes: u64,
-        /// The bound, in bytes.
-        limit: u64,
-    },
-    /// As many streams of a kind are open as there may be.
-    #[error("{limit} {kind} are open, the most there may be; end some of them, or try again later")]
-    TooManyStreams {
-        /// What kind.
-        kind: &'static str,
-        /// The limit.
-        limit: u64,
-    },
-    /// Too many jobs are kept.
-    #[error("{limit} jobs are kept, the most there may be; delete ended ones")]
-    TooManyJobs {
-        /// The limit.
-        limit: u64,
-    },
-    /// Too many invokes wait or run.
-    #[error(
-        "there is no room for an invoke of {target}: as many wait or run as there may be; try again later or submit a job"
-    )]
-    NoSlot {
-        /// What should have run.
-        target: String,
-        /// How long it would have been waited for.
-        timeout_ms: u64,
-    },
-    /// No worker that was there in time could run an invoke.
-    #[error(
-        "no connected worker could run {target} within {timeout_ms} ms: {missing}; start a worker that can"
-    )]
-    NoAbleWorker {
-        /// What should have run.
-        target: String,
-        /// How long was waited.
-        timeout_ms: u64,
-        /// What the workers lack, in words.
-        missing: String,
-    },
-    /// The time of an invoke passed while a worker had it.
-    #[error(
-        "{target} ran out of its {timeout_ms} ms on worker {worker:?}, which gave no outcome; allow more time, or start more workers if its slots are taken"
-    )]
-    InvokeTimeout {
-        /// What was to run.
-        target: String,
-        /// How long was waited.
-        timeout_ms: u64,
-        /// The worker.
-        worker: String,
-    },
-    /// The worker that ran an invoke was lost.
-    #[error("worker {worker:?} was lost while it ran the invocation; it may have run in part")]
-    InvokeLost {
-        /// The worker.
-        worker: String,
-    },
-    /// A live worker bears the name.
-    #[error(
-        "a live worker bears the name {name:?}; choose another with --name, or stop that worker"
-    )]
-    WorkerNameTaken {
-        /// The name.
-        name: String,
-    },
-    /// Another process of the same worker id took over.
-    #[error("a newer session of worker {name:?} took over")]
-    SessionSuperseded {
-        /// The worker's name.
-        name: String,
-    },
-    /// The worker speaks another protocol.
-    #[error(
-        "the worker speaks protocol {theirs}, this coordinator {ours}; run the same version of umbel on both"
-    )]
-    ProtocolMismatch {
-        /// The worker's.
-        theirs: u32,
-        /// The coordinator's.
-        ours: u32,
-    },
-    /// The session said something it may not say.
-    #[error("the worker broke the protocol: {what}")]
-    ProtocolBroken {
-        /// What it did.
-        what: String,
-    },
-    /// The session gave no sign of life.
-    #[error("no sign of life for {silent_ms} ms")]
-    SessionSilent {
-        /// For how long.
-        silent_ms: u64,
-    },
-    /// Too many sessions.
-    #[error("{limit} workers are connected, the most there may be")]
-    TooManySessions {
-        /// The limit.
-        limit: u64,
-    },
-}
-
-fn nearest_words(nearest: &[String]) -> String {
-    if nearest.is_empty() {
-        return "; a worker announces its functions when it connects".to_owned();
-    }
-    format!("; did you mean {}?", nearest.join(", "))
 }
 
 /// Why a message had no effect.
@@ -469,6 +220,26 @@ pub enum Note {
     InvokePlaced {
         /// Its number.
         id: InvokeId,
+    },
+    /// A version was published.
+    VersionPublished {
+        /// The function.
+        function: String,
+        /// The version's number.
+        number: u32,
+        /// Who published it.
+        by: String,
+    },
+    /// An alias points somewhere else.
+    AliasMoved {
+        /// The function.
+        function: String,
+        /// The alias.
+        alias: String,
+        /// The version's number.
+        to: u32,
+        /// Who moved it.
+        by: String,
     },
     /// A lease expired.
     LeaseExpired {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::command::Refusal;
+use super::function::{Artifact, Digest, VersionSpec};
 use super::id::{Appender, InvokeId, JobId, ReplyId, SessionId};
 use super::job::{BlockRef, JobSpec, Source, Target};
 use super::message::{FromWorker, Hello};
@@ -81,6 +82,46 @@ pub enum Event {
     },
     /// The client of an invoke went away.
     InvokeAbandoned(InvokeId),
+    /// A client publishes a version.
+    Publish {
+        /// Who waits.
+        reply: ReplyId,
+        /// What is published.
+        publication: Box<Publication>,
+    },
+    /// A client points an alias at a version.
+    Point {
+        /// Who waits.
+        reply: ReplyId,
+        /// The function.
+        function: String,
+        /// The alias.
+        alias: String,
+        /// The number of the version.
+        to: u32,
+        /// Who asks.
+        by: String,
+    },
+    /// A client takes an alias back to where it pointed before.
+    RollBack {
+        /// Who waits.
+        reply: ReplyId,
+        /// The function.
+        function: String,
+        /// The alias.
+        alias: String,
+        /// Who asks.
+        by: String,
+    },
+    /// A client retires a version, or a whole function.
+    Retire {
+        /// Who waits.
+        reply: ReplyId,
+        /// The function.
+        function: String,
+        /// The number of the version; none: all of them.
+        number: Option<u32>,
+    },
     /// Somebody asks a worker to leave.
     Drain {
         /// Who waits.
@@ -141,6 +182,23 @@ pub struct Proposal {
     pub content_digest: [u8; 32],
     /// Why there is no room for a new job, if so; a repeat is answered all the same.
     pub refusal: Option<Refusal>,
+}
+
+/// A version that is published, with what only the shell can make.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Publication {
+    /// The function.
+    pub function: String,
+    /// How it is run.
+    pub spec: VersionSpec,
+    /// Its artifact; staged under its upload, unless the shell saw it there already.
+    pub artifact: Artifact,
+    /// Whether the artifact was staged for this publication.
+    pub staged: bool,
+    /// The digest of spec and artifact.
+    pub content: Digest,
+    /// Who publishes.
+    pub by: String,
 }
 
 /// The upload that staged the inline inputs of `CreateJob`.

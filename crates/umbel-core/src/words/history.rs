@@ -2,6 +2,8 @@
 //! history stay together as a range, so a job whose every input failed once costs
 //! no more than one whose inputs are fresh.
 
+use super::function::VersionId;
+
 /// What has happened so far to each invocation of a range.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct History {
@@ -14,6 +16,9 @@ pub struct History {
     /// For a suspect: the size of the chunk it may travel in, halved at each loss.
     /// 0: not a suspect.
     pub suspect_chunk: u32,
+    /// The version that it is pinned to: the one that its first attempt began with.
+    /// None before that, and where nothing was published.
+    pub version: Option<VersionId>,
 }
 
 impl History {
@@ -23,6 +28,7 @@ impl History {
         lost: 0,
         lost_alone: 0,
         suspect_chunk: 0,
+        version: None,
     };
 
     /// Attempts that have ended.
@@ -35,6 +41,21 @@ impl History {
     #[must_use]
     pub fn next_attempt(self) -> u32 {
         self.attempts() + 1
+    }
+
+    /// What is left of it when a grant came back unrun: to what never began, nothing has
+    /// happened, and so it is not pinned either.
+    #[must_use]
+    pub fn unrun(self) -> Self {
+        let unpinned = Self {
+            version: None,
+            ..self
+        };
+        if unpinned == Self::FRESH {
+            unpinned
+        } else {
+            self
+        }
     }
 
     /// Whether it must travel alone.

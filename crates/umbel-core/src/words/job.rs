@@ -1,13 +1,16 @@
 //! A job as it was asked for, and where it stands.
 
+use super::function::Qualifier;
 use super::id::{Appender, Index};
 use super::policy::{Labels, Policy};
 
 /// What a job runs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
-    /// A function, by name.
+    /// A function, by name; a published one by its `live` alias.
     Function(String),
+    /// A version of a published function.
+    Version(String, Qualifier),
     /// A program with its arguments, run for each invocation. Never empty.
     Program(Vec<String>),
 }
@@ -18,9 +21,28 @@ impl Target {
     pub fn display(&self) -> String {
         match self {
             Self::Function(name) => name.clone(),
+            Self::Version(name, qualifier) => format!("{name}@{qualifier}"),
             Self::Program(argv) => {
                 format!("exec:{}", argv.first().map_or("", String::as_str))
             }
+        }
+    }
+}
+
+impl Target {
+    /// What results call it: a function's bare name, or as people see it.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.function()
+            .map_or_else(|| self.display(), str::to_owned)
+    }
+
+    /// The function that it names.
+    #[must_use]
+    pub fn function(&self) -> Option<&str> {
+        match self {
+            Self::Function(name) | Self::Version(name, _) => Some(name),
+            Self::Program(_) => None,
         }
     }
 }

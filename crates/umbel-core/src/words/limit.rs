@@ -36,6 +36,35 @@ pub const WORKER_FUNCTIONS_MAX: usize = 1_024;
 pub const FUNCTIONS_MAX: usize = 65_536;
 /// Functions of which figures of run times are kept; the least recently run make room.
 pub const FIGURES_MAX: usize = 1_024;
+/// Bytes of an artifact as it is stored and sent.
+pub const ARTIFACT_PACKED_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of all files of an artifact. A function with its libraries has some tens of
+/// megabytes; AWS Lambda stops at 250 MB too.
+pub const ARTIFACT_UNPACKED_BYTES_MAX: u64 = 256 << 20;
+/// Files of an artifact.
+pub const ARTIFACT_FILES_MAX: u32 = 32_768;
+/// Bytes of one part of an artifact on its way and in the store.
+pub const ARTIFACT_PART_BYTES: usize = 64 << 10;
+/// Versions of one function that are kept.
+pub const FUNCTION_VERSIONS_MAX: usize = 1_024;
+/// Aliases of one function.
+pub const FUNCTION_ALIASES_MAX: usize = 64;
+/// Bytes of an alias's name.
+pub const ALIAS_BYTES_MAX: usize = 63;
+/// Moves of an alias that are remembered.
+pub const ALIAS_MOVES_MAX: usize = 100;
+/// Steps that an alias can be rolled back.
+pub const ALIAS_TRAIL_MAX: usize = 32;
+/// Bytes of a version's spec, all its texts together.
+pub const VERSION_SPEC_BYTES_MAX: usize = 32 << 10;
+/// Instances that a version may ask to have kept ready on each worker.
+pub const VERSION_WARM_MAX: u32 = 4_096;
+/// Versions that one page of a function shows: their specs fit into a message.
+pub const VERSIONS_PAGE_MAX: usize = 100;
+/// Bytes of who published or pointed.
+pub const BY_BYTES_MAX: usize = 255;
+/// Versions that a worker says it holds warm, and artifacts that it has cached.
+pub const WORKER_HOLDINGS_MAX: usize = 1_024;
 /// Slots of one worker.
 pub const WORKER_SLOTS_MAX: u32 = 4_096;
 /// Live sessions.
@@ -145,4 +174,7 @@ const _: () = {
     assert!(CHUNK_INVOCATIONS_MAX <= REPORT_INVOCATIONS_MAX);
     assert!(INLINE_BYTES_MAX < MESSAGE_BYTES_MAX);
     assert!(TURN_GRANTS_MAX <= TURN_EVENTS_MAX);
+    assert!(VERSIONS_PAGE_MAX * VERSION_SPEC_BYTES_MAX < MESSAGE_BYTES_MAX);
+    // An artifact's parts are numbered in 16 bits.
+    assert!(ARTIFACT_PACKED_BYTES_MAX / (ARTIFACT_PART_BYTES as u64) < 1 << 16);
 };

@@ -1,9 +1,12 @@
 //! What workers and the coordinator say to each other, once it is known to be
 //! well formed.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::cold_start::ColdStart;
+use super::function::{Holdings, Runtimes, Version, VersionId};
 use super::histogram::Histogram;
 use super::id::{InvokeId, JobId, LeaseId, WorkerId};
 use super::job::{BlockRef, Target, Usage};
@@ -16,6 +19,8 @@ use super::ranges::Ranges;
 pub enum FromWorker {
     /// A sign of life, with how far each lease has begun.
     Heartbeat(Vec<Begun>),
+    /// What it has of versions is now this.
+    Holds(Holdings),
     /// Outcomes.
     Report(Report),
     /// The answer to a take-back.
@@ -31,6 +36,8 @@ pub enum FromWorker {
 pub enum ToWorker {
     /// The session stands.
     Welcome(Welcome),
+    /// What a version is; said before the first work for it in a session.
+    Version(Arc<Version>),
     /// Work.
     Grant(Grant),
     /// The report of this number, and all before it, are durable.
@@ -69,6 +76,10 @@ pub struct Hello {
     pub functions: Vec<String>,
     /// Whether it runs programs that a job brings.
     pub runs_programs: bool,
+    /// What it can run of published functions.
+    pub runtimes: Runtimes,
+    /// What it has of them already.
+    pub holdings: Holdings,
     /// Its version of umbel.
     pub version: String,
     /// What it holds from an earlier session.
@@ -86,6 +97,8 @@ pub struct Offer {
     pub indices: Ranges,
     /// The number of the attempt as which it was granted, from 1.
     pub attempt: u32,
+    /// The version that it runs.
+    pub version: Option<VersionId>,
 }
 
 /// The coordinator accepts a session.
@@ -118,8 +131,10 @@ pub struct GrantHead {
     pub lease: LeaseId,
     /// The job.
     pub job: JobId,
-    /// What runs.
+    /// What runs; a published function by its bare name.
     pub target: Target,
+    /// Which version of it.
+    pub version: Option<VersionId>,
     /// The invocations.
     pub indices: Ranges,
     /// The number of the attempt that this is, from 1.
@@ -219,8 +234,10 @@ pub struct TakenBack {
 pub struct Invoke {
     /// Its number.
     pub id: InvokeId,
-    /// What runs.
+    /// What runs; a published function by its bare name.
     pub target: Target,
+    /// Which version of it.
+    pub version: Option<VersionId>,
     /// The input.
     pub input: Bytes,
     /// How long it may run.

@@ -41,6 +41,8 @@ pub struct Policy {
     /// What is kept of the logs of invocations that succeed, in hundredths of a percent of them;
     /// that of a failure is kept always.
     pub log_basis_points: u32,
+    /// Whether the job keeps the version that its target meant when it was accepted.
+    pub pin: bool,
 }
 
 /// All of something that is measured in hundredths of a percent.
@@ -82,6 +84,7 @@ impl Default for Policy {
             require: Labels::new(),
             priority: 0,
             log_basis_points: 0,
+            pin: false,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::change::{JobRecord, JobStatus};
+use super::function::{Alias, Runtimes, Version};
 use super::histogram::Histogram;
 use super::history::History;
 use super::job::{Counts, Target, Usage};
@@ -19,6 +20,8 @@ pub struct JobView {
     pub counts: Counts,
     /// What its attempts used.
     pub usage: Usage,
+    /// The number of the version that it keeps to.
+    pub version: Option<u32>,
 }
 
 impl JobView {
@@ -80,10 +83,54 @@ pub struct WorkerView {
     pub labels: Labels,
     /// The functions it has.
     pub functions: Vec<String>,
+    /// What it can run of published functions.
+    pub runtimes: Runtimes,
     /// Its version of umbel.
     pub version: String,
     /// When its session began, milliseconds since 1970.
     pub connected_ms: u64,
+}
+
+/// A function as it is shown in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FunctionView {
+    /// Its name.
+    pub name: String,
+    /// How many workers can run it now; of a published one, the version that it means
+    /// by itself.
+    pub workers: u32,
+    /// What its bare name means, if it is published.
+    pub live: Option<Arc<Version>>,
+    /// How many versions are kept.
+    pub version_count: u32,
+}
+
+/// A function with its versions and aliases.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublishedView {
+    /// Its name.
+    pub name: String,
+    /// Whether it was deleted, and is kept only for jobs that need it.
+    pub deleted: bool,
+    /// Its versions, newest first.
+    pub versions: Vec<VersionView>,
+    /// Whether there are older ones than these.
+    pub more: bool,
+    /// Its aliases, by name.
+    pub aliases: Vec<Alias>,
+}
+
+/// A version as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VersionView {
+    /// The version.
+    pub version: Arc<Version>,
+    /// When it was retired, milliseconds since 1970, if it was.
+    pub retired_ms: Option<u64>,
+    /// Workers that can run it.
+    pub workers: u32,
+    /// Workers on which it stands ready.
+    pub warm_workers: u32,
 }
 
 /// The whole, in figures.

@@ -3,19 +3,26 @@
 use std::sync::Arc;
 
 use super::slots::Waiting;
-use super::{Slot, Worker};
+use super::{InvokeHead, Slot, Worker};
+use crate::function::VersionId;
 use crate::id::{InvokeId, LeaseId};
-use crate::job::Target;
 use crate::message::{Begun, FromWorker, GrantHead, InvokeDone, TakenBack};
 use crate::outcome::{Failure, FailureKind, WORKER_LEAVING};
 
 impl<I: Clone, C> Worker<I, C> {
-    /// A chunk is granted: it joins the line. A worker that leaves hands it back.
+    /// A chunk is granted: it joins the line. A worker that leaves hands it back. What is
+    /// of a version waits for [`Self::ready`] of it, without holding up others.
     pub fn grant(&mut self, head: GrantHead, inputs: I) {
         let _ = self.line.push(head, inputs);
         if self.draining {
             self.line.hand_back();
         }
+    }
+
+    /// What runs a version is there now, or it is known that it cannot be had.
+    pub fn ready(&mut self, version: VersionId) {
+        self.line.ready(version);
+        self.slots.ready(version);
     }
 
     /// Reports up to a number are durable.
@@ -50,16 +57,19 @@ impl<I: Clone, C> Worker<I, C> {
         stopped
     }
 
-    /// One invocation is to be run ahead of everything that waits.
-    pub fn invoke(&mut self, id: InvokeId, target: Target, timeout_ms: u64, inputs: I) {
+    /// One invocation is to be run ahead of everything that waits, as soon as its version is
+    /// ready.
+    pub fn invoke(&mut self, head: InvokeHead, inputs: I) {
         if self.draining {
-            self.messages.push_back(refused(id));
+            self.messages.push_back(refused(head.id));
             return;
         }
         self.slots.push_invoke(Waiting {
-            id,
-            target: Arc::new(target),
-            timeout_ms,
+            id: head.id,
+            target: Arc::new(head.target),
+            version: head.version,
+            is_ready: head.version.is_none(),
+            timeout_ms: head.timeout_ms,
             inputs,
         });
     }
@@ -81,7 +91,7 @@ impl<I: Clone, C> Worker<I, C> {
         if self.connected {
             self.messages.push_back(FromWorker::Leaving);
         }
-        while let Some(invoke) = self.slots.pop_invoke() {
+        for invoke in self.slots.take_invokes() {
             self.messages.push_back(refused(invoke.id));
         }
     }

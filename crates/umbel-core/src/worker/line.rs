@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::function::VersionId;
 use crate::id::{Index, JobId, LeaseId};
 use crate::job::Target;
 use crate::limit;
@@ -23,6 +24,9 @@ pub(super) struct Chunk<I> {
     pub(super) inputs: I,
     pub(super) attempt: u32,
     pub(super) timeout_ms: Option<u64>,
+    pub(super) version: Option<VersionId>,
+    /// Whether what runs it is there; what is not waits, and others go ahead of it.
+    is_ready: bool,
     /// What the lease covers, less what was given back.
     indices: Ranges,
     /// What no slot has pulled.
@@ -132,6 +136,8 @@ impl<I> Line<I> {
             inputs,
             attempt: head.attempt,
             timeout_ms: head.timeout_ms,
+            version: head.version,
+            is_ready: head.version.is_none(),
             waiting: head.indices.clone(),
             indices: head.indices,
             unsettled: 0,
@@ -144,11 +150,18 @@ impl<I> Line<I> {
         Some(key)
     }
 
-    /// The first chunk that waits and may use another slot.
+    /// What runs a version is there, or never will be.
+    pub(super) fn ready(&mut self, version: VersionId) {
+        for chunk in self.chunks.values_mut() {
+            chunk.is_ready |= chunk.version == Some(version);
+        }
+    }
+
+    /// The first chunk that waits, can be run, and may use another slot.
     pub(super) fn next(&self) -> Option<ChunkKey> {
         let free = |key: &&ChunkKey| {
             let chunk = self.chunks.get(key);
-            chunk.is_some_and(|chunk| chunk.used < chunk.slots)
+            chunk.is_some_and(|chunk| chunk.is_ready && chunk.used < chunk.slots)
         };
         self.waiting.iter().find(free).copied()
     }
@@ -252,6 +265,7 @@ impl<I> Line<I> {
             job: chunk.job,
             indices: chunk.waiting.union(&ended(key)),
             attempt: chunk.attempt,
+            version: chunk.version,
         };
         let offers = self.chunks.iter().map(offer);
         offers.take(limit::WORKER_LEASES_MAX).collect()

@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::function::VersionId;
 use crate::id::{Index, InvokeId, JobId};
 use crate::job::{Target, Usage};
 use crate::message::{Begun, FromWorker};
@@ -47,6 +48,19 @@ pub enum Origin {
     },
     /// An invoke's; it ends by [`Worker::invoke_finished`].
     Invoke(InvokeId),
+}
+
+/// What an invoke says, apart from its input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvokeHead {
+    /// Its number.
+    pub id: InvokeId,
+    /// What runs.
+    pub target: Target,
+    /// Which version of it.
+    pub version: Option<VersionId>,
+    /// How long it may run.
+    pub timeout_ms: u64,
 }
 
 /// What a slot runs at a stretch.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::Slot;
 use super::line::ChunkKey;
+use crate::function::VersionId;
 use crate::id::{Index, InvokeId};
 use crate::job::Target;
 use crate::ranges::Ranges;
@@ -28,6 +29,8 @@ pub(super) enum Busy {
 pub(super) struct Waiting<I> {
     pub(super) id: InvokeId,
     pub(super) target: Arc<Target>,
+    pub(super) version: Option<VersionId>,
+    pub(super) is_ready: bool,
     pub(super) timeout_ms: u64,
     pub(super) inputs: I,
 }
@@ -63,12 +66,27 @@ impl<I> Slots<I> {
         self.invokes.push_back(invoke);
     }
 
+    /// The first that can be run.
     pub(super) fn pop_invoke(&mut self) -> Option<Waiting<I>> {
-        self.invokes.pop_front()
+        let at = self.invokes.iter().position(|invoke| invoke.is_ready)?;
+        self.invokes.remove(at)
     }
 
+    /// All that wait.
+    pub(super) fn take_invokes(&mut self) -> VecDeque<Waiting<I>> {
+        std::mem::take(&mut self.invokes)
+    }
+
+    /// What runs a version is there, or never will be.
+    pub(super) fn ready(&mut self, version: VersionId) {
+        for invoke in &mut self.invokes {
+            invoke.is_ready |= invoke.version == Some(version);
+        }
+    }
+
+    /// Whether one waits that can be run.
     pub(super) fn has_invokes(&self) -> bool {
-        !self.invokes.is_empty()
+        self.invokes.iter().any(|invoke| invoke.is_ready)
     }
 
     /// Forgets an invoke; tells which slot runs it.
@@ -115,7 +133,7 @@ impl<I> Slots<I> {
     /// Whether something runs or waits whose outcome counts.
     pub(super) fn is_running(&self) -> bool {
         let counts = |busy: &Busy| matches!(busy, Busy::Runs(..) | Busy::Invokes(_));
-        self.has_invokes() || self.busy.iter().any(counts)
+        !self.invokes.is_empty() || self.busy.iter().any(counts)
     }
 
     /// Whether some slot runs invocations of a chunk.

@@ -17,11 +17,21 @@ fn lease(number: u64) -> LeaseId {
     LeaseId { epoch: 1, number }
 }
 
+fn asked(id: InvokeId, target: Target) -> InvokeHead {
+    InvokeHead {
+        id,
+        target,
+        version: None,
+        timeout_ms: 100,
+    }
+}
+
 fn head(number: u64, indices: Range<Index>) -> GrantHead {
     GrantHead {
         lease: lease(number),
         job: JobId([1; 16]),
         target: Target::Function("f".to_owned()),
+        version: None,
         indices: Ranges::one(indices),
         attempt: 1,
         timeout_ms: None,
@@ -458,8 +468,8 @@ fn an_invoke_goes_ahead_of_the_line_unless_its_caller_left() {
     let mut worker = worker(1);
     worker.grant(head(1, 0..4), "chunk");
     let target = || Target::Function("g".to_owned());
-    worker.invoke(InvokeId(1), target(), 100, "left");
-    worker.invoke(InvokeId(2), target(), 100, "invoke");
+    worker.invoke(asked(InvokeId(1), target()), "left");
+    worker.invoke(asked(InvokeId(2), target()), "invoke");
     assert_eq!(worker.invoke_cancelled(InvokeId(1)), None);
 
     let piece = worker.pull(0).unwrap();
@@ -475,7 +485,7 @@ fn an_invoke_goes_ahead_of_the_line_unless_its_caller_left() {
 #[test]
 fn an_invoke_ends_with_the_session_that_asked() {
     let mut worker = worker(1);
-    worker.invoke(InvokeId(1), Target::Function("g".to_owned()), 100, "x");
+    worker.invoke(asked(InvokeId(1), Target::Function("g".to_owned())), "x");
     worker.pull(0).unwrap();
 
     assert_eq!(worker.disconnected(), [0]);
@@ -483,4 +493,31 @@ fn an_invoke_ends_with_the_session_that_asked() {
     worker.invoke_finished(0, invoke_done(InvokeId(1)));
     let _ = worker.welcome(&welcome(Vec::new()));
     assert_eq!(said(&mut worker, T0), []);
+}
+
+#[test]
+fn what_is_of_a_version_waits_for_it_and_holds_up_nobody() {
+    let mut worker = self::worker(2);
+    let of_version = |number, indices| GrantHead {
+        version: Some(VersionId(7)),
+        ..head(number, indices)
+    };
+    worker.grant(of_version(1, 0..2), "cold");
+    worker.grant(head(2, 2..3), "native");
+    let invoke = InvokeHead {
+        version: Some(VersionId(7)),
+        ..asked(InvokeId(1), Target::Function("f".to_owned()))
+    };
+    worker.invoke(invoke, "asked");
+    assert_eq!(worker.pull(0).unwrap().inputs, "native", "it goes ahead");
+    assert!(!worker.has_work() && worker.pull(1).is_none());
+    assert!(worker.is_running(), "an invoke is waited for");
+    worker.ready(VersionId(8));
+    assert!(!worker.has_work());
+    worker.ready(VersionId(7));
+    assert_eq!(worker.pull(1).unwrap().inputs, "asked");
+    worker.check();
+    let offers = worker.offers();
+    let versions: Vec<_> = offers.iter().map(|offer| offer.version).collect();
+    assert_eq!(versions, [Some(VersionId(7)), None], "as what it is");
 }

@@ -4,6 +4,7 @@
 //! these doors counts, lengths, orders and names are within their limits.
 
 mod append;
+mod function;
 mod grant;
 mod id;
 mod invalid;
@@ -24,6 +25,10 @@ mod worker_in;
 mod worker_out;
 
 pub use append::{Append, StagedBlock, append, encode_blocks, too_many_inputs};
+pub use function::{
+    Publish, alias, alias_name, artifact_too_large, check_by, digest, function, function_name,
+    publication, published, runtime_word, version, version_number, version_spec, wire_version_spec,
+};
 pub use grant::{InputSlice, Inputs, cut};
 pub use id::{JobRef, job_id, job_ref};
 pub use invalid::Invalid;

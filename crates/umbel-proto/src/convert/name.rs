@@ -6,6 +6,7 @@ use umbel_core::limit::{
 };
 use umbel_core::policy::Labels;
 
+use super::function::qualifier;
 use super::{Invalid, job_id};
 use crate::v1;
 
@@ -96,22 +97,33 @@ pub(super) fn target(
         )),
         Some(program) => check_program(&format!("{prefix}program"), program.argv),
         None if is_function_name(&function) => Ok(Target::Function(function)),
+        None if function.contains('@') => qualified(field, &function),
         None => Err(bad_function(field, &function)),
     }
+}
+
+/// `NAME@NUMBER` or `NAME@ALIAS`.
+fn qualified(field: String, text: &str) -> Result<Target, Invalid> {
+    let (name, which) = text.split_once('@').unwrap_or((text, ""));
+    if !is_function_name(name) {
+        return Err(bad_function(field, name));
+    }
+    let Some(which) = qualifier(which) else {
+        let shown = super::head(which, NAME_BYTES_MAX);
+        return Err(Invalid::bad(
+            field,
+            format!(
+                "{shown:?} behind the `@` is neither the number of a version nor an alias; write {name}@7 or {name}@live"
+            ),
+        ));
+    };
+    Ok(Target::Version(name.to_owned(), which))
 }
 
 fn bad_function(field: String, name: &str) -> Invalid {
     let shown = super::head(name, NAME_BYTES_MAX);
     if name.is_empty() {
         return Invalid::bad(field, "name a function, or give a program");
-    }
-    if let Some((function, _)) = shown.split_once('@') {
-        return Invalid::bad(
-            field,
-            format!(
-                "functions that workers bring have no versions or aliases; {shown:?} should be {function:?}"
-            ),
-        );
     }
     Invalid::bad(
         field,
@@ -145,7 +157,7 @@ fn check_program(field: &str, argv: Vec<String>) -> Result<Target, Invalid> {
 /// The two fields of the wire for what runs.
 pub(super) fn wire_target(target: Target) -> (String, Option<v1::Program>) {
     match target {
-        Target::Function(name) => (name, None),
+        Target::Function(_) | Target::Version(..) => (target.display(), None),
         Target::Program(argv) => (String::new(), Some(v1::Program { argv })),
     }
 }
@@ -175,13 +187,16 @@ mod tests {
     }
 
     #[test]
-    fn a_version_is_refused_with_the_name_that_would_do() {
-        let error = function("resize@live").unwrap_err();
-        assert!(
-            error
-                .message
-                .ends_with("\"resize@live\" should be \"resize\"")
-        );
+    fn behind_the_at_stands_a_version_or_an_alias() {
+        for text in ["resize@7", "resize@live"] {
+            let target = function(text).unwrap();
+            assert_eq!(target.display(), text);
+            assert_eq!(target.function(), Some("resize"));
+            assert_eq!(wire_target(target).0, text);
+        }
+        let error = function("resize@0").unwrap_err();
+        assert!(error.message.ends_with("write resize@7 or resize@live"));
+        assert!(function("7up@live").is_err() && function("@live").is_err());
     }
 
     #[test]

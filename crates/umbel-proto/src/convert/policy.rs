@@ -37,6 +37,7 @@ pub(super) fn policy(wire: v1::Policy) -> Result<Policy, Invalid> {
         retry_on: failure_words("spec.policy.retry_on", wire.retry_on)?,
         no_retry_on: failure_words("spec.policy.no_retry_on", wire.no_retry_on)?,
         enough: wire.enough,
+        pin: wire.pin.unwrap_or(default.pin),
     };
     check(&policy)?;
     Ok(policy)
@@ -176,6 +177,7 @@ pub fn wire_policy(policy: &Policy) -> v1::Policy {
         retry_on: policy.retry_on.iter().cloned().collect(),
         no_retry_on: policy.no_retry_on.iter().cloned().collect(),
         enough: policy.enough,
+        pin: Some(policy.pin),
     }
 }
 
@@ -210,6 +212,7 @@ mod tests {
                 retry_on: ["timeout", "ValueError"].map(str::to_owned).into(),
                 no_retry_on: ["lost".to_owned()].into(),
                 enough: Some(8),
+                pin: true,
             };
             assert_eq!(policy(wire_policy(&asked)), Ok(asked));
         }

@@ -12,6 +12,8 @@ use crate::v1;
 pub struct Provenance<'a> {
     /// What ran.
     pub function: &'a str,
+    /// The number of the version that ran, of a published function.
+    pub version: Option<u32>,
     /// The worker whose report it was; empty if no worker's.
     pub worker: &'a str,
 }
@@ -31,6 +33,7 @@ pub fn succeeded_result(index: Index, row: Row, attempts: u32, from: Provenance<
         duration_us: row.duration_us,
         cpu_us: row.cpu_us,
         cold_start: row.cold_start.map(wire_cold_start),
+        version: from.version,
     }
 }
 
@@ -50,6 +53,7 @@ pub fn failed_result(record: FailedRecord, from: Provenance<'_>) -> v1::Result {
         duration_us: ran.then_some(record.duration_us),
         cpu_us: record.cpu_us,
         cold_start: record.cold_start.map(wire_cold_start),
+        version: from.version,
         ..v1::Result::default()
     }
 }

@@ -1,11 +1,13 @@
 //! What a worker says, at the coordinator's door.
 
+use bytes::Bytes;
+use umbel_core::function::Holdings;
 use umbel_core::id::InvokeId;
 use umbel_core::id::JobId;
 use umbel_core::job::Usage;
 use umbel_core::limit::{
     CHUNK_INVOCATIONS_MAX, OUTPUT_BYTES_MAX, PROTOCOL, REPORT_INVOCATIONS_MAX,
-    WORKER_FUNCTIONS_MAX, WORKER_LEASES_MAX, WORKER_SLOTS_MAX,
+    WORKER_FUNCTIONS_MAX, WORKER_HOLDINGS_MAX, WORKER_LEASES_MAX, WORKER_SLOTS_MAX,
 };
 use umbel_core::message::{
     Begun, ChunkReport, ColdRun, FromWorker, Hello, InvokeDone, Offer, Report, TakenBack,
@@ -13,6 +15,7 @@ use umbel_core::message::{
 use umbel_core::outcome::FailedAttempt;
 use umbel_core::ranges::Ranges;
 
+use super::function::{digest, parse_id, parse_runtimes};
 use super::id::{job_bytes, lease, worker_bytes};
 use super::name::{check_labels, check_plain, is_function_name};
 use super::outcome::{cold_start, parse_failed, parse_failure};
@@ -53,6 +56,7 @@ pub fn incoming(wire: v1::ConnectRequest) -> Result<Incoming, Invalid> {
             let begun = begun.map(|begun| parse_begun("heartbeat.begun", begun.lease, begun.count));
             FromWorker::Heartbeat(begun.collect::<Result<_, _>>()?)
         }
+        Some(Message::Holds(holds)) => FromWorker::Holds(parse_holds(holds)?),
         Some(Message::Report(report)) => FromWorker::Report(parse_report(report)?),
         Some(Message::TakenBack(taken)) => FromWorker::TakenBack(TakenBack {
             begun: parse_begun("taken_back", taken.lease, taken.begun)?,
@@ -92,11 +96,25 @@ fn parse_hello(wire: v1::Hello) -> Result<Hello, Invalid> {
         labels: wire.labels,
         functions: parse_functions(wire.functions)?,
         runs_programs: wire.runs_programs,
+        runtimes: parse_runtimes(&wire.runtimes),
+        holdings: parse_holds(wire.holds.unwrap_or_default())?,
         version: wire.version,
         offers: offers
             .into_iter()
             .map(parse_offer)
             .collect::<Result<_, _>>()?,
+    })
+}
+
+fn parse_holds(wire: v1::Holds) -> Result<Holdings, Invalid> {
+    let parse = |field: &str, digests: Vec<Bytes>| {
+        check_count(field, digests.len(), WORKER_HOLDINGS_MAX)?;
+        let digests = digests.iter().map(|bytes| digest(field, bytes));
+        digests.collect::<Result<_, _>>()
+    };
+    Ok(Holdings {
+        warm: parse("holds.warm", wire.warm)?,
+        cached: parse("holds.cached", wire.cached)?,
     })
 }
 
@@ -145,6 +163,7 @@ fn parse_offer(wire: v1::Offer) -> Result<Offer, Invalid> {
         job,
         indices: ranges(field, &wire.indices, CHUNK_INVOCATIONS_MAX)?,
         attempt: wire.attempt,
+        version: parse_id(wire.version_id),
     })
 }
 

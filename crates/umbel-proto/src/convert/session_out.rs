@@ -3,6 +3,7 @@
 use umbel_core::job::BlockRef;
 use umbel_core::message::{Grant, GrantHead, GrantInputs, Invoke, OfferAnswer, ToWorker};
 
+use super::function::{wire_id, wire_notice};
 use super::id::{wire_bytes, wire_lease};
 use super::name::wire_target;
 use super::ranges::wire_ranges;
@@ -36,6 +37,7 @@ pub fn outgoing(message: ToWorker) -> Outgoing {
             answers: welcome.answers.into_iter().map(wire_answer).collect(),
             version: crate::VERSION.to_owned(),
         }),
+        ToWorker::Version(version) => Message::Version(Box::new(wire_notice(&version))),
         ToWorker::Ack(report) => Message::Ack(v1::Ack { report }),
         ToWorker::TakeBack { lease, keep } => Message::TakeBack(v1::TakeBack {
             lease: Some(wire_lease(lease)),
@@ -77,6 +79,7 @@ fn wire_grant(head: GrantHead, inputs: WireInputs) -> v1::Grant {
         slots: head.slots,
         log_basis_points: head.log_basis_points,
         inputs: Some(inputs),
+        version_id: wire_id(head.version),
     }
 }
 
@@ -101,5 +104,6 @@ fn wire_invoke(invoke: Invoke) -> v1::Invoke {
         program,
         input: invoke.input,
         timeout_ms: invoke.timeout_ms,
+        version_id: wire_id(invoke.version),
     }
 }

@@ -7,6 +7,8 @@ use umbel_core::outcome::{FailedAttempt, Failure, FailureKind};
 use umbel_core::ranges::Ranges;
 
 use super::{FromCoordinator, Incoming, Invalid, Outgoing};
+use umbel_core::function::{Digest, Holdings, Runtime, VersionId};
+
 use crate::columns::ColumnsBuilder;
 
 pub(crate) const LEASE: LeaseId = LeaseId {
@@ -23,12 +25,18 @@ pub(crate) fn some_hello() -> Hello {
         labels: [("zone".to_owned(), "a".to_owned())].into(),
         functions: vec!["resize".into(), "umbel.echo".into()],
         runs_programs: true,
+        runtimes: [Runtime::Python, Runtime::Wasm].into_iter().collect(),
+        holdings: Holdings {
+            warm: vec![Digest([3; 32])],
+            cached: vec![Digest([4; 32])],
+        },
         version: "0.1.0".into(),
         offers: vec![Offer {
             lease: LEASE,
             job: JobId([5; 16]),
             indices: Ranges::one(3..9),
             attempt: 2,
+            version: Some(VersionId(5)),
         }],
     }
 }

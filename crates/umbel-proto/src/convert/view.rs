@@ -9,6 +9,7 @@ use umbel_core::limit::JOB_INPUTS_MAX;
 use umbel_core::view::{ClusterView, InvocationView, JobView, WaitReason, WorkerState, WorkerView};
 
 use super::Invalid;
+use super::function::wire_runtimes;
 use super::policy::wire_policy;
 use crate::v1;
 
@@ -45,6 +46,7 @@ pub fn job(view: &JobView) -> v1::Job {
         finished_at: status.finished_ms.map(timestamp),
         labels: record.spec.labels.clone(),
         policy: Some(wire_policy(&record.spec.policy)),
+        version: view.version,
     }
 }
 
@@ -161,6 +163,7 @@ pub fn worker(view: WorkerView) -> v1::Worker {
         functions: view.functions,
         version: view.version,
         connected_at: Some(timestamp(view.connected_ms)),
+        runtimes: wire_runtimes(view.runtimes),
     }
 }
 
@@ -220,6 +223,7 @@ mod tests {
                 request_id: String::new(),
                 content_digest: [0; 32],
                 created_ms: 1_500,
+                version: None,
             }),
             status: JobStatus {
                 state: JobState::Failed,
@@ -245,6 +249,7 @@ mod tests {
                 cpu_us: 4,
                 attempts: 2,
             },
+            version: None,
         };
         let job = job(&view);
         assert_eq!(job.target, "exec:tr");

@@ -1,10 +1,14 @@
 //! What the coordinator says, at the worker's door.
 
+use std::sync::Arc;
+
+use umbel_core::function::Version;
 use umbel_core::id::{InvokeId, LeaseId};
 use umbel_core::limit::CHUNK_INVOCATIONS_MAX;
 use umbel_core::message::{GrantHead, Invoke, OfferAnswer, Welcome};
 
 use super::Invalid;
+use super::function::{parse_id, parse_notice};
 use super::grant::{Inputs, parse_slices};
 use super::id::{job_bytes, lease};
 use super::name::target;
@@ -23,6 +27,8 @@ pub enum FromCoordinator {
         /// The coordinator's version of umbel.
         version: String,
     },
+    /// What a version is.
+    Version(Arc<Version>),
     /// Work.
     Grant {
         /// What runs, and how.
@@ -70,6 +76,9 @@ pub fn from_coordinator(wire: v1::ConnectResponse) -> Result<FromCoordinator, In
                 version: welcome.version,
             })
         }
+        Some(Message::Version(notice)) => {
+            Ok(FromCoordinator::Version(Arc::new(parse_notice(*notice)?)))
+        }
         Some(Message::Grant(grant)) => parse_grant(grant),
         Some(Message::Ack(ack)) => Ok(FromCoordinator::Ack(ack.report)),
         Some(Message::TakeBack(take)) => Ok(FromCoordinator::TakeBack {
@@ -85,6 +94,7 @@ pub fn from_coordinator(wire: v1::ConnectResponse) -> Result<FromCoordinator, In
         Some(Message::Invoke(invoke)) => Ok(FromCoordinator::Invoke(Invoke {
             id: InvokeId(invoke.id),
             target: target("invoke.", invoke.function, invoke.program)?,
+            version: parse_id(invoke.version_id),
             input: invoke.input,
             timeout_ms: invoke.timeout_ms,
         })),
@@ -126,6 +136,7 @@ fn parse_grant(wire: v1::Grant) -> Result<FromCoordinator, Invalid> {
         lease: lease("grant.lease", wire.lease)?,
         job: job_bytes("grant.job_id", &wire.job_id)?,
         target: target("grant.", wire.function, wire.program)?,
+        version: parse_id(wire.version_id),
         indices,
         attempt: wire.attempt,
         timeout_ms: Some(wire.timeout_ms).filter(|&timeout_ms| timeout_ms > 0),
@@ -157,6 +168,7 @@ mod tests {
             lease: LEASE,
             job: JobId([5; 16]),
             target: Target::Program(vec!["tr".into(), "a-z".into()]),
+            version: Some(umbel_core::function::VersionId(7)),
             indices,
             attempt: 2,
             timeout_ms: None,
@@ -195,6 +207,7 @@ mod tests {
         let invoke = Invoke {
             id: InvokeId(8),
             target: Target::Function("umbel.echo".into()),
+            version: None,
             input: Bytes::from_static(b"in"),
             timeout_ms: 60_000,
         };

@@ -1,7 +1,9 @@
 //! What a worker says, on its way to the wire.
 
+use umbel_core::function::{Digest, Holdings};
 use umbel_core::message::{ChunkReport, FromWorker, Hello, InvokeDone, Offer, Report};
 
+use super::function::{wire_id, wire_runtimes};
 use super::id::{wire_bytes, wire_lease};
 use super::outcome::{failure, wire_cold_start, wire_failed};
 use super::ranges::wire_ranges;
@@ -17,6 +19,7 @@ pub fn hello(hello: Hello) -> v1::ConnectRequest {
         job_id: wire_bytes(offer.job.0),
         indices: wire_ranges(&offer.indices),
         attempt: offer.attempt,
+        version_id: wire_id(offer.version),
     });
     envelope(Message::Hello(v1::Hello {
         protocol: hello.protocol,
@@ -28,6 +31,8 @@ pub fn hello(hello: Hello) -> v1::ConnectRequest {
         runs_programs: hello.runs_programs,
         version: hello.version,
         offers: offers.collect(),
+        runtimes: wire_runtimes(hello.runtimes),
+        holds: Some(wire_holds(hello.holdings)),
     }))
 }
 
@@ -44,6 +49,7 @@ pub fn from_worker(message: FromWorker) -> v1::ConnectRequest {
                 })
                 .collect(),
         }),
+        FromWorker::Holds(holdings) => Message::Holds(wire_holds(holdings)),
         FromWorker::Report(report) => Message::Report(wire_report(report)),
         FromWorker::TakenBack(taken) => Message::TakenBack(v1::TakenBack {
             lease: Some(wire_lease(taken.begun.lease)),
@@ -53,6 +59,17 @@ pub fn from_worker(message: FromWorker) -> v1::ConnectRequest {
         FromWorker::Leaving => Message::Leaving(v1::Leaving {}),
         FromWorker::InvokeDone(done) => Message::InvokeDone(wire_done(done)),
     })
+}
+
+fn wire_holds(holdings: Holdings) -> v1::Holds {
+    let wire = |digests: Vec<Digest>| {
+        let digests = digests.into_iter();
+        digests.map(|digest| digest.0.to_vec().into()).collect()
+    };
+    v1::Holds {
+        warm: wire(holdings.warm),
+        cached: wire(holdings.cached),
+    }
 }
 
 fn envelope(message: Message) -> v1::ConnectRequest {

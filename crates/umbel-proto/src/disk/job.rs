@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prost::Message;
 use umbel_core::change::{JobRecord, JobStatus, Summary};
+use umbel_core::function::{Qualifier, VersionId};
 use umbel_core::id::{Appender, Index, JobId, LeaseId};
 use umbel_core::job::{
     BlockRef, Counts, JobFailure, JobFailureKind, JobSpec, JobState, Source, StartMode, Target,
@@ -36,6 +37,7 @@ pub fn encode_job(job: &JobRecord) -> Bytes {
         request_id: job.request_id.clone(),
         content_digest: job.content_digest.to_vec().into(),
         created_ms: job.created_ms,
+        version_id: job.version.map_or(0, |version| version.0),
     };
     record.encode_to_vec().into()
 }
@@ -80,12 +82,14 @@ pub fn decode_job(id: JobId, bytes: Bytes) -> Result<JobRecord, Error> {
         request_id: record.request_id,
         content_digest,
         created_ms: record.created_ms,
+        version: Some(VersionId(record.version_id)).filter(|version| version.0 > 0),
     })
 }
 
 fn encode_target(target: &Target) -> (String, Vec<String>) {
     match target {
-        Target::Function(name) => (name.clone(), Vec::new()),
+        // No name holds an `@`.
+        Target::Function(_) | Target::Version(..) => (target.display(), Vec::new()),
         Target::Program(argv) => (String::new(), argv.clone()),
     }
 }
@@ -97,10 +101,22 @@ fn decode_target(
 ) -> Result<Option<Target>, Error> {
     match (function.is_empty(), argv.is_empty()) {
         (true, true) => Ok(None),
-        (false, true) => Ok(Some(Target::Function(function))),
+        (false, true) => Ok(Some(named(function))),
         (true, false) => Ok(Some(Target::Program(argv))),
         (false, false) => Err(Error::new(kind, "it names a function and a program")),
     }
+}
+
+/// `NAME`, `NAME@NUMBER` or `NAME@ALIAS`; an alias begins with a letter.
+fn named(text: String) -> Target {
+    let Some((name, which)) = text.split_once('@') else {
+        return Target::Function(text);
+    };
+    let which = match which.parse() {
+        Ok(number) => Qualifier::Version(number),
+        Err(_) => Qualifier::Alias(which.to_owned()),
+    };
+    Target::Version(name.to_owned(), which)
 }
 
 fn encode_redriven(redriven: &Redriven) -> wire::Redriven {
@@ -156,6 +172,7 @@ fn encode_policy(policy: &Policy) -> wire::Policy {
         retry_on: policy.retry_on.iter().cloned().collect(),
         no_retry_on: policy.no_retry_on.iter().cloned().collect(),
         enough: policy.enough,
+        pin: policy.pin,
     }
 }
 
@@ -184,6 +201,7 @@ fn decode_policy(kind: &'static str, policy: wire::Policy) -> Result<Policy, Err
         retry_on: policy.retry_on.into_iter().collect(),
         no_retry_on: policy.no_retry_on.into_iter().collect(),
         enough: policy.enough,
+        pin: policy.pin,
     })
 }
 

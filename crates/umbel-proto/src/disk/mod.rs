@@ -3,6 +3,7 @@
 //! What is decoded is valid: a record that does not make sense is an [`Error`] that names its kind,
 //! so that a damaged store is told apart from a wrong decision.
 
+mod function;
 mod job;
 mod record;
 mod runs;
@@ -14,6 +15,10 @@ use umbel_core::id::JobId;
 
 use crate::generated::disk as wire;
 
+pub use function::{
+    decode_alias, decode_function, decode_retired, decode_version, encode_alias, encode_function,
+    encode_retired, encode_version,
+};
 pub use job::{
     decode_appended, decode_job, decode_status, encode_appended, encode_job, encode_status,
 };

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use prost::Message;
 use umbel_core::change::{FailedRecord, LeaseRecord, Record, WaitingRecord};
 use umbel_core::cold_start::ColdStart;
+use umbel_core::function::VersionId;
 use umbel_core::history::History;
 use umbel_core::id::{JobId, LeaseId, WorkerId};
 use umbel_core::job::Usage;
@@ -71,6 +72,7 @@ pub fn encode_record(record: &Record, columns: Columns, log_parts: u32) -> Bytes
         } else {
             String::new()
         },
+        version: record.version.unwrap_or(0),
     };
     record.encode_to_vec().into()
 }
@@ -107,6 +109,7 @@ pub fn decode_record(job: JobId, function: Arc<str>, bytes: Bytes) -> Result<Sto
         } else {
             record.function.into()
         },
+        version: Some(record.version).filter(|version| *version > 0),
         attempt: record.attempt,
         reported,
         succeeded,
@@ -224,7 +227,17 @@ fn encode_waiting(waiting: &WaitingRecord) -> wire::WaitingRecord {
         lost_alone: waiting.history.lost_alone.into(),
         suspect_chunk: waiting.history.suspect_chunk,
         due_ms: waiting.due_ms,
+        version_id: encode_version(waiting.history.version),
     }
+}
+
+/// 0 is none.
+fn encode_version(version: Option<VersionId>) -> u32 {
+    version.map_or(0, |version| version.0)
+}
+
+fn decode_version(id: u32) -> Option<VersionId> {
+    Some(VersionId(id)).filter(|version| version.0 > 0)
 }
 
 fn decode_waiting(waiting: wire::WaitingRecord) -> Result<WaitingRecord, Error> {
@@ -236,6 +249,7 @@ fn decode_waiting(waiting: wire::WaitingRecord) -> Result<WaitingRecord, Error> 
             lost: waiting.lost.try_into().map_err(beyond)?,
             lost_alone: waiting.lost_alone.try_into().map_err(beyond)?,
             suspect_chunk: waiting.suspect_chunk,
+            version: decode_version(waiting.version_id),
         },
         due_ms: waiting.due_ms,
     })
@@ -248,6 +262,7 @@ pub fn encode_lease(lease: &LeaseRecord) -> Bytes {
         worker_id: lease.worker.0.to_vec().into(),
         job_id: lease.job.0.to_vec().into(),
         indices: runs::encode_some(&lease.indices),
+        version_id: encode_version(lease.version),
     };
     record.encode_to_vec().into()
 }
@@ -267,6 +282,7 @@ pub fn decode_lease(id: LeaseId, bytes: Bytes) -> Result<LeaseRecord, Error> {
         worker: WorkerId(uuid(&record.worker_id)?),
         job: JobId(uuid(&record.job_id)?),
         indices: runs::decode(LEASE, record.indices)?,
+        version: decode_version(record.version_id),
     })
 }
 

@@ -10,6 +10,10 @@ use umbel_core::change::{
     FailedRecord, JobRecord, JobStatus, LeaseRecord, Record, Summary, WaitingRecord,
 };
 use umbel_core::cold_start::ColdStart;
+use umbel_core::function::{
+    Alias, Artifact, Digest, Move, MoveKind, Route, Runtime, UploadId, Version, VersionId,
+    VersionSpec,
+};
 use umbel_core::history::History;
 use umbel_core::id::{JobId, LeaseId, WorkerId};
 use umbel_core::job::{
@@ -72,6 +76,7 @@ fn policy() -> impl Strategy<Value = Policy> {
             retry_on,
             no_retry_on,
             enough,
+            pin: last.0 % 2 == 0,
         }
     })
 }
@@ -120,6 +125,7 @@ pub(super) fn job() -> impl Strategy<Value = JobRecord> {
                     request_id,
                     content_digest: digest,
                     created_ms,
+                    version: (created_ms % 3 > 0).then_some(VersionId(9)),
                 }
             },
         )
@@ -243,15 +249,16 @@ fn failed() -> impl Strategy<Value = FailedRecord> {
 }
 
 fn waiting() -> impl Strategy<Value = WaitingRecord> {
-    let history =
-        any::<(u16, u16, u8, u32)>().prop_map(|(failed, lost, lost_alone, suspect_chunk)| {
-            History {
-                failed,
-                lost,
-                lost_alone,
-                suspect_chunk,
-            }
-        });
+    let history = (any::<(u16, u16, u8, u32)>(), version_id()).prop_map(|(counts, version)| {
+        let (failed, lost, lost_alone, suspect_chunk) = counts;
+        History {
+            failed,
+            lost,
+            lost_alone,
+            suspect_chunk,
+            version,
+        }
+    });
     (ranges(), history, any::<u64>()).prop_map(|(indices, history, due_ms)| WaitingRecord {
         indices,
         history,
@@ -282,6 +289,7 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
                     redrive,
                     worker: worker.into(),
                     function: Arc::from("f"),
+                    version: Some(attempt).filter(|attempt| *attempt > 0),
                     attempt,
                     reported,
                     succeeded,
@@ -303,11 +311,106 @@ pub(super) fn lease() -> impl Strategy<Value = LeaseRecord> {
         any::<[u8; 16]>(),
         any::<[u8; 16]>(),
         ranges(),
+        version_id(),
     )
-        .prop_map(|(epoch, number, worker, job, indices)| LeaseRecord {
-            lease: LeaseId { epoch, number },
-            worker: WorkerId(worker),
-            job: JobId(job),
-            indices,
+        .prop_map(
+            |(epoch, number, worker, job, indices, version)| LeaseRecord {
+                lease: LeaseId { epoch, number },
+                worker: WorkerId(worker),
+                job: JobId(job),
+                indices,
+                version,
+            },
+        )
+}
+
+fn version_id() -> impl Strategy<Value = Option<VersionId>> {
+    option::of((1..u32::MAX).prop_map(VersionId))
+}
+
+pub(super) fn version() -> impl Strategy<Value = Version> {
+    let texts = (
+        "[a-z]{1,8}",
+        "[a-z.]{0,8}",
+        vec("[a-z]{1,4}", 0..3),
+        "[a-z@]{0,8}",
+    );
+    let numbers = (1..u32::MAX, 1..u32::MAX, any::<(u64, u64, u32, u64)>());
+    let spec = (
+        0..Runtime::ALL.len(),
+        any::<(Option<u64>, Option<u64>, u32, bool)>(),
+        labels(),
+    );
+    let digests = any::<([u8; 32], [u8; 32], [u8; 16])>();
+    (texts, numbers, spec, digests).prop_map(
+        |((function, handler, command, published_by), numbers, spec, digests)| {
+            let (id, number, (packed_bytes, unpacked_bytes, file_count, published_ms)) = numbers;
+            let (runtime, (memory_bytes, timeout_ms, warm, pure), environment) = spec;
+            Version {
+                id: VersionId(id),
+                function,
+                number,
+                content: Digest(digests.0),
+                spec: VersionSpec {
+                    runtime: Runtime::ALL[runtime],
+                    handler,
+                    command,
+                    environment,
+                    memory_bytes,
+                    files_max: memory_bytes,
+                    processes_max: timeout_ms,
+                    timeout_ms,
+                    init_timeout_ms: memory_bytes,
+                    idle_timeout_ms: timeout_ms,
+                    warm,
+                    pure,
+                },
+                artifact: Artifact {
+                    digest: Digest(digests.1),
+                    upload: UploadId(digests.2),
+                    packed_bytes,
+                    unpacked_bytes,
+                    file_count,
+                },
+                published_ms,
+                published_by,
+            }
+        },
+    )
+}
+
+pub(super) fn alias() -> impl Strategy<Value = Alias> {
+    let kind = prop_oneof![
+        Just(MoveKind::Published),
+        Just(MoveKind::Pointed),
+        Just(MoveKind::RolledBack)
+    ];
+    let one = (
+        kind,
+        "[a-z@]{0,8}",
+        any::<(u64, u32)>(),
+        option::of(1..u32::MAX),
+    )
+        .prop_map(|(kind, by, (at_ms, to), from)| Move {
+            kind,
+            by,
+            at_ms,
+            from,
+            to,
+        });
+    let names = ("[a-z]{1,8}", "[a-z]{1,8}");
+    (
+        names,
+        any::<(u32, bool)>(),
+        vec(any::<u32>(), 0..4),
+        vec(one, 0..4),
+    )
+        .prop_map(|((function, name), (to, follows), trail, moves)| Alias {
+            function,
+            name,
+            route: Route { to },
+            follows,
+            trail,
+            moves,
         })
 }

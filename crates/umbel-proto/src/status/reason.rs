@@ -52,8 +52,44 @@ reasons! {
         "A field is missing or outside its limits."
         "The message and `BadRequest` name the field and the limit.";
     UnknownFunction "UNKNOWN_FUNCTION" NotFound ["function", "nearest"]
-        "No worker ever announced a function of this name."
-        "Use one of the nearest names, or start a worker that has it.";
+        "No function of this name was published, and no worker ever announced one."
+        "Use one of the nearest names, publish it, or start a worker that has it.";
+    UnknownVersion "UNKNOWN_VERSION" NotFound ["function", "version", "newest"]
+        "The function has no version of this number that takes jobs."
+        "`umbel function get` shows those there are.";
+    UnknownAlias "UNKNOWN_ALIAS" NotFound ["function", "alias", "aliases"]
+        "The function has no alias of this name."
+        "`umbel function get` shows those there are; `umbel function point` makes one.";
+    NotPublished "NOT_PUBLISHED" FailedPrecondition ["function"]
+        "Workers bring this function themselves; it has no versions or aliases."
+        "Name it without `@`.";
+    FunctionBrought "FUNCTION_BROUGHT" AlreadyExists ["function"]
+        "A function of this name cannot be published, since workers bring one now."
+        "Publish under another name, or stop those workers.";
+    FunctionPublished "FUNCTION_PUBLISHED" AlreadyExists ["function"]
+        "A worker cannot bring a function of this name, since it is published."
+        "Give the worker's function another name, or delete the published one.";
+    ArtifactTooLarge "ARTIFACT_TOO_LARGE" InvalidArgument ["bytes", "limit"]
+        "An artifact is longer than it may be, packed or unpacked."
+        "Leave out what the function does not need.";
+    ArtifactBroken "ARTIFACT_BROKEN" InvalidArgument ["problem"]
+        "An artifact is not as `proto/ARTIFACT.md` says, or not what its digest says."
+        "Pack it again; the message names the entry.";
+    TooManyVersions "TOO_MANY_VERSIONS" ResourceExhausted ["function", "limit"]
+        "As many versions of a function are kept as there may be."
+        "Delete those that are not used.";
+    TooManyFunctions "TOO_MANY_FUNCTIONS" ResourceExhausted ["limit"]
+        "As many functions are known as there may be."
+        "Delete published ones that are not used.";
+    TooManyAliases "TOO_MANY_ALIASES" ResourceExhausted ["function", "limit"]
+        "A function has as many aliases as it may."
+        "Point one of those there are.";
+    VersionInUse "VERSION_IN_USE" FailedPrecondition ["function", "version", "alias"]
+        "An alias points at the version."
+        "Point the alias elsewhere, or delete the whole function.";
+    NothingToRollBack "NOTHING_TO_ROLL_BACK" FailedPrecondition ["function", "alias"]
+        "The alias has pointed nowhere else that is still there."
+        "Point it with `umbel function point`.";
     UnknownJob "UNKNOWN_JOB" NotFound ["job"]
         "There is no such job, or it was deleted, or swept after its time."
         "`umbel job list` shows those there are.";

@@ -12,6 +12,16 @@ pub(super) fn reason(refusal: &Refusal) -> (Reason, Metadata) {
         Refusal::UnknownFunction { name, nearest } => {
             of(Reason::UnknownFunction, &[name, &nearest.join(",")])
         }
+        Refusal::UnknownVersion { .. }
+        | Refusal::UnknownAlias { .. }
+        | Refusal::NotPublished { .. }
+        | Refusal::FunctionBrought { .. }
+        | Refusal::FunctionPublished { .. }
+        | Refusal::TooManyVersions { .. }
+        | Refusal::TooManyFunctions { .. }
+        | Refusal::TooManyAliases { .. }
+        | Refusal::VersionInUse { .. }
+        | Refusal::NothingToRollBack { .. } => of_function(refusal),
         Refusal::UnknownJob { job } => of(Reason::UnknownJob, &[job]),
         Refusal::UnknownWorker { name } => of(Reason::UnknownWorker, &[name]),
         Refusal::RequestIdReused { request_id, job } => {
@@ -55,6 +65,22 @@ pub(super) fn reason(refusal: &Refusal) -> (Reason, Metadata) {
         Refusal::JobChanged { job } => of(Reason::JobChanged, &[job]),
         Refusal::TooManyInputs { count, limit } => of(Reason::TooManyInputs, &[count, limit]),
         Refusal::TooManyJobs { limit } => of(Reason::TooManyJobs, &[limit]),
+        Refusal::NoSlot { .. }
+        | Refusal::NoAbleWorker { .. }
+        | Refusal::InvokeTimeout { .. }
+        | Refusal::InvokeLost { .. }
+        | Refusal::WorkerNameTaken { .. }
+        | Refusal::SessionSuperseded { .. }
+        | Refusal::ProtocolMismatch { .. }
+        | Refusal::ProtocolBroken { .. }
+        | Refusal::SessionSilent { .. }
+        | Refusal::TooManySessions { .. } => of_session(refusal),
+    }
+}
+
+/// The same of invokes and of sessions.
+fn of_session(refusal: &Refusal) -> (Reason, Metadata) {
+    match refusal {
         Refusal::NoSlot { target, timeout_ms } => of(Reason::NoSlot, &[target, timeout_ms]),
         Refusal::NoAbleWorker {
             target,
@@ -73,6 +99,47 @@ pub(super) fn reason(refusal: &Refusal) -> (Reason, Metadata) {
         Refusal::ProtocolBroken { what } => of(Reason::ProtocolBroken, &[what]),
         Refusal::SessionSilent { silent_ms } => of(Reason::SessionSilent, &[silent_ms]),
         Refusal::TooManySessions { limit } => of(Reason::TooManyWorkers, &[limit]),
+        // All others are told apart above.
+        other => of(Reason::BadRequest, &[&"", other]),
+    }
+}
+
+/// The same of what is about published functions.
+fn of_function(refusal: &Refusal) -> (Reason, Metadata) {
+    match refusal {
+        Refusal::UnknownVersion {
+            function,
+            number,
+            newest,
+        } => {
+            let newest = newest.map(|newest| newest.to_string()).unwrap_or_default();
+            of(Reason::UnknownVersion, &[function, number, &newest])
+        }
+        Refusal::UnknownAlias {
+            function,
+            alias,
+            aliases,
+        } => of(Reason::UnknownAlias, &[function, alias, &aliases.join(",")]),
+        Refusal::NotPublished { function } => of(Reason::NotPublished, &[function]),
+        Refusal::FunctionBrought { function } => of(Reason::FunctionBrought, &[function]),
+        Refusal::FunctionPublished { function } => of(Reason::FunctionPublished, &[function]),
+        Refusal::TooManyVersions { function, limit } => {
+            of(Reason::TooManyVersions, &[function, limit])
+        }
+        Refusal::TooManyFunctions { limit } => of(Reason::TooManyFunctions, &[limit]),
+        Refusal::TooManyAliases { function, limit } => {
+            of(Reason::TooManyAliases, &[function, limit])
+        }
+        Refusal::VersionInUse {
+            function,
+            number,
+            alias,
+        } => of(Reason::VersionInUse, &[function, number, alias]),
+        Refusal::NothingToRollBack { function, alias } => {
+            of(Reason::NothingToRollBack, &[function, alias])
+        }
+        // All others are told apart above.
+        other => of(Reason::BadRequest, &[&"", other]),
     }
 }
 
@@ -163,6 +230,49 @@ mod tests {
         ]
     }
 
+    fn of_functions() -> Vec<Refusal> {
+        let name = String::new();
+        vec![
+            Refusal::UnknownVersion {
+                function: name.clone(),
+                number: 1,
+                newest: None,
+            },
+            Refusal::UnknownAlias {
+                function: name.clone(),
+                alias: name.clone(),
+                aliases: vec![],
+            },
+            Refusal::NotPublished {
+                function: name.clone(),
+            },
+            Refusal::FunctionBrought {
+                function: name.clone(),
+            },
+            Refusal::FunctionPublished {
+                function: name.clone(),
+            },
+            Refusal::TooManyVersions {
+                function: name.clone(),
+                limit: 1,
+            },
+            Refusal::TooManyFunctions { limit: 1 },
+            Refusal::TooManyAliases {
+                function: name.clone(),
+                limit: 1,
+            },
+            Refusal::VersionInUse {
+                function: name.clone(),
+                number: 1,
+                alias: name.clone(),
+            },
+            Refusal::NothingToRollBack {
+                function: name.clone(),
+                alias: name,
+            },
+        ]
+    }
+
     fn of_workers() -> Vec<Refusal> {
         let name = String::new();
         vec![
@@ -194,7 +304,7 @@ mod tests {
 
     #[test]
     fn every_refusal_has_the_metadata_that_the_document_promises() {
-        let refusals = [of_jobs(), of_redrives(), of_workers()].concat();
+        let refusals = [of_jobs(), of_redrives(), of_functions(), of_workers()].concat();
         for refusal in &refusals {
             let (reason, metadata) = reason(refusal);
             let mut keys = reason.keys().to_vec();

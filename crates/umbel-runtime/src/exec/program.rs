@@ -209,6 +209,11 @@ impl Program {
         Ok(command)
     }
 
+    /// Whether the program can be started as things stand.
+    pub fn is_startable(&self) -> bool {
+        self.locate().is_ok()
+    }
+
     /// The absolute path of the program, found as `execvp` would find it.
     pub(crate) fn locate(&self) -> Result<PathBuf, Failure> {
         if let Some(working_dir) = self.working_dir.as_ref().filter(|dir| !dir.is_dir()) {

@@ -4,6 +4,7 @@
 //! It walks job by job and keeps at most a few bits for each invocation of one job in memory.
 
 mod blocks;
+mod functions;
 mod job;
 mod report;
 mod story;
@@ -63,6 +64,7 @@ pub fn check_engine(
     };
     checker.format()?;
     checker.strangers()?;
+    checker.functions()?;
     checker.leases()?;
     checker.jobs()?;
     checker.live()?;

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use umbel_core::function::{UploadId, VersionId};
 use umbel_core::id::{Appender, JobId, LeaseId};
 
 use super::{At, Block, Key, Kind, Whole};
@@ -24,7 +25,19 @@ impl Key {
         key.push(self.kind() as u8);
         match self {
             Self::Format | Self::Mark => {}
-            Self::Function(name) | Self::Request(name) => key.extend_from_slice(name.as_bytes()),
+            Self::Function(name) | Self::Request(name) | Self::Published(name) => {
+                key.extend_from_slice(name.as_bytes());
+            }
+            Self::Version(id) | Self::Retired(id) => key.extend_from_slice(&id.0.to_be_bytes()),
+            Self::Alias(function, name) => {
+                // No name holds an `@`.
+                key.extend_from_slice(function.as_bytes());
+                key.push(b'@');
+                key.extend_from_slice(name.as_bytes());
+            }
+            Self::StagedArtifact(upload) | Self::DeletingArtifact(upload) => {
+                key.extend_from_slice(&upload.0);
+            }
             Self::Part(whole, part) => {
                 whole.extend(&mut key);
                 key.extend_from_slice(&part.to_be_bytes());
@@ -77,6 +90,7 @@ impl Whole {
                 key.extend_from_slice(&job.0);
                 block.extend(key);
             }
+            Self::Artifact(upload) => key.extend_from_slice(&upload.0),
         }
     }
 }
@@ -115,6 +129,13 @@ impl Reader<'_> {
         const MARK: u8 = Kind::Mark as u8;
         const REQUEST: u8 = Kind::Request as u8;
         const LOGS: u8 = Kind::Logs as u8;
+        const PUBLISHED: u8 = Kind::Published as u8;
+        const VERSION: u8 = Kind::Version as u8;
+        const RETIRED: u8 = Kind::Retired as u8;
+        const ALIAS: u8 = Kind::Alias as u8;
+        const ARTIFACT: u8 = Kind::Artifact as u8;
+        const STAGED_ARTIFACT: u8 = Kind::StagedArtifact as u8;
+        const DELETING_ARTIFACT: u8 = Kind::DeletingArtifact as u8;
         Some(match kind {
             FORMAT => Key::Format,
             FUNCTION => Key::Function(self.text()?),
@@ -134,6 +155,17 @@ impl Reader<'_> {
             DELETING => Key::Deleting(self.job()?),
             MARK => Key::Mark,
             LOGS => Key::Part(Whole::Logs(self.job()?, self.at()?), self.part()?),
+            PUBLISHED => Key::Published(self.text()?),
+            VERSION => Key::Version(VersionId(self.u32()?)),
+            RETIRED => Key::Retired(VersionId(self.u32()?)),
+            ALIAS => {
+                let text = self.text()?;
+                let (function, name) = text.split_once('@')?;
+                Key::Alias(function.to_owned(), name.to_owned())
+            }
+            ARTIFACT => Key::Part(Whole::Artifact(self.upload()?), self.part()?),
+            STAGED_ARTIFACT => Key::StagedArtifact(self.upload()?),
+            DELETING_ARTIFACT => Key::DeletingArtifact(self.upload()?),
             _ => return None,
         })
     }
@@ -147,6 +179,10 @@ impl Reader<'_> {
         let (head, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(*head)
+    }
+
+    fn upload(&mut self) -> Option<UploadId> {
+        self.take().map(UploadId)
     }
 
     fn u32(&mut self) -> Option<u32> {
@@ -195,6 +231,15 @@ pub(crate) fn under(kind: Kind, job: JobId) -> Range<Bytes> {
     start.into()..end
 }
 
+/// The parts of an artifact.
+pub(crate) fn artifact(upload: UploadId) -> Range<Bytes> {
+    let mut start = Vec::with_capacity(1 + upload.0.len());
+    start.push(Kind::Artifact as u8);
+    start.extend_from_slice(&upload.0);
+    let end = behind(&start);
+    start.into()..end
+}
+
 /// The smallest key above all that begin with `prefix`.
 pub(crate) fn behind(prefix: &[u8]) -> Bytes {
     let mut end = prefix.to_vec();
@@ -229,6 +274,10 @@ mod tests {
         any::<[u8; 16]>().prop_map(JobId)
     }
 
+    fn upload() -> impl Strategy<Value = UploadId> {
+        any::<[u8; 16]>().prop_map(UploadId)
+    }
+
     fn key() -> impl Strategy<Value = Key> {
         let whole = prop_oneof![
             job().prop_map(Whole::Job),
@@ -236,6 +285,7 @@ mod tests {
             (job(), at()).prop_map(|(job, at)| Whole::Columns(job, at)),
             (job(), at()).prop_map(|(job, at)| Whole::Logs(job, at)),
             (job(), block()).prop_map(|(job, block)| Whole::Input(job, block)),
+            upload().prop_map(Whole::Artifact),
         ];
         let lease = any::<(u32, u64)>().prop_map(|(epoch, number)| LeaseId { epoch, number });
         prop_oneof![
@@ -250,6 +300,13 @@ mod tests {
             (job(), any::<u32>(), at()).prop_map(|(job, first, at)| Key::ByIndex(job, first, at)),
             (job(), block()).prop_map(|(job, block)| Key::Staged(job, block)),
             job().prop_map(Key::Deleting),
+            "[a-z.]{0,12}".prop_map(Key::Published),
+            any::<u32>().prop_map(|id| Key::Version(VersionId(id))),
+            any::<u32>().prop_map(|id| Key::Retired(VersionId(id))),
+            ("[a-z.]{0,12}", "[a-z.]{0,12}")
+                .prop_map(|(function, name)| Key::Alias(function, name)),
+            upload().prop_map(Key::StagedArtifact),
+            upload().prop_map(Key::DeletingArtifact),
         ]
     }
 

@@ -19,17 +19,26 @@
 //! | 12 `Deleting` | job 16 | |
 //! | 13 `Mark` | | number of the last turn, 8, live bytes, 8; the engine's own |
 //! | 14 `Request` | request id | `RequestRecord` |
+//! | 15 `Published` | name | `FunctionRecord` |
+//! | 16 `Version` | version 4 | `VersionRecord` |
+//! | 17 `Retired` | version 4 | `RetiredRecord` |
+//! | 18 `Alias` | function, `@`, name | `AliasRecord` |
+//! | 19 `Artifact` | upload 16, part 2 | part of an artifact |
+//! | 20 `StagedArtifact` | upload 16 | |
+//! | 21 `DeletingArtifact` | upload 16 | |
 //! | 22 `Logs` | job 16, commit 8, n 4, part 2 | part of a `LogColumns` |
 //!
-//! A restart reads the kinds up to `Lease`, `Request`, and the marks `Staged` and `Deleting`; inputs, outputs
-//! and `ByIndex` are most of the bytes and lie apart. The numbers are on disk: they are never
+//! A restart reads the kinds up to `Lease`, `Request`, those of published functions but for their
+//! artifacts, and the marks of what is staged or being deleted; inputs, outputs, logs, `ByIndex` and
+//! artifacts are most of the bytes and lie apart. The numbers are on disk: they are never
 //! changed and never used again.
 
 mod codec;
 
+use umbel_core::function::{UploadId, VersionId};
 use umbel_core::id::{Appender, Index, JobId, LeaseId};
 
-pub(crate) use codec::{Error, all, behind, under};
+pub(crate) use codec::{Error, all, artifact, behind, under};
 
 /// Which kind of key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +58,13 @@ pub(crate) enum Kind {
     Deleting = 12,
     Mark = 13,
     Request = 14,
+    Published = 15,
+    Version = 16,
+    Retired = 17,
+    Alias = 18,
+    Artifact = 19,
+    StagedArtifact = 20,
+    DeletingArtifact = 21,
     Logs = 22,
 }
 
@@ -77,6 +93,7 @@ pub(crate) enum Whole {
     Input(JobId, Block),
     Columns(JobId, At),
     Logs(JobId, At),
+    Artifact(UploadId),
 }
 
 /// Where a record lies in the story of its job.
@@ -120,6 +137,18 @@ pub(crate) enum Key {
     Mark,
     /// A request id that outlives its job.
     Request(String),
+    /// A function was published once.
+    Published(String),
+    /// A version was published.
+    Version(VersionId),
+    /// A version takes no new jobs.
+    Retired(VersionId),
+    /// Where an alias points: the function, and the alias's name.
+    Alias(String, String),
+    /// An artifact was staged; the mark goes when a version is made of it.
+    StagedArtifact(UploadId),
+    /// No version needs the artifact, and it is being removed.
+    DeletingArtifact(UploadId),
 }
 
 impl Key {
@@ -133,6 +162,7 @@ impl Key {
             Self::Part(Whole::Input(..), _) => Kind::Input,
             Self::Part(Whole::Columns(..), _) => Kind::Columns,
             Self::Part(Whole::Logs(..), _) => Kind::Logs,
+            Self::Part(Whole::Artifact(_), _) => Kind::Artifact,
             Self::Status(_) => Kind::Status,
             Self::Appended(..) => Kind::Appended,
             Self::Lease(_) => Kind::Lease,
@@ -141,6 +171,12 @@ impl Key {
             Self::Deleting(_) => Kind::Deleting,
             Self::Mark => Kind::Mark,
             Self::Request(_) => Kind::Request,
+            Self::Published(_) => Kind::Published,
+            Self::Version(_) => Kind::Version,
+            Self::Retired(_) => Kind::Retired,
+            Self::Alias(..) => Kind::Alias,
+            Self::StagedArtifact(_) => Kind::StagedArtifact,
+            Self::DeletingArtifact(_) => Kind::DeletingArtifact,
         }
     }
 }

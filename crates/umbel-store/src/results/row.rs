@@ -16,6 +16,8 @@ pub struct ResultRow {
     pub outcome: Outcome,
     /// Attempts that were made; 0: not known.
     pub attempts: u32,
+    /// The number of the version that ran, of a published function.
+    pub version: Option<u32>,
     /// The worker that ran the final attempt; empty if none did.
     pub worker: Arc<str>,
     /// What ran it, if the job had been redriven; empty: what the job was accepted with.

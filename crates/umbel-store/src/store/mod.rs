@@ -1,5 +1,6 @@
 //! What the coordinator remembers with: changes go in turn by turn, and come back at a restart.
 
+mod artifacts;
 mod blocks;
 mod restore;
 pub(crate) mod scan;
@@ -89,9 +90,9 @@ impl Store {
 
         let base = u64::from(epoch) << EPOCH_SHIFT;
         let store = Self { engine, base };
-        let swept = store.sweep_staged()?;
+        let swept = store.sweep_staged()? + store.sweep_staged_artifacts()?;
         let changes = Changes::new(&store.engine)?;
-        tracing::info!(epoch, staged_blocks_removed = swept, "store restored");
+        tracing::info!(epoch, staged_removed = swept, "store restored");
         Ok(Opened {
             store,
             epoch,

@@ -13,7 +13,8 @@ use super::scan::{Entries, Item, Items};
 use crate::key::{self, Key, Kind, Whole};
 use crate::{Engine, Error};
 
-/// The changes of a restart: functions, request ids that outlive their jobs, jobs, their statuses, then of the jobs that run the blocks
+/// The changes of a restart: functions with versions and aliases, request ids that outlive their
+/// jobs, jobs, their statuses, then of the jobs that run the blocks
 /// by first index and the records by commit, and at last the leases. Records come without columns,
 /// since a restart needs no output.
 ///
@@ -52,9 +53,18 @@ impl Changes {
         }
         Ok(Self {
             engine: Arc::clone(engine),
-            legs: [Kind::Function, Kind::Request, Kind::Job, Kind::Status]
-                .map(key::all)
-                .into(),
+            legs: [
+                Kind::Function,
+                Kind::Published,
+                Kind::Version,
+                Kind::Retired,
+                Kind::Alias,
+                Kind::Request,
+                Kind::Job,
+                Kind::Status,
+            ]
+            .map(key::all)
+            .into(),
             leg: None,
             deleting,
             running: BTreeMap::new(),
@@ -89,10 +99,24 @@ impl Changes {
                 request_id,
                 kept: disk::decode_request(value)?,
             }),
+            Item::Short(Key::Published(name), value) => {
+                Some(Change::Function(disk::decode_function(name, value)?))
+            }
+            Item::Short(Key::Version(id), value) => {
+                let version = disk::decode_version(id, value)?;
+                Some(Change::Published(Arc::new(version)))
+            }
+            Item::Short(Key::Retired(id), value) => Some(Change::VersionRetired {
+                id,
+                at_ms: disk::decode_retired(value)?,
+            }),
+            Item::Short(Key::Alias(function, name), value) => Some(Change::AliasMoved(
+                disk::decode_alias(function, name, value)?,
+            )),
             Item::Whole(Whole::Job(job), _) if self.deleting.contains(&job) => None,
             Item::Whole(Whole::Job(job), value) => {
                 let record = disk::decode_job(job, value)?;
-                let name = self.name(&record.spec.target.display());
+                let name = self.name(&record.spec.target.name());
                 self.running.insert(job, name);
                 Some(Change::JobCreated(Arc::new(record)))
             }

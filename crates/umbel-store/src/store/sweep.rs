@@ -1,4 +1,5 @@
-//! What is removed step by step: blocks that nobody accepted, and jobs that were deleted.
+//! What is removed step by step: blocks that nobody accepted, jobs that were deleted, and artifacts
+//! that nothing needs.
 
 use std::ops::Range;
 
@@ -46,11 +47,11 @@ impl Store {
             batch.delete(Key::Deleting(job).encode());
             left.keys = left.keys.saturating_sub(1);
         }
-        let more = !batch.is_empty();
-        if more {
-            self.engine.submit(batch);
+        if batch.is_empty() {
+            return self.sweep_artifact();
         }
-        Ok(more)
+        self.engine.submit(batch);
+        Ok(true)
     }
 
     /// Removes what is left of a job, as far as a step may; tells whether that was all.
@@ -71,6 +72,42 @@ impl Store {
             }
         }
         Ok(true)
+    }
+
+    /// Removes a bounded number of parts of artifacts that no version needs; tells whether there
+    /// may be more.
+    fn sweep_artifact(&self) -> Result<bool, Error> {
+        let mut marks = Entries::new(&self.engine, key::all(Kind::DeletingArtifact));
+        let Some((Key::DeletingArtifact(upload), _)) = marks.next().transpose()? else {
+            return Ok(false);
+        };
+        let mut batch = WriteBatch::unnumbered();
+        let page = self.step(key::artifact(upload), &STEP)?;
+        for entry in page.entries {
+            batch.delete(entry.key);
+        }
+        if page.next.is_none() {
+            batch.delete(Key::DeletingArtifact(upload).encode());
+        }
+        self.engine.submit(batch);
+        Ok(true)
+    }
+
+    /// Marks all artifacts that were staged before this open and never published as to be removed;
+    /// tells how many.
+    pub(super) fn sweep_staged_artifacts(&self) -> Result<u64, Error> {
+        let mut swept = 0;
+        for entry in Entries::new(&self.engine, key::all(Kind::StagedArtifact)) {
+            let (Key::StagedArtifact(upload), _) = entry? else {
+                continue;
+            };
+            let mut batch = WriteBatch::unnumbered();
+            batch.delete(Key::StagedArtifact(upload).encode());
+            batch.put(Key::DeletingArtifact(upload).encode(), Bytes::new())?;
+            self.engine.submit(batch);
+            swept += 1;
+        }
+        Ok(swept)
     }
 
     fn step(&self, keys: Range<Bytes>, left: &Left) -> Result<Page, Error> {

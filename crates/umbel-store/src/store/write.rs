@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use umbel_core::change::{Change, Record};
 use umbel_core::id::Index;
-use umbel_core::limit::{CHUNK_INVOCATIONS_MAX, RECORD_SPAN_MAX};
+use umbel_core::limit::{
+    ALIAS_MOVES_MAX, BY_BYTES_MAX, CHUNK_INVOCATIONS_MAX, RECORD_SPAN_MAX, VERSION_SPEC_BYTES_MAX,
+};
 use umbel_core::ranges::Ranges;
 use umbel_proto::disk;
 
@@ -18,6 +20,10 @@ const INLINE_COLUMNS_BYTES_MAX: usize = 512;
 
 // A lease is one value: at worst every other index, each a pair of varints.
 const _: () = assert!((CHUNK_INVOCATIONS_MAX as usize / 2) * 10 + 100 < VALUE_BYTES_MAX);
+
+// So is a version with its spec, each variable with some bytes beside its text, and an alias.
+const _: () = assert!(VERSION_SPEC_BYTES_MAX + VERSION_SPEC_BYTES_MAX / 2 < VALUE_BYTES_MAX);
+const _: () = assert!(ALIAS_MOVES_MAX * (BY_BYTES_MAX + 40) < VALUE_BYTES_MAX);
 
 pub(super) fn turn(number: u64, changes: &[Change]) -> Result<WriteBatch, Error> {
     let mut batch = WriteBatch::numbered(number);
@@ -57,6 +63,13 @@ pub(super) fn turn(number: u64, changes: &[Change]) -> Result<WriteBatch, Error>
             Change::RequestForgotten(request_id) => {
                 batch.delete(Key::Request(request_id.clone()).encode());
             }
+            Change::Function(_)
+            | Change::Published(_)
+            | Change::VersionRetired { .. }
+            | Change::VersionRemoved(_)
+            | Change::ArtifactRemoved(_)
+            | Change::AliasMoved(_)
+            | Change::AliasRemoved { .. } => of_function(&mut batch, change)?,
             // The mark hides the job at once; what is left of it is removed step by step.
             Change::JobDeleted(job) => {
                 batch.put(Key::Deleting(*job).encode(), Bytes::new())?;
@@ -66,6 +79,41 @@ pub(super) fn turn(number: u64, changes: &[Change]) -> Result<WriteBatch, Error>
         }
     }
     Ok(batch)
+}
+
+/// What is about published functions.
+fn of_function(batch: &mut WriteBatch, change: &Change) -> Result<(), Error> {
+    match change {
+        Change::Function(record) => {
+            let value = disk::encode_function(record);
+            batch.put(Key::Published(record.name.clone()).encode(), value)?;
+        }
+        Change::Published(version) => {
+            let value = disk::encode_version(version);
+            batch.put(Key::Version(version.id).encode(), value)?;
+            batch.delete(Key::StagedArtifact(version.artifact.upload).encode());
+        }
+        Change::VersionRetired { id, at_ms } => {
+            batch.put(Key::Retired(*id).encode(), disk::encode_retired(*at_ms))?;
+        }
+        Change::VersionRemoved(id) => {
+            batch.delete(Key::Version(*id).encode());
+            batch.delete(Key::Retired(*id).encode());
+        }
+        // Its parts are removed step by step.
+        Change::ArtifactRemoved(upload) => {
+            batch.put(Key::DeletingArtifact(*upload).encode(), Bytes::new())?;
+        }
+        Change::AliasMoved(alias) => {
+            let key = Key::Alias(alias.function.clone(), alias.name.clone());
+            batch.put(key.encode(), disk::encode_alias(alias))?;
+        }
+        Change::AliasRemoved { function, name } => {
+            batch.delete(Key::Alias(function.clone(), name.clone()).encode());
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 fn put_record(batch: &mut WriteBatch, at: At, record: &Record) -> Result<(), Error> {

@@ -54,6 +54,9 @@ pub(crate) struct PolicyArgs {
     /// besides [default: failed]
     #[arg(long, value_name = "failed|all|P%", value_parser = Logs::parse)]
     logs: Option<Logs>,
+    /// Keep the version that the target means now, though its alias is moved meanwhile
+    #[arg(long)]
+    pin: bool,
 }
 
 impl PolicyArgs {
@@ -111,6 +114,7 @@ impl From<PolicyArgs> for Policy {
             retry_on: args.retry_on,
             no_retry_on: args.no_retry_on,
             enough: args.enough,
+            pin: args.pin.then_some(true),
         }
     }
 }
@@ -155,6 +159,7 @@ mod tests {
             "--retry-on=crashed",
             "--no-retry-on=lost",
             "--enough=8",
+            "--pin",
         ]);
         let expected = Policy {
             max_attempts: Some(5),
@@ -176,6 +181,7 @@ mod tests {
                 .into(),
             no_retry_on: vec!["lost".to_owned()],
             enough: Some(8),
+            pin: Some(true),
         };
         assert_eq!(all, expected);
     }

@@ -25,6 +25,18 @@ pub(super) fn default_directory() -> Result<PathBuf, Error> {
     )
 }
 
+/// Where artifacts are kept when nobody says: `$XDG_CACHE_HOME/umbel`, else `~/.cache/umbel`.
+pub(super) fn cache_directory() -> Option<PathBuf> {
+    let absolute = |name| {
+        env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let home = || absolute("HOME").map(|home| home.join(".cache"));
+    let dir = absolute("XDG_CACHE_HOME").or_else(home)?;
+    Some(dir.join("umbel"))
+}
+
 fn directory_under(data_home: Option<&Path>, home: Option<&Path>) -> Result<PathBuf, Error> {
     match (data_home, home) {
         (Some(data_home), _) => Ok(data_home.join("umbel")),

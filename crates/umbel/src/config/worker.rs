@@ -7,12 +7,16 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use umbel_core::limit;
 use umbel_runtime::{Catalog, Limits};
+use umbel_worker::CacheConfig;
 
-use super::{Error, file, overrule};
+use super::{Error, data, file, overrule};
 use crate::command::words::distinct;
 use crate::global::{COORDINATOR_DEFAULT, Global};
 use crate::log;
 use crate::manifest::Manifest;
+
+/// Bytes of artifacts that are kept though nobody uses them.
+const CACHE_BYTES_MAX: u64 = 4 << 30;
 
 /// What an operator can set about a worker. `config/worker.toml` explains each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +29,8 @@ pub(crate) struct Worker {
     pub(crate) output_bytes_max: usize,
     pub(crate) stderr_bytes_max: usize,
     pub(crate) drain_timeout_ms: u64,
+    pub(crate) cache: String,
+    pub(crate) cache_bytes_max: u64,
     pub(crate) log: String,
     pub(crate) log_format: log::Format,
     // Tables stand last, as they must in a file.
@@ -42,6 +48,8 @@ impl Default for Worker {
             output_bytes_max: limit::OUTPUT_BYTES_MAX,
             stderr_bytes_max: limit::LOG_BYTES_MAX,
             drain_timeout_ms: 0,
+            cache: String::new(),
+            cache_bytes_max: CACHE_BYTES_MAX,
             log: "info".to_owned(),
             log_format: log::Format::Human,
             labels: BTreeMap::new(),
@@ -106,6 +114,17 @@ pub(crate) struct WorkerFlags {
         hide_env = true
     )]
     drain_timeout_ms: Option<u64>,
+    /// Where artifacts of published functions are kept [default: ~/.cache/umbel]
+    #[arg(long, env = "UMBEL_CACHE", value_name = "DIR", hide_env = true)]
+    cache: Option<String>,
+    /// Beyond so many bytes of them what nobody uses is removed [default: 4294967296]
+    #[arg(
+        long,
+        env = "UMBEL_CACHE_BYTES_MAX",
+        value_name = "BYTES",
+        hide_env = true
+    )]
+    cache_bytes_max: Option<u64>,
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
@@ -133,14 +152,35 @@ impl Worker {
         overrule(&mut config.output_bytes_max, flags.output_bytes_max);
         overrule(&mut config.stderr_bytes_max, flags.stderr_bytes_max);
         overrule(&mut config.drain_timeout_ms, flags.drain_timeout_ms);
+        overrule(&mut config.cache, flags.cache);
+        overrule(&mut config.cache_bytes_max, flags.cache_bytes_max);
         let labels = distinct("--label", &flags.labels)
             .map_err(|message| Error::option("labels", message))?;
         config.labels.extend(labels);
         Ok(config)
     }
 
+    /// Where artifacts are kept. A folder that was named is the worker's to use or to complain
+    /// of; without the usual one, published functions are left to other workers.
+    fn cache(&self) -> Option<CacheConfig> {
+        let bytes_max = self.cache_bytes_max;
+        if !self.cache.is_empty() {
+            let dir = PathBuf::from(&self.cache);
+            return Some(CacheConfig { dir, bytes_max });
+        }
+        let usable = |dir: &PathBuf| std::fs::create_dir_all(dir).is_ok();
+        let dir = data::cache_directory().filter(usable);
+        if dir.is_none() {
+            tracing::warn!(
+                "no folder to keep artifacts in, so published functions are not run here; name one with --cache DIR"
+            );
+        }
+        dir.map(|dir| CacheConfig { dir, bytes_max })
+    }
+
     /// What the worker is started with, with these functions.
     pub(crate) fn settings(self, catalog: Catalog) -> umbel_worker::Config {
+        let cache = self.cache();
         umbel_worker::Config {
             coordinator: self.coordinator,
             name: self.name,
@@ -148,6 +188,8 @@ impl Worker {
             labels: self.labels,
             catalog,
             runs_programs: true,
+            runtimes: umbel_worker::runtimes(),
+            cache,
             limits: Limits {
                 output_bytes_max: self.output_bytes_max,
                 stderr_bytes_max: self.stderr_bytes_max,

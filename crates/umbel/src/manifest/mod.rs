@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use umbel_runtime::{Bounds, Catalog, Runtime, Spec};
 
-pub(crate) use flags::SourceArgs;
+pub(crate) use flags::{OptionArgs, SourceArgs};
 pub(crate) use source::Source;
 
 use crate::exit::Exit;

@@ -11,8 +11,8 @@ use std::io::{self, BufWriter, StdoutLock, Write};
 use serde::Serialize;
 
 pub(crate) use json::{
-    DeskResult, Explanation, Functions, Invoked, Job, JobResult, Jobs, Status, Worker, Workers,
-    invocation_state, job_state,
+    Alias, DeskResult, Explanation, Functions, Invoked, Job, JobResult, Jobs, Published,
+    PublishedFunction, Status, Worker, Workers, invocation_state, job_state, runtime_word, time,
 };
 pub(crate) use progress::Progress;
 pub(crate) use show::{failure_line, failure_text, job_lines, runtime_failure_text, summary};

@@ -29,7 +29,14 @@ pub(crate) fn job_lines(job: &v1::Job) -> Vec<String> {
         .collect();
     property("id", job.id.clone());
     property("name", job.name.clone());
-    property("target", job.target.clone());
+    let pinned = job
+        .version
+        .filter(|_| job.policy.as_ref().is_some_and(|p| p.pin()));
+    let pinned = pinned.map(|number| format!(", pinned to version {number}"));
+    property(
+        "target",
+        format!("{}{}", job.target, pinned.unwrap_or_default()),
+    );
     property("state", state(job));
     property(
         "inputs",

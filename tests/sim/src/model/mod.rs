@@ -163,8 +163,19 @@ impl Model {
                     let known = requests.next();
                     assert_eq!(Some((request_id, kept)), known, "a request id comes back");
                 }
-                Change::Appended { .. } | Change::Recorded(_) => {}
-                Change::LeaseEnded(_) | Change::JobDeleted(_) | Change::RequestForgotten(_) => {
+                // The simulation publishes nothing.
+                Change::Appended { .. }
+                | Change::Recorded(_)
+                | Change::Function(_)
+                | Change::Published(_)
+                | Change::VersionRetired { .. }
+                | Change::AliasMoved(_) => {}
+                Change::LeaseEnded(_)
+                | Change::JobDeleted(_)
+                | Change::RequestForgotten(_)
+                | Change::VersionRemoved(_)
+                | Change::ArtifactRemoved(_)
+                | Change::AliasRemoved { .. } => {
                     panic!("a restart is not told of {change:?}")
                 }
             }

@@ -36,7 +36,7 @@ enum Stands {
 impl Projection {
     pub(crate) fn of(machine: &Machine) -> Self {
         let functions = machine.functions("", usize::MAX).into_iter();
-        let mut functions: Vec<String> = functions.map(|(name, _)| name).collect();
+        let mut functions: Vec<String> = functions.map(|view| view.name).collect();
         functions.sort();
         let (views, rest) = machine.jobs(None, usize::MAX, &|_| true);
         assert_eq!(rest, None, "the jobs of a cluster are one page");

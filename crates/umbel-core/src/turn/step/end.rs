@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{Out, record};
 use crate::change::{Change, Summary};
 use crate::command::{Command, Note};
+use crate::function::VersionId;
 use crate::id::{JobId, LeaseId, SessionId};
 use crate::job::{JobFailure, JobFailureKind, JobState};
 use crate::message::ToWorker;
@@ -115,6 +116,7 @@ pub(crate) fn end(
     out.push(Command::Persist(Change::JobStatus { job: id, status }));
     out.push(Command::Note(Note::JobEnded { job: id, state }));
     t.jobs.stop(id);
+    t.marks.retired = Some(VersionId(0));
     t.demands.part(group, id);
     t.alarms.jobs.set(id, None);
     t.alarms.walls.set(id, None);

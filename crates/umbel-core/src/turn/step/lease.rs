@@ -3,9 +3,10 @@
 use super::{Out, refresh};
 use crate::change::{Change, LeaseRecord};
 use crate::command::Command;
+use crate::function::VersionId;
 use crate::history::History;
-use crate::id::{JobId, LeaseId, WorkerId};
-use crate::job::Source;
+use crate::id::{JobId, LeaseId, SessionId, WorkerId};
+use crate::job::{Source, Target};
 use crate::message::{Grant, GrantHead, GrantInputs, ToWorker};
 use crate::ranges::Ranges;
 use crate::tables::Tables;
@@ -51,6 +52,7 @@ pub(crate) fn promise(
     };
     let charge = charge_us(&lease, indices.len());
     running.had_us = running.had_us.saturating_add(charge);
+    running.versions.extend(history.version);
     if job.status.started_ms.is_none() {
         job.status.started_ms = Some(wall_ms);
         let status = job.status.clone();
@@ -67,6 +69,7 @@ pub(crate) fn promise(
         worker,
         job: job_id,
         indices: indices.clone(),
+        version: history.version,
     })));
     refresh::job(t, job_id);
     refresh::worker(t, worker);
@@ -74,12 +77,16 @@ pub(crate) fn promise(
 }
 
 /// Sends a worker what it was promised.
-pub(crate) fn send(t: &Tables, out: &mut Out, id: LeaseId) {
+pub(crate) fn send(t: &mut Tables, out: &mut Out, id: LeaseId) {
     let Some(lease) = t.leases.find(id) else {
         return;
     };
-    let worker = t.roster.find(lease.worker);
-    let Some(session) = worker.and_then(|worker| worker.session) else {
+    let (worker, version) = (lease.worker, lease.history.version);
+    let Some(session) = t.roster.find(worker).and_then(|worker| worker.session) else {
+        return;
+    };
+    tell(t, out, (worker, session), version);
+    let Some(lease) = t.leases.find(id) else {
         return;
     };
     let Some(job) = t.jobs.find(lease.job) else {
@@ -90,10 +97,11 @@ pub(crate) fn send(t: &Tables, out: &mut Out, id: LeaseId) {
     let head = GrantHead {
         lease: id,
         job: lease.job,
-        target: job.target().clone(),
+        target: bare(job.target()),
+        version,
         indices: lease.granted.clone(),
         attempt: lease.history.next_attempt(),
-        timeout_ms: spec.policy.timeout_ms,
+        timeout_ms: timeout_ms(t, spec.policy.timeout_ms, version),
         slots: lease.slots,
         log_basis_points: spec.policy.log_basis_points,
     };
@@ -105,12 +113,41 @@ pub(crate) fn send(t: &Tables, out: &mut Out, id: LeaseId) {
     out.push(Command::Send { session, message });
 }
 
+/// What a worker calls a target: the version is named apart.
+pub(crate) fn bare(target: &Target) -> Target {
+    match target {
+        Target::Version(name, _) => Target::Function(name.clone()),
+        Target::Function(_) | Target::Program(_) => target.clone(),
+    }
+}
+
+/// The shorter of what the job and the version allow.
+fn timeout_ms(t: &Tables, job_ms: Option<u64>, version: Option<VersionId>) -> Option<u64> {
+    let version = version.and_then(|id| t.functions.version(id));
+    let version_ms = version.and_then(|version| version.spec.timeout_ms);
+    [job_ms, version_ms].into_iter().flatten().min()
+}
+
+/// Tells a worker what a version is, ahead of its first work for it in this session.
+pub(crate) fn tell(
+    t: &mut Tables,
+    out: &mut Out,
+    (worker, session): (WorkerId, SessionId),
+    version: Option<VersionId>,
+) {
+    let version = version.and_then(|id| t.functions.version(id));
+    if let Some(version) = version.filter(|version| t.roster.tell(worker, version.id)) {
+        let message = ToWorker::Version(version.clone());
+        out.push(Command::Send { session, message });
+    }
+}
+
 /// What of a lease was never run waits again, with nothing added to its history.
 pub(crate) fn give_back(t: &mut Tables, out: &mut Out, id: LeaseId, unrun: &Ranges) {
     let Some(lease) = t.leases.find(id) else {
         return;
     };
-    let (worker, job_id, history) = (lease.worker, lease.job, lease.history);
+    let (worker, job_id, history) = (lease.worker, lease.job, lease.history.unrun());
     let charge = charge_us(lease, unrun.len());
     if t.leases.close(id, &Ranges::new(), unrun) {
         out.push(Command::Persist(Change::LeaseEnded(id)));

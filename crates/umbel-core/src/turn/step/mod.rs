@@ -1,5 +1,6 @@
 //! What several turns need. A step knows no event and is never told who asked.
 
+pub(crate) mod alias;
 pub(crate) mod end;
 pub(crate) mod forget;
 pub(crate) mod lease;
@@ -8,10 +9,10 @@ pub(crate) mod part;
 pub(crate) mod reclaim;
 pub(crate) mod record;
 pub(crate) mod refresh;
+pub(crate) mod route;
 
 use crate::command::{Command, Ignored, Refusal, Reply};
 use crate::id::{JobId, ReplyId};
-use crate::job::Target;
 use crate::tables::Tables;
 use crate::tables::demands::Demand;
 use crate::tables::job::{Job, Running};
@@ -42,22 +43,12 @@ pub(crate) fn unknown(job: JobId) -> Refusal {
     }
 }
 
-/// Whether a target may be named at all.
-pub(crate) fn known(t: &Tables, target: &Target) -> Result<(), Refusal> {
-    match target {
-        Target::Function(name) if !t.registry.knows(name) => Err(Refusal::UnknownFunction {
-            name: name.clone(),
-            nearest: t.registry.nearest(name),
-        }),
-        Target::Function(_) | Target::Program(_) => Ok(()),
-    }
-}
-
 /// What is worth a person's notice about a job that begins to run.
 pub(crate) fn warnings(t: &Tables, job: &Job, running: &Running) -> Vec<String> {
     let mut warnings = Vec::new();
     if t.demands.able_len(running.group).0 == 0 {
-        let needs = Demand::of(job).in_words();
+        let demand = t.demands.demand(running.group);
+        let needs = demand.map_or_else(String::new, Demand::in_words);
         warnings.push(format!(
             "no worker that takes work now has what the job needs ({needs}); it waits for one"
         ));
@@ -82,6 +73,7 @@ pub(crate) fn job_view(t: &Tables, id: JobId) -> Option<JobView> {
         status: job.status.clone(),
         counts: summary.counts,
         usage: summary.usage,
+        version: route::number(t, job.record.version),
     })
 }
 

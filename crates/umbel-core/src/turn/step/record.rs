@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Out;
+use super::{Out, route};
 use crate::change::{Change, FailedRecord, Record, WaitingRecord};
 use crate::command::Command;
 use crate::history::History;
@@ -18,7 +18,7 @@ use crate::tables::backlog::Wait;
 /// A record of a job to which nothing has happened yet.
 pub(crate) fn empty(t: &Tables, id: JobId) -> Record {
     let job = t.jobs.find(id);
-    let function = job.map(|job| job.target().display());
+    let function = job.map(|job| job.target().name());
     Record {
         job: id,
         redrive: job.map_or(0, |job| job.status.redrives),
@@ -60,6 +60,7 @@ pub(crate) fn reject(
     failure: &Failure,
 ) {
     let mut record = empty(t, job);
+    record.version = route::number(t, history.version);
     record.failed = unreported(indices, failure, history);
     commit(t, out, record);
 }

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 
+use super::route;
 use crate::id::{JobId, WorkerId};
 use crate::limit;
 use crate::tables::Tables;
@@ -11,6 +12,7 @@ const LEASES_BESIDE: u64 = 4;
 
 /// A job's place in line and its alarms follow from what waits and is leased.
 pub(crate) fn job(t: &mut Tables, id: JobId) {
+    route::regroup(t, id);
     let (wall_ms, engine_ms) = (t.clock.wall_ms(), t.clock.engine_ms());
     let used = t.leases.of_job(id).slots;
     let Some(job) = t.jobs.find_mut(id) else {

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::functions::content_of;
 use crate::change::{Change, JobRecord, JobStatus, KeptRequest, LeaseRecord, Record};
+use crate::function::{Alias, FunctionRecord, Version, VersionId};
 use crate::id::{Index, JobId, LeaseId};
 use crate::job::BlockRef;
 use crate::redrive::Standing;
@@ -13,6 +15,11 @@ use crate::redrive::Standing;
 pub(crate) struct Disk {
     functions: BTreeSet<String>,
     requests: BTreeMap<String, KeptRequest>,
+    published: BTreeMap<String, FunctionRecord>,
+    versions: BTreeMap<VersionId, (Arc<Version>, Option<u64>)>,
+    aliases: BTreeMap<(String, String), Alias>,
+    /// The artifacts by what is in them.
+    pub(crate) artifacts: BTreeSet<String>,
     jobs: BTreeMap<JobId, (Arc<JobRecord>, Option<JobStatus>)>,
     blocks: BTreeMap<(JobId, Index), BlockRef>,
     records: Vec<Record>,
@@ -26,6 +33,13 @@ impl Disk {
     pub(super) fn persist(&mut self, change: Change) {
         match change {
             Change::FunctionSeen(name) => assert!(self.functions.insert(name), "seen once"),
+            Change::Function(_)
+            | Change::Published(_)
+            | Change::VersionRetired { .. }
+            | Change::VersionRemoved(_)
+            | Change::ArtifactRemoved(_)
+            | Change::AliasMoved(_)
+            | Change::AliasRemoved { .. } => self.persist_function(change),
             Change::JobCreated(record) => {
                 self.jobs.insert(record.id, (record, None));
             }
@@ -52,6 +66,55 @@ impl Disk {
                 self.blocks.retain(|(other, _), _| *other != job);
             }
         }
+    }
+
+    fn persist_function(&mut self, change: Change) {
+        match change {
+            Change::Function(record) => {
+                self.published.insert(record.name.clone(), record);
+            }
+            Change::Published(version) => {
+                self.artifacts.insert(content_of(version.artifact.upload));
+                self.versions.insert(version.id, (version, None));
+            }
+            Change::VersionRetired { id, at_ms } => {
+                self.versions.get_mut(&id).unwrap().1 = Some(at_ms);
+            }
+            Change::VersionRemoved(id) => {
+                let gone = self.versions.remove(&id);
+                assert!(gone.is_some(), "{id:?} is removed once");
+            }
+            Change::ArtifactRemoved(upload) => {
+                let content = content_of(upload);
+                let uses = |(version, _): &(Arc<Version>, _)| version.artifact.upload == upload;
+                assert!(!self.versions.values().any(uses), "nothing needs {content}");
+                assert!(self.artifacts.remove(&content), "{content} is removed once");
+            }
+            Change::AliasMoved(alias) => {
+                let key = (alias.function.clone(), alias.name.clone());
+                self.aliases.insert(key, alias);
+            }
+            Change::AliasRemoved { function, name } => {
+                self.aliases.remove(&(function, name));
+            }
+            other => panic!("not about functions: {other:?}"),
+        }
+    }
+
+    /// The version that each invocation of a job ended with, in the order of the indices.
+    pub(crate) fn versions_of(&self, job: JobId) -> Vec<Option<u32>> {
+        let mut versions = BTreeMap::new();
+        for record in self.records.iter().filter(|record| record.job == job) {
+            let failed = record.failed.iter().map(|failed| failed.index);
+            let ended = record.succeeded.indices().chain(failed);
+            versions.extend(ended.map(|index| (index, record.version)));
+        }
+        versions.into_values().collect()
+    }
+
+    /// How many versions are kept.
+    pub(crate) fn version_len(&self) -> usize {
+        self.versions.len()
     }
 
     fn record(&mut self, record: Record) {
@@ -96,6 +159,14 @@ impl Disk {
             request_id: request_id.clone(),
             kept: *kept,
         }));
+        let published = self.published.values().cloned();
+        changes.extend(published.map(Change::Function));
+        for (version, retired_ms) in self.versions.values() {
+            let id = version.id;
+            changes.push(Change::Published(version.clone()));
+            changes.extend(retired_ms.map(|at_ms| Change::VersionRetired { id, at_ms }));
+        }
+        changes.extend(self.aliases.values().cloned().map(Change::AliasMoved));
         let jobs = self.jobs.values();
         changes.extend(jobs.map(|(record, _)| Change::JobCreated(record.clone())));
         let mut running = BTreeSet::new();

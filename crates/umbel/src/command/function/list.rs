@@ -1,10 +1,10 @@
 //! `umbel function list`: which functions are known.
 
-use umbel_client::Client;
+use umbel_client::{Client, v1};
 
 use crate::exit::Exit;
 use crate::global::{Global, OutputForm};
-use crate::output::{self, Column, Functions, Table};
+use crate::output::{self, Column, Functions, Table, runtime_word};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,9 +22,25 @@ pub(super) async fn run(global: &Global) -> Result<(), Exit> {
     if global.output == OutputForm::Json {
         return output::document(&Functions::from(functions.as_slice()));
     }
-    let mut table = Table::new([Column::flexible("NAME"), Column::number("WORKERS")]);
+    let mut table = Table::new([
+        Column::flexible("NAME"),
+        Column::text("RUNTIME"),
+        Column::number("LIVE"),
+        Column::number("VERSIONS"),
+        Column::number("WORKERS"),
+    ]);
     for function in functions {
-        table.row([function.name, function.workers.to_string()]);
+        let live = function.live.as_ref();
+        let of_live = |text: &dyn Fn(&v1::Version) -> String| live.map(text).unwrap_or_default();
+        table.row([
+            function.name.clone(),
+            of_live(&|live| runtime_word(live.runtime()).to_owned()),
+            of_live(&|live| live.number.to_string()),
+            of_live(&|_| function.version_count.to_string()),
+            function.workers.to_string(),
+        ]);
     }
-    table.print("no functions yet; a worker brings some: umbel worker start")
+    table.print(
+        "no functions yet; publish one (umbel function publish), or start a worker that brings some",
+    )
 }

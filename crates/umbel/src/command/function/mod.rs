@@ -1,6 +1,9 @@
 //! `umbel function`: functions, here and in the cluster.
 
+mod alias;
+mod get;
 mod list;
+mod publish;
 mod run;
 mod test;
 
@@ -11,7 +14,9 @@ use crate::global::Global;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  umbel function list
+  umbel function publish resize --runtime python --handler app.handler ./resize/
+  umbel function get resize
+  umbel function rollback resize
   umbel function run ./resize/ '{\"width\": 4000}'")]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -22,6 +27,16 @@ pub(crate) struct Args {
 enum Verb {
     /// List the functions that are known, by name
     List(list::Args),
+    /// Show a published function: its versions and aliases
+    Get(get::Args),
+    /// Publish a version of a function that lies here
+    Publish(publish::Args),
+    /// Point an alias at a version
+    Point(alias::PointArgs),
+    /// Point an alias back to where it pointed before
+    Rollback(alias::RollbackArgs),
+    /// Take a version, or a whole function, away from new jobs
+    Delete(alias::DeleteArgs),
     /// Run a function that lies here, with no coordinator
     Run(run::Args),
     /// Run the cases of a function that lies here, and compare
@@ -32,7 +47,24 @@ enum Verb {
 pub(crate) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
     match args.verb {
         Verb::List(list::Args {}) => list::run(global).await,
+        Verb::Get(args) => get::run(args, global).await,
+        Verb::Publish(args) => Box::pin(publish::run(args, global)).await,
+        Verb::Point(args) => alias::point(args, global).await,
+        Verb::Rollback(args) => alias::rollback(args, global).await,
+        Verb::Delete(args) => alias::delete(args, global).await,
         Verb::Run(args) => Box::pin(run::run(args, global)).await,
         Verb::Test(args) => Box::pin(test::run(args, global)).await,
     }
+}
+
+/// Who asks, as it is shown beside what was done: `user@host`.
+fn who() -> String {
+    let user = ["USER", "LOGNAME"].map(std::env::var).into_iter();
+    let user = user.flatten().find(|user| !user.is_empty());
+    let user = user.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()));
+    let system = rustix::system::uname();
+    let host = system.nodename().to_string_lossy();
+    let who = format!("{user}@{host}");
+    let plain = who.chars().filter(|c| !c.is_control());
+    plain.take(umbel_core::limit::BY_BYTES_MAX / 4).collect()
 }

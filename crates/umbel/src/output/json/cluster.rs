@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use umbel_client::v1;
 
-use super::shown;
+use super::{runtime_word, shown};
 
 /// A worker.
 #[derive(Debug, Serialize)]
@@ -17,6 +17,7 @@ pub(crate) struct Worker<'a> {
     invocations: u64,
     labels: &'a BTreeMap<String, String>,
     functions: &'a [String],
+    runtimes: Vec<&'static str>,
     version: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     connected_at: Option<String>,
@@ -44,6 +45,7 @@ impl<'a> From<&'a v1::Worker> for Worker<'a> {
             invocations: worker.invocations,
             labels: &worker.labels,
             functions: &worker.functions,
+            runtimes: worker.runtimes().map(runtime_word).collect(),
             version: &worker.version,
             connected_at: shown(worker.connected_at.as_ref()),
         }
@@ -60,35 +62,6 @@ impl<'a> From<&'a [v1::Worker]> for Workers<'a> {
     fn from(workers: &'a [v1::Worker]) -> Self {
         Self {
             workers: workers.iter().map(Worker::from).collect(),
-        }
-    }
-}
-
-/// Functions, by name.
-#[derive(Debug, Serialize)]
-pub(crate) struct Functions<'a> {
-    functions: Vec<Function<'a>>,
-}
-
-impl<'a> From<&'a [v1::Function]> for Functions<'a> {
-    fn from(functions: &'a [v1::Function]) -> Self {
-        Self {
-            functions: functions.iter().map(Function::from).collect(),
-        }
-    }
-}
-
-#[derive(Debug, Serialize)]
-struct Function<'a> {
-    name: &'a str,
-    workers: u32,
-}
-
-impl<'a> From<&'a v1::Function> for Function<'a> {
-    fn from(function: &'a v1::Function) -> Self {
-        Self {
-            name: &function.name,
-            workers: function.workers,
         }
     }
 }

@@ -40,6 +40,9 @@ pub(crate) struct Job<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     finished_at: Option<String>,
     labels: &'a BTreeMap<String, String>,
+    /// The version that the job keeps to, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<u32>,
 }
 
 #[derive(Debug, Serialize)]
@@ -98,6 +101,7 @@ impl<'a> From<&'a v1::Job> for Job<'a> {
             started_at: shown(job.started_at.as_ref()),
             finished_at: shown(job.finished_at.as_ref()),
             labels: &job.labels,
+            version: job.version,
         }
     }
 }

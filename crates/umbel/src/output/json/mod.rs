@@ -2,13 +2,21 @@
 
 mod cluster;
 mod desk;
+mod function;
 mod job;
 mod result;
 
-pub(crate) use cluster::{Functions, Status, Worker, Workers};
+pub(crate) use cluster::{Status, Worker, Workers};
 pub(crate) use desk::DeskResult;
+pub(crate) use function::{Alias, Functions, Published, PublishedFunction, runtime_word};
 pub(crate) use job::{Explanation, Job, Jobs, job_state};
 pub(crate) use result::{Invoked, JobResult, failure_kind, invocation_state};
+
+/// A point in time for a table: without fractions of a second.
+pub(crate) fn time(time: Option<&prost_types::Timestamp>) -> String {
+    let whole = time.map(|time| prost_types::Timestamp { nanos: 0, ..*time });
+    shown(whole.as_ref()).unwrap_or_default()
+}
 
 /// A point in time, as RFC 3339 in UTC.
 fn shown(time: Option<&prost_types::Timestamp>) -> Option<String> {

@@ -166,6 +166,8 @@ pub(crate) struct JobResult<'a> {
     attempts: u32,
     #[serde(skip_serializing_if = "str::is_empty")]
     function: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<u32>,
     #[serde(skip_serializing_if = "str::is_empty")]
     worker: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -192,6 +194,7 @@ impl<'a> From<&'a v1::Result> for JobResult<'a> {
             failure: result.failure.as_ref().map(Failure::from),
             attempts: result.attempts,
             function: &result.function,
+            version: result.version,
             worker: &result.worker,
             started_at: (result.started_at_us > 0).then(|| time_us(result.started_at_us)),
             duration_us: result.duration_us,
@@ -210,6 +213,8 @@ pub(crate) struct Invoked<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<Failure<'a>>,
     function: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<u32>,
     #[serde(skip_serializing_if = "str::is_empty")]
     worker: &'a str,
     duration_us: u64,
@@ -233,6 +238,7 @@ impl<'a> Invoked<'a> {
             output,
             failure,
             function,
+            version: response.version,
             worker: &response.worker,
             duration_us: response.duration_us,
             cpu_us: response.cpu_us,

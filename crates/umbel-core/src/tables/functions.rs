@@ -1,0 +1,220 @@
+//! The functions that were published: their versions, aliases and artifacts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::function::{
+    Alias, Artifact, Digest, FunctionRecord, LIVE, Qualifier, UploadId, Version, VersionId,
+};
+
+/// One published function.
+#[derive(Debug)]
+pub(crate) struct Function {
+    /// What is kept of it for ever.
+    pub(crate) record: FunctionRecord,
+    /// Its versions by number, retired ones too.
+    pub(crate) versions: BTreeMap<u32, VersionId>,
+    /// Its aliases by name.
+    pub(crate) aliases: BTreeMap<String, Alias>,
+}
+
+/// An artifact, and how many versions are made of it.
+#[derive(Debug)]
+struct Shared {
+    artifact: Artifact,
+    versions: u32,
+}
+
+/// All published functions.
+#[derive(Debug, Default)]
+pub(crate) struct Functions {
+    functions: BTreeMap<String, Function>,
+    versions: BTreeMap<VersionId, Arc<Version>>,
+    /// When each retired version was.
+    retired: BTreeMap<VersionId, u64>,
+    artifacts: BTreeMap<Digest, Shared>,
+    last_id: u32,
+}
+
+impl Functions {
+    /// What is kept of a function for ever is now this.
+    pub(crate) fn record(&mut self, record: FunctionRecord) {
+        self.last_id = self.last_id.max(record.last_id.0);
+        if let Some(known) = self.functions.get_mut(&record.name) {
+            known.record = record;
+            return;
+        }
+        let function = Function {
+            record,
+            versions: BTreeMap::new(),
+            aliases: BTreeMap::new(),
+        };
+        let name = function.record.name.clone();
+        self.functions.insert(name, function);
+    }
+
+    /// Adds a version of a function that has a record.
+    pub(crate) fn insert(&mut self, version: Arc<Version>) {
+        let Some(function) = self.functions.get_mut(&version.function) else {
+            return;
+        };
+        function.versions.insert(version.number, version.id);
+        let artifact = version.artifact;
+        let shared = self.artifacts.entry(artifact.digest).or_insert(Shared {
+            artifact,
+            versions: 0,
+        });
+        shared.versions += 1;
+        self.last_id = self.last_id.max(version.id.0);
+        self.versions.insert(version.id, version);
+    }
+
+    /// A version takes no new jobs; tells whether it did before.
+    pub(crate) fn retire(&mut self, id: VersionId, at_ms: u64) -> bool {
+        self.versions.contains_key(&id) && self.retired.insert(id, at_ms).is_none()
+    }
+
+    /// Forgets a version; gives the upload that no other version needs.
+    pub(crate) fn remove(&mut self, id: VersionId) -> Option<UploadId> {
+        let version = self.versions.remove(&id)?;
+        self.retired.remove(&id);
+        if let Some(function) = self.functions.get_mut(&version.function) {
+            function.versions.remove(&version.number);
+        }
+        let digest = version.artifact.digest;
+        let shared = self.artifacts.get_mut(&digest)?;
+        shared.versions -= 1;
+        if shared.versions > 0 {
+            return None;
+        }
+        let shared = self.artifacts.remove(&digest)?;
+        Some(shared.artifact.upload)
+    }
+
+    /// An alias points somewhere else, or is new.
+    pub(crate) fn put_alias(&mut self, alias: Alias) {
+        if let Some(function) = self.functions.get_mut(&alias.function) {
+            function.aliases.insert(alias.name.clone(), alias);
+        }
+    }
+
+    /// An alias went with its function.
+    pub(crate) fn remove_alias(&mut self, function: &str, name: &str) {
+        if let Some(function) = self.functions.get_mut(function) {
+            function.aliases.remove(name);
+        }
+    }
+
+    /// A function that takes jobs.
+    pub(crate) fn find(&self, name: &str) -> Option<&Function> {
+        self.functions.get(name).filter(|f| !f.record.deleted)
+    }
+
+    /// A function, deleted or not.
+    pub(crate) fn find_any(&self, name: &str) -> Option<&Function> {
+        self.functions.get(name)
+    }
+
+    /// A version by its id.
+    pub(crate) fn version(&self, id: VersionId) -> Option<&Arc<Version>> {
+        self.versions.get(&id)
+    }
+
+    /// A version by its number, retired or not.
+    pub(crate) fn numbered(&self, function: &str, number: u32) -> Option<&Arc<Version>> {
+        let id = self.functions.get(function)?.versions.get(&number)?;
+        self.versions.get(id)
+    }
+
+    /// Which version a target means now; a retired one too, for jobs that need it.
+    pub(crate) fn resolve(&self, function: &str, qualifier: &Qualifier) -> Option<VersionId> {
+        let function = self.functions.get(function)?;
+        let number = match qualifier {
+            Qualifier::Version(number) => *number,
+            Qualifier::Alias(name) => function.aliases.get(name)?.route.to,
+        };
+        function.versions.get(&number).copied()
+    }
+
+    /// What a function's bare name means.
+    pub(crate) fn live(&self, function: &str) -> Option<&Arc<Version>> {
+        let to = self.functions.get(function)?.aliases.get(LIVE)?.route.to;
+        self.numbered(function, to)
+    }
+
+    /// Whether a version takes new jobs.
+    pub(crate) fn takes_jobs(&self, id: VersionId) -> bool {
+        self.versions.contains_key(&id) && !self.retired.contains_key(&id)
+    }
+
+    /// When a version was retired.
+    pub(crate) fn retired_ms(&self, id: VersionId) -> Option<u64> {
+        self.retired.get(&id).copied()
+    }
+
+    /// The versions that were retired, behind one.
+    pub(crate) fn retired_behind(&self, id: VersionId) -> impl Iterator<Item = VersionId> {
+        let behind = (std::ops::Bound::Excluded(id), std::ops::Bound::Unbounded);
+        self.retired.range(behind).map(|(id, _)| *id)
+    }
+
+    /// The version of a function that is this content and takes jobs.
+    pub(crate) fn same(&self, function: &str, content: Digest) -> Option<&Arc<Version>> {
+        let function = self.find(function)?;
+        let ids = function.versions.values().rev();
+        let mut versions = ids.filter_map(|id| self.versions.get(id));
+        versions.find(|version| version.content == content && self.takes_jobs(version.id))
+    }
+
+    /// The newest version of a function that takes jobs.
+    pub(crate) fn newest(&self, function: &str) -> Option<u32> {
+        let function = self.functions.get(function)?;
+        let mut newest = function.versions.iter().rev();
+        newest
+            .find(|(_, id)| self.takes_jobs(**id))
+            .map(|(number, _)| *number)
+    }
+
+    /// An artifact that some version is made of.
+    pub(crate) fn artifact(&self, digest: Digest) -> Option<Artifact> {
+        self.artifacts.get(&digest).map(|shared| shared.artifact)
+    }
+
+    /// The id that the next version has.
+    pub(crate) fn next_id(&self) -> VersionId {
+        VersionId(self.last_id.saturating_add(1))
+    }
+
+    /// Walks the invariants.
+    pub(crate) fn check(&self) {
+        let mut uses: BTreeMap<Digest, u32> = BTreeMap::new();
+        let mut uploads: BTreeSet<UploadId> = BTreeSet::new();
+        for (id, version) in &self.versions {
+            assert_eq!(*id, version.id);
+            assert!(id.0 <= self.last_id, "no id is used twice");
+            let function = &self.functions[&version.function];
+            assert_eq!(function.versions.get(&version.number), Some(id));
+            assert!(version.number <= function.record.last_number);
+            *uses.entry(version.artifact.digest).or_default() += 1;
+            let shared = &self.artifacts[&version.artifact.digest];
+            assert_eq!(shared.artifact, version.artifact, "stored once");
+        }
+        for (digest, shared) in &self.artifacts {
+            assert_eq!(uses.get(digest), Some(&shared.versions));
+            assert!(uploads.insert(shared.artifact.upload));
+        }
+        assert!(self.retired.keys().all(|id| self.versions.contains_key(id)));
+        for (name, function) in &self.functions {
+            for (alias, state) in &function.aliases {
+                assert_eq!((&state.function, &state.name), (name, alias));
+                assert!(
+                    function.versions.contains_key(&state.route.to),
+                    "{name}@{alias} points at a version that is there"
+                );
+            }
+            for id in function.versions.values() {
+                assert!(!function.record.deleted || !self.takes_jobs(*id));
+            }
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Which version of a function runs, and who can run it.
+
+use crate::command::Refusal;
+use crate::function::{LIVE, Qualifier, Runtimes, VersionId};
+use crate::history::History;
+use crate::id::{JobId, WorkerId};
+use crate::job::Target;
+use crate::policy::Labels;
+use crate::tables::Tables;
+use crate::tables::demands::Demand;
+use crate::tables::functions::Functions;
+use crate::tables::job::{Job, Running};
+
+/// Which version a target means now; none: it is not of a published function.
+pub(crate) fn now(t: &Tables, target: &Target) -> Option<VersionId> {
+    match target {
+        Target::Function(name) => t.functions.live(name).map(|version| version.id),
+        Target::Version(name, qualifier) => t.functions.resolve(name, qualifier),
+        Target::Program(_) => None,
+    }
+}
+
+/// Which version what is fresh of a job would run.
+pub(crate) fn meant(t: &Tables, job: &Job) -> Option<VersionId> {
+    let redriven = job.status.redriven.as_ref();
+    let elsewhere = redriven.is_some_and(|redriven| redriven.target.is_some());
+    // What a job keeps to may be gone when it is redriven: it ended, and needed it no more.
+    let kept = job.record.version.filter(|_| !elsewhere);
+    let kept = kept.filter(|id| t.functions.version(*id).is_some());
+    kept.or_else(|| now(t, job.target()))
+}
+
+/// A history as it is granted: what is pinned to nothing yet is pinned to what its job means.
+pub(crate) fn pinned(t: &Tables, job: JobId, history: History) -> History {
+    let meant = || meant(t, t.jobs.find(job)?);
+    History {
+        version: history.version.or_else(meant),
+        ..history
+    }
+}
+
+/// The number of a version within its function.
+pub(crate) fn number(t: &Tables, version: Option<VersionId>) -> Option<u32> {
+    version.and_then(|id| Some(t.functions.version(id)?.number))
+}
+
+/// Whether a target may be named in a new job. A published name is the published
+/// function's.
+pub(crate) fn known(t: &Tables, target: &Target) -> Result<(), Refusal> {
+    let Some(name) = target.function() else {
+        return Ok(());
+    };
+    let Some(function) = t.functions.find(name) else {
+        return match target {
+            _ if !t.registry.knows(name) => Err(Refusal::UnknownFunction {
+                name: name.to_owned(),
+                nearest: t.registry.nearest(name),
+            }),
+            Target::Version(..) => Err(Refusal::NotPublished {
+                function: name.to_owned(),
+            }),
+            Target::Function(_) | Target::Program(_) => Ok(()),
+        };
+    };
+    match target {
+        Target::Version(_, Qualifier::Version(number)) => version(t, name, *number).map(drop),
+        Target::Version(_, Qualifier::Alias(alias)) if !function.aliases.contains_key(alias) => {
+            Err(unknown_alias(t, name, alias))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The version of a number, if it takes jobs.
+pub(crate) fn version(t: &Tables, function: &str, number: u32) -> Result<VersionId, Refusal> {
+    let found = t.functions.numbered(function, number);
+    let found = found.map(|version| version.id);
+    let found = found.filter(|id| t.functions.takes_jobs(*id));
+    found.ok_or_else(|| Refusal::UnknownVersion {
+        function: function.to_owned(),
+        number,
+        newest: t.functions.newest(function),
+    })
+}
+
+/// The refusal for a function that is not published.
+pub(crate) fn unpublished(t: &Tables, name: &str) -> Refusal {
+    if t.registry.knows(name) {
+        let function = name.to_owned();
+        return Refusal::NotPublished { function };
+    }
+    Refusal::UnknownFunction {
+        name: name.to_owned(),
+        nearest: t.registry.nearest(name),
+    }
+}
+
+/// The refusal for an alias that is not there.
+pub(crate) fn unknown_alias(t: &Tables, function: &str, alias: &str) -> Refusal {
+    let aliases = t.functions.find(function).map(|f| f.aliases.keys());
+    let mut aliases: Vec<String> = aliases.into_iter().flatten().cloned().collect();
+    if aliases.is_empty() {
+        aliases.push(LIVE.to_owned());
+    }
+    Refusal::UnknownAlias {
+        function: function.to_owned(),
+        alias: alias.to_owned(),
+        aliases,
+    }
+}
+
+/// The runtimes that what waits of a job needs, each for some of it; none: it does not run
+/// a published function.
+pub(crate) fn runtimes(t: &Tables, job: &Job, running: &Running) -> Option<Runtimes> {
+    let meant = meant(t, job);
+    let of = |id: VersionId| t.functions.version(id).map(|version| version.spec.runtime);
+    let pinned = running.backlog.pinned().filter_map(|(id, _)| of(id));
+    let mut runtimes: Runtimes = pinned.collect();
+    let names_version = matches!(job.target(), Target::Version(..));
+    if meant.is_none() && runtimes.is_empty() && !names_version {
+        return None;
+    }
+    // When nothing is fresh any more, only what is pinned matters.
+    if running.backlog.fresh_len() > 0 || runtimes.is_empty() {
+        runtimes.extend(meant.and_then(of));
+    }
+    Some(runtimes)
+}
+
+/// What a job needs of a worker.
+pub(crate) fn demand(job: &Job, runtimes: Option<Runtimes>) -> Demand {
+    match runtimes {
+        Some(runtimes) => {
+            let require = job.record.spec.policy.require.clone();
+            Demand::of_runtimes(runtimes, require)
+        }
+        None => Demand::of(job),
+    }
+}
+
+/// What an invoke needs of a worker.
+pub(crate) fn demand_of(t: &Tables, target: &Target, version: Option<VersionId>) -> Demand {
+    match version.and_then(|id| t.functions.version(id)) {
+        Some(version) => {
+            let runtimes = Runtimes::from_iter([version.spec.runtime]);
+            Demand::of_runtimes(runtimes, Labels::new())
+        }
+        None => Demand::of_target(target, Labels::new()),
+    }
+}
+
+/// Which of a job's waiting invocations a worker can run, by the version that they are
+/// pinned to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Can {
+    published: bool,
+    runtimes: Runtimes,
+    meant: Option<VersionId>,
+}
+
+impl Can {
+    pub(crate) fn run(self, functions: &Functions, version: Option<VersionId>) -> bool {
+        if !self.published && version.is_none() {
+            return true;
+        }
+        let version = version.or(self.meant);
+        let version = version.and_then(|id| functions.version(id));
+        version.is_some_and(|version| self.runtimes.contains(version.spec.runtime))
+    }
+}
+
+/// What a worker can run of a job.
+pub(crate) fn can(t: &Tables, job: &Job, worker: WorkerId) -> Can {
+    let running = job.running.as_ref();
+    let able = t.roster.find(worker);
+    Can {
+        published: running.is_some_and(|running| running.runtimes.is_some()),
+        runtimes: able.map_or(Runtimes::NONE, |worker| worker.runtimes),
+        meant: meant(t, job),
+    }
+}
+
+/// Moves a job to the group of those that need the same as it does now: an alias was
+/// moved to a version of another runtime, or what was pinned to another has ended.
+pub(crate) fn regroup(t: &mut Tables, id: JobId) {
+    let Some(job) = t.jobs.find(id) else { return };
+    let Some(running) = &job.running else { return };
+    let wanted = runtimes(t, job, running);
+    if running.runtimes == wanted {
+        return;
+    }
+    let demand = demand(job, wanted);
+    let watches = job.record.spec.policy.place_timeout_ms.is_some();
+    let old = running.group;
+    let group = t.demands.join(demand);
+    t.demands.part(old, id);
+    if watches {
+        t.demands.watch(group, id);
+    }
+    t.leases.regroup(id, group);
+    if let Some(running) = t.jobs.find_mut(id).and_then(|job| job.running.as_mut()) {
+        running.group = group;
+        running.runtimes = wanted;
+    }
+}

@@ -1,0 +1,115 @@
+//! `umbel function get`: the versions and aliases of a published function.
+
+use umbel_client::{Client, v1};
+
+use crate::exit::Exit;
+use crate::global::{Global, OutputForm};
+use crate::output::{self, Column, PublishedFunction, Table, runtime_word, time};
+
+const EXAMPLES: &str = "\
+Examples:
+  umbel function get resize
+  umbel function get resize --output json";
+
+/// The arguments of `function get`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// The function's name
+    name: String,
+    /// How many of its newest versions to show, at most 100
+    #[arg(long, value_name = "N", default_value_t = 20,
+          value_parser = clap::value_parser!(i32).range(1..=100))]
+    versions: i32,
+}
+
+/// Prints them.
+pub(super) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
+    let client = Client::connect(&global.coordinator)?;
+    let found = client.function(&args.name, args.versions).await?;
+    if global.output == OutputForm::Json {
+        return output::document(&PublishedFunction::from(&found));
+    }
+    let deleted = found
+        .function
+        .as_ref()
+        .is_some_and(|function| function.deleted);
+    let ending = if deleted {
+        "  (deleted; kept for the jobs that still need it)"
+    } else {
+        ""
+    };
+    output::line(&format!("function  {}{ending}", args.name))?;
+    aliases(&found)?;
+    output::line("")?;
+    let mut table = Table::new([
+        Column::number("VERSION"),
+        Column::text("RUNTIME"),
+        Column::text("STATE"),
+        Column::number("SIZE"),
+        Column::text("DIGEST"),
+        Column::text("PUBLISHED"),
+        Column::flexible("BY"),
+        Column::number("WORKERS"),
+        Column::number("WARM"),
+    ]);
+    for version in &found.versions {
+        table.row([
+            version.number.to_string(),
+            runtime_word(version.runtime()).to_owned(),
+            state(version).to_owned(),
+            output::size(version.unpacked_bytes),
+            version.artifact_digest.chars().take(12).collect(),
+            time(version.published_at.as_ref()),
+            version.published_by.clone(),
+            version.workers.to_string(),
+            version.warm_workers.to_string(),
+        ]);
+    }
+    table.print("no versions")?;
+    if !found.next_page_token.is_empty() {
+        output::remark("there are older versions; --versions N shows more");
+    }
+    Ok(())
+}
+
+fn state(version: &v1::Version) -> &'static str {
+    match version.retired_at {
+        Some(_) => "retired",
+        None => "published",
+    }
+}
+
+fn aliases(found: &v1::GetFunctionResponse) -> Result<(), Exit> {
+    for alias in &found.aliases {
+        let follows = if alias.follows {
+            ", follows the newest"
+        } else {
+            ""
+        };
+        let last = alias.moves.last().map(|last| {
+            let from = match last.from_version {
+                0 => String::new(),
+                from => format!(" from {from}"),
+            };
+            let at = time(last.at.as_ref());
+            format!(" ({}{from} by {}, {at})", move_word(last.kind()), last.by)
+        });
+        let last = last.unwrap_or_default();
+        output::line(&format!(
+            "alias     {}@{} -> {}{follows}{last}",
+            alias.function, alias.name, alias.version
+        ))?;
+    }
+    Ok(())
+}
+
+/// The word for a move of an alias.
+pub(super) const fn move_word(kind: v1::MoveKind) -> &'static str {
+    match kind {
+        v1::MoveKind::Published => "published",
+        v1::MoveKind::Pointed => "pointed",
+        v1::MoveKind::RolledBack => "rolled back",
+        v1::MoveKind::Unspecified => "moved",
+    }
+}
