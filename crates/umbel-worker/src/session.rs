@@ -166,7 +166,7 @@ impl Session<'_> {
             } else {
                 Runtimes::NONE
             },
-            holdings: self.shelf.holdings(),
+            holdings: self.shelf.introduce(),
             version: umbel_proto::VERSION.to_owned(),
             offers,
         }

@@ -253,8 +253,14 @@ impl Shelf {
         Some(holdings)
     }
 
-    /// The same, for a hello.
-    pub(crate) fn holdings(&self) -> Holdings {
+    /// The same for a hello, which says it whether it is news or not.
+    pub(crate) fn introduce(&self) -> Holdings {
+        let holdings = self.holdings();
+        self.state().said = Some(holdings.clone());
+        holdings
+    }
+
+    fn holdings(&self) -> Holdings {
         let cached = self.cache.as_ref().map(Cache::digests);
         let mut cached = cached.unwrap_or_default();
         cached.sort_unstable();
