@@ -48,14 +48,16 @@ pub(crate) enum Bug {
     OldResultWins,
     /// What a worker held before a redrive counts after a restart.
     ForgetFence,
-    /// After a restart each success counts twice toward enough.
+    /// Each success counts twice toward enough.
     CountEnoughTwice,
     /// Which failures are tried again is forgotten when restoring.
     ForgetRetryRules,
+    /// The type of a failure is not looked at.
+    ForgetTypes,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::ShowBeforeFlush,
         Self::AckBeforeFlush,
         Self::SkipFence,
@@ -80,5 +82,6 @@ impl Bug {
         Self::ForgetFence,
         Self::CountEnoughTwice,
         Self::ForgetRetryRules,
+        Self::ForgetTypes,
     ];
 }

@@ -55,7 +55,7 @@ impl World {
         };
         let mut content_digest = [0; 32];
         content_digest[0] = u8::try_from(plan.number).unwrap_or(u8::MAX);
-        let spec = plan.spec;
+        let spec = crate::mutate::proposed(self.bug, plan.spec);
         let proposal = Proposal {
             id,
             spec,
@@ -178,6 +178,8 @@ impl World {
             client.may_be_gone,
             client.plan().deletes,
         );
+        // By the plan, and not by what the coordinator made of it.
+        let planned_enough = client.plan().spec.policy.enough;
         let Some(view) = client.last_view.clone() else {
             return;
         };
@@ -212,7 +214,7 @@ impl World {
             assert_eq!(found, shown, "results of job {job}");
             let cancelled = counts.cancelled > 0;
             let succeeded = view.status.state == JobState::Succeeded;
-            let enough = view.record.spec.policy.enough;
+            let enough = planned_enough;
             assert!(
                 !(succeeded && cancelled) || enough.is_some_and(|most| counts.succeeded >= most),
                 "job {job} succeeded in part"

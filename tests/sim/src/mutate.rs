@@ -6,8 +6,9 @@ use umbel_core::change::Change;
 use umbel_core::config::Config;
 use umbel_core::history::History;
 use umbel_core::id::LeaseId;
+use umbel_core::job::JobSpec;
 use umbel_core::machine::Machine;
-use umbel_core::message::{Offer, OfferAnswer};
+use umbel_core::message::{FromWorker, Offer, OfferAnswer};
 use umbel_core::redrive::{Filter, Standing};
 use umbel_core::view::InvocationView;
 use umbel_proto::v1;
@@ -69,15 +70,9 @@ pub(crate) fn restored(bug: Option<Bug>, changes: &mut [Change]) {
             Change::JobCreated(record) => {
                 let record = Arc::make_mut(record);
                 let policy = &mut record.spec.policy;
-                match bug {
-                    Some(Bug::CountEnoughTwice) => {
-                        policy.enough = policy.enough.map(|enough| enough.div_ceil(2));
-                    }
-                    Some(Bug::ForgetRetryRules) => {
-                        policy.retry_on.clear();
-                        policy.no_retry_on.clear();
-                    }
-                    _ => {}
+                if bug == Some(Bug::ForgetRetryRules) {
+                    policy.retry_on.clear();
+                    policy.no_retry_on.clear();
                 }
                 continue;
             }
@@ -113,6 +108,22 @@ pub(crate) fn restored(bug: Option<Bug>, changes: &mut [Change]) {
             }
             _ => {}
         }
+    }
+}
+
+/// What a job is accepted with.
+pub(crate) fn proposed(bug: Option<Bug>, mut spec: JobSpec) -> JobSpec {
+    if bug == Some(Bug::CountEnoughTwice) {
+        spec.policy.enough = spec.policy.enough.map(|enough| enough.div_ceil(2));
+    }
+    spec
+}
+
+/// Failures lose their types.
+pub(crate) fn forget_types(message: &mut FromWorker) {
+    if let FromWorker::Report(report) = message {
+        let failed = report.chunks.iter_mut().flat_map(|chunk| &mut chunk.failed);
+        failed.for_each(|attempt| attempt.failure.error_type.clear());
     }
 }
 

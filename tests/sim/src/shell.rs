@@ -260,9 +260,12 @@ impl World {
             }
             Mail::Said {
                 link,
-                message,
+                mut message,
                 arrival,
             } => {
+                if self.bug == Some(Bug::ForgetTypes) {
+                    crate::mutate::forget_types(&mut message);
+                }
                 if let Some(worker) = shell.sessions.get(&link) {
                     self.model.grants.heard(*worker, engine_ms);
                     if let FromWorker::TakenBack(taken) = &message {

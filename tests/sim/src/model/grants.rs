@@ -81,6 +81,18 @@ impl Grants {
         leases.map(|lease| lease.open.len()).sum()
     }
 
+    /// Whether an invocation is open under a live lease that a worker has of a job.
+    pub(crate) fn is_open(
+        &self,
+        lease: LeaseId,
+        (worker, job): (WorkerId, JobId),
+        index: Index,
+    ) -> bool {
+        self.live.get(&lease).is_some_and(|live| {
+            live.worker == worker && live.job == job && live.open.contains(index)
+        })
+    }
+
     pub(crate) fn granted(&mut self, lease: &LeaseRecord, now_ms: u64) {
         let before = self.jobs.insert(lease.lease, lease.job);
         assert!(before.is_none(), "lease {} was granted before", lease.lease);

@@ -14,7 +14,17 @@ impl Model {
             return;
         };
         let policy = &job.record.spec.policy;
-        let attempts = arrival.chunks.iter().flat_map(|chunk| &chunk.failed);
+        // A report speaks of several jobs, and of leases that have ended: only what is open under
+        // a live lease of this job was judged.
+        let counts = |lease, index| {
+            let holder = (arrival.worker, record.job);
+            self.grants.is_open(lease, holder, index)
+        };
+        let attempts = arrival.chunks.iter().flat_map(|chunk| {
+            let lease = chunk.begun.lease;
+            let failed = chunk.failed.iter();
+            failed.filter(move |attempt| counts(lease, attempt.index))
+        });
         for attempt in attempts {
             let index = attempt.index;
             let again = record
@@ -22,8 +32,6 @@ impl Model {
                 .iter()
                 .any(|waiting| waiting.indices.contains(index));
             let ended = record.failed.iter().find(|failed| failed.index == index);
-            // Two leases of one report may name the same index; one of them is masked.
-            let ended = ended.filter(|failed| failed.failure == attempt.failure);
             let may = may(policy, attempt);
             assert!(
                 !again || may,
