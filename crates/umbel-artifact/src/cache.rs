@@ -124,9 +124,15 @@ impl Cache {
         if !folder.is_dir() {
             // A folder that cannot be written cannot be renamed by everybody either.
             writable(&fresh.0).map_err(Error::io(&fresh.0))?;
-            fs::rename(&fresh.0, &folder).map_err(Error::io(&folder))?;
-            let mode = fs::set_permissions(&folder, Permissions::from_mode(0o555));
-            mode.map_err(Error::io(&folder))?;
+            match fs::rename(&fresh.0, &folder) {
+                Ok(()) => {
+                    let mode = fs::set_permissions(&folder, Permissions::from_mode(0o555));
+                    mode.map_err(Error::io(&folder))?;
+                }
+                // Another process was first since it was looked for.
+                Err(_) if folder.is_dir() => {}
+                Err(error) => return Err(Error::io(&folder)(error)),
+            }
         }
         let size = lock.set_len(contents.unpacked_bytes.max(1));
         size.map_err(Error::io(&folder))?;
@@ -328,5 +334,32 @@ mod tests {
         drop(in_use);
         drop(insert(&cache, &all[3]).unwrap());
         assert!(!there(0) && there(2) && there(3));
+    }
+
+    #[test]
+    fn several_processes_may_put_the_same_in_at_once() {
+        let one = packed("one");
+        for _ in 0..50 {
+            let dir = tempfile::tempdir().unwrap();
+            let start = std::sync::Barrier::new(4);
+            std::thread::scope(|scope| {
+                let puts: Vec<_> = (0..4)
+                    .map(|number| {
+                        let (one, start) = (&one, &start);
+                        // Threads share a process id; each cache numbers what it makes apart.
+                        let cache = Cache::open(dir.path(), 1_000).unwrap();
+                        cache.made.store(number * 100, Ordering::Relaxed);
+                        scope.spawn(move || {
+                            start.wait();
+                            let cached = insert(&cache, one).unwrap();
+                            fs::read_to_string(cached.folder().join("lib/file")).unwrap()
+                        })
+                    })
+                    .collect();
+                for put in puts {
+                    assert_eq!(put.join().unwrap(), "one");
+                }
+            });
+        }
     }
 }
