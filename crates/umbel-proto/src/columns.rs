@@ -4,16 +4,16 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use prost::Message;
 use umbel_core::cold_start::ColdStart;
 use umbel_core::histogram::Histogram;
+use umbel_core::limit::MESSAGE_BYTES_MAX;
 use umbel_core::message::ColdRun;
 
 use crate::block::{self, Block, BlockBuilder};
 use crate::cold_starts::{self, ColdStarts};
 use crate::logs::LogsBuilder;
 use crate::v1::ResultColumns;
-use crate::varint;
+use crate::{packed, varint};
 
 /// Why bytes are not columns of results.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +21,15 @@ pub enum Error {
     /// They are no `ResultColumns`.
     #[error("the result columns cannot be decoded: {0}")]
     Encoding(String),
+    /// They cannot be unpacked.
+    #[error("the packed result columns are broken: {0}")]
+    Packed(String),
+    /// They would unpack to too much.
+    #[error("the result columns would unpack to {bytes} bytes, the limit is {MESSAGE_BYTES_MAX}")]
+    TooLong {
+        /// To how much.
+        bytes: u64,
+    },
     /// The outputs are no block.
     #[error("the outputs are broken: {0}")]
     Outputs(#[from] block::Error),
@@ -202,11 +211,12 @@ impl ColumnsBuilder {
             started_at_us: begin,
             start_offset_us: offsets.into(),
             cold_starts: cold_starts.into(),
+            ..ResultColumns::default()
         };
         self.cpu_us.clear();
         self.cpu_missing = false;
         self.started_at_us.clear();
-        columns.encode_to_vec().into()
+        packed::encode(&columns)
     }
 }
 
@@ -249,13 +259,13 @@ pub struct Place {
 
 impl Columns {
     /// Takes in columns from outside that must cover `count` invocations; copies
-    /// nothing.
+    /// nothing, unless they are packed.
     ///
     /// # Errors
     /// When a column has another length, an output is over `output_bytes_max` or
     /// the block of outputs is broken.
     pub fn parse(bytes: Bytes, count: u64, output_bytes_max: usize) -> Result<Self, Error> {
-        let columns = decode(bytes)?;
+        let columns = packed::decode(bytes)?;
         let outputs = Block::parse(columns.outputs.clone(), output_bytes_max)?;
         if u64::from(outputs.count()) != count {
             return Err(Error::Count {
@@ -285,7 +295,7 @@ impl Columns {
     /// # Errors
     /// When they were damaged since.
     pub fn parse_stored(bytes: Bytes) -> Result<Self, Error> {
-        let columns = decode(bytes)?;
+        let columns = packed::decode(bytes)?;
         let outputs = Block::parse_stored(columns.outputs.clone())?;
         Ok(Self::of(outputs, columns))
     }
@@ -322,7 +332,7 @@ impl Columns {
         cold.collect()
     }
 
-    /// What they take in memory, roughly.
+    /// What they take in memory unpacked, roughly.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.outputs.bytes().len()
@@ -371,14 +381,11 @@ impl Columns {
     }
 }
 
-fn decode(bytes: Bytes) -> Result<ResultColumns, Error> {
-    ResultColumns::decode(bytes).map_err(|error| Error::Encoding(error.to_string()))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
+    use prost::Message as _;
 
     use super::*;
 

@@ -20,6 +20,7 @@ pub mod disk;
 mod generated;
 mod histogram;
 pub mod logs;
+mod packed;
 pub mod results;
 pub mod status;
 mod varint;

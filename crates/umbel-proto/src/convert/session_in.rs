@@ -6,7 +6,7 @@ use umbel_core::id::InvokeId;
 use umbel_core::id::JobId;
 use umbel_core::job::Usage;
 use umbel_core::limit::{
-    CHUNK_INVOCATIONS_MAX, OUTPUT_BYTES_MAX, PROTOCOL, REPORT_INVOCATIONS_MAX,
+    CHUNK_INVOCATIONS_MAX, MESSAGE_BYTES_MAX, OUTPUT_BYTES_MAX, PROTOCOL, REPORT_INVOCATIONS_MAX,
     WORKER_FUNCTIONS_MAX, WORKER_HOLDINGS_MAX, WORKER_LEASES_MAX, WORKER_SLOTS_MAX,
 };
 use umbel_core::message::{
@@ -190,7 +190,10 @@ fn parse_report(wire: v1::Report) -> Result<Report, Invalid> {
         ));
     }
     check_count("report.chunks", wire.chunks.len(), WORKER_LEASES_MAX)?;
-    let chunks = wire.chunks.into_iter().map(parse_chunk);
+    // A packed report is no larger than one that is not, or a short message could make long work.
+    let mut room = MESSAGE_BYTES_MAX;
+    let chunks = wire.chunks.into_iter();
+    let chunks = chunks.map(|chunk| parse_chunk(chunk, &mut room));
     let chunks: Vec<ChunkReport> = chunks.collect::<Result<_, _>>()?;
     let count: u64 = chunks
         .iter()
@@ -208,7 +211,7 @@ fn parse_report(wire: v1::Report) -> Result<Report, Invalid> {
     })
 }
 
-fn parse_chunk(wire: v1::ChunkReport) -> Result<ChunkReport, Invalid> {
+fn parse_chunk(wire: v1::ChunkReport, room: &mut usize) -> Result<ChunkReport, Invalid> {
     let most = CHUNK_INVOCATIONS_MAX;
     check_count("report.chunks.failed", wire.failed.len(), most as usize)?;
     let succeeded = ranges("report.chunks.succeeded", &wire.succeeded, most)?;
@@ -218,10 +221,6 @@ fn parse_chunk(wire: v1::ChunkReport) -> Result<ChunkReport, Invalid> {
     failed.sort_by_key(|failed| failed.index);
     check_disjoint(&succeeded, &failed, &handed_back)?;
 
-    if !wire.logs.is_empty() {
-        Logs::parse(wire.logs.clone(), succeeded.len())
-            .map_err(|error| Invalid::broken("report.chunks.logs", error.to_string()))?;
-    }
     let mut cold: Vec<ColdRun> = failed.iter().filter_map(cold_run).collect();
     let columns = wire.columns;
     if succeeded.is_empty() {
@@ -232,9 +231,19 @@ fn parse_chunk(wire: v1::ChunkReport) -> Result<ChunkReport, Invalid> {
             ));
         }
     } else {
+        let broken = |what: String| Invalid::broken("report.chunks.columns", what);
         let parsed = Columns::parse(columns.clone(), succeeded.len(), OUTPUT_BYTES_MAX)
-            .map_err(|error| Invalid::broken("report.chunks.columns", error.to_string()))?;
+            .map_err(|error| broken(error.to_string()))?;
+        *room = room.checked_sub(parsed.bytes()).ok_or_else(|| {
+            broken(format!(
+                "the columns of one report unpack to more than {MESSAGE_BYTES_MAX} bytes"
+            ))
+        })?;
         cold.extend(parsed.cold());
+    }
+    if !wire.logs.is_empty() {
+        Logs::parse(wire.logs.clone(), succeeded.len())
+            .map_err(|error| Invalid::broken("report.chunks.logs", error.to_string()))?;
     }
     let usage = Usage {
         duration_us: wire.duration_us,

@@ -240,3 +240,28 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_short_report_that_unpacks_to_more_than_a_message_is_refused() {
+    let mut builder = crate::columns::ColumnsBuilder::new();
+    builder.push(&vec![0; 5 << 20], 10, None, 0);
+    let columns = builder.finish();
+    assert!(columns.len() < 100 << 10, "it is packed");
+    let mut warm = Histogram::new();
+    warm.add(10);
+    let chunk = |index| ChunkReport {
+        succeeded: Ranges::one(index..index + 1),
+        columns: columns.clone(),
+        logs: Bytes::new(),
+        failed: Vec::new(),
+        handed_back: Ranges::new(),
+        warm: warm.clone(),
+        ..some_chunk()
+    };
+
+    assert!(to_coordinator(report(vec![chunk(0)])).is_ok());
+    let error = to_coordinator(report(vec![chunk(0), chunk(1)])).unwrap_err();
+
+    assert_eq!(error.reason, Reason::ProtocolBroken);
+    assert!(error.message.contains("unpack to more than"), "{error:?}");
+}
