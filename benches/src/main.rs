@@ -1,0 +1,112 @@
+//! Does one thing of the hot path a number of times, for `benches/gate` to count instructions: what
+//! a run with many times needs more than one with none is the cost of the thing itself.
+
+mod fleet;
+
+use std::process::ExitCode;
+
+use fleet::Fleet;
+use umbel_core::event::Event;
+use umbel_core::ranges::Ranges;
+use umbel_proto::columns::{Columns, ColumnsBuilder};
+use umbel_proto::convert::Provenance;
+use umbel_proto::results::ResultsEncoder;
+
+/// Workers whose sessions are held during a turn.
+const WORKERS: u32 = 10_000;
+/// Of how many of them a turn hears something, and how many of them report.
+const HEARD: u64 = 1_000;
+const REPORTING: u64 = 24;
+/// Inputs of a job whose chunks are placed.
+const INPUTS: u32 = 10_000_000;
+/// Invocations of one report.
+const REPORTED: u32 = 1_000;
+
+const USAGE: &str = "instructions turn|report|place|results TIMES";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let times = arguments.nth(1).and_then(|times| times.parse().ok());
+    let (Some(scenario), Some(times)) = (std::env::args().nth(1), times) else {
+        return usage();
+    };
+    match scenario.as_str() {
+        "turn" => turn(times),
+        "report" => report(times),
+        "place" => place(times),
+        "results" => results(times),
+        _ => return usage(),
+    }
+    ExitCode::SUCCESS
+}
+
+#[allow(clippy::print_stderr, reason = "it is a program for a script")]
+fn usage() -> ExitCode {
+    eprintln!("usage: {USAGE}");
+    ExitCode::from(2)
+}
+
+/// Turns of a coordinator with very many workers, each of which takes in signs of life and some
+/// reports, and places new work.
+fn turn(times: u64) {
+    let mut fleet = Fleet::new(WORKERS);
+    fleet.submit_range(INPUTS);
+    for turn in 0..times {
+        let heard = (0..HEARD).map(|n| Event::Heard(fleet.session(turn * HEARD + n)));
+        let mut events: Vec<Event> = heard.collect();
+        for n in 0..REPORTING {
+            let session = fleet.session(turn * REPORTING + n);
+            events.extend(fleet.report_of(session, None));
+        }
+        fleet.turn(events);
+    }
+}
+
+/// Reports of 1,000 outcomes, from the worker's columns over the wire through the coordinator's
+/// machine.
+fn report(times: u64) {
+    let mut fleet = Fleet::new(1);
+    fleet.submit_range(INPUTS);
+    let session = fleet.session(0);
+    // Chunks grow until they hold what is measured.
+    for _ in 0..20 {
+        let report = fleet.report_of(session, None);
+        fleet.turn(report);
+    }
+    for _ in 0..times {
+        let report = fleet.report_of(session, Some(REPORTED));
+        fleet.turn(report.map(fleet::over_the_wire));
+    }
+}
+
+/// Chunks of a job of very many inputs in blocks.
+fn place(times: u64) {
+    let mut fleet = Fleet::new(2);
+    fleet.submit_blocks(INPUTS);
+    for n in 0..times {
+        let session = fleet.session(n);
+        let report = fleet.report_of(session, None);
+        fleet.turn(report);
+    }
+}
+
+/// Results on their way from their columns to a client.
+fn results(times: u64) {
+    let mut builder = ColumnsBuilder::new();
+    fleet::fill(&mut builder, &Ranges::one(0..REPORTED));
+    let bytes = builder.finish();
+    let from = Provenance {
+        function: "umbel.increment",
+        worker: "worker-1",
+    };
+    for _ in 0..times {
+        let Ok(columns) = Columns::parse_stored(bytes.clone()) else {
+            return;
+        };
+        let mut encoder = ResultsEncoder::new();
+        for (index, row) in (0..).zip(columns.rows()) {
+            encoder.succeeded(index, row, 1, from);
+        }
+        std::hint::black_box(encoder.finish());
+    }
+}
