@@ -135,9 +135,9 @@ pub(crate) fn record(number: u8, reported: Ranges, bytes: usize) -> Record {
     let mut columns = ColumnsBuilder::new();
     for index in reported.indices() {
         let words = output(index);
-        let padding = bytes.saturating_sub(words.len());
+        let padding = padding(index, bytes.saturating_sub(words.len()));
         columns.push(
-            (words + &" ".repeat(padding)).as_bytes(),
+            (words + &padding).as_bytes(),
             duration_us(index),
             None,
             1_000,
@@ -159,6 +159,17 @@ pub(crate) fn record(number: u8, reported: Ranges, bytes: usize) -> Record {
 /// The output that [`record`] gives an index.
 pub(crate) fn output(index: Index) -> String {
     format!("output {index}")
+}
+
+/// A line end and noise behind an output, which no packing makes shorter.
+fn padding(index: Index, bytes: usize) -> String {
+    let mut state = u64::from(index) + 1;
+    let noise = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005);
+        state = state.wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'!' + (state >> 33) as u8 % 90)
+    });
+    std::iter::once('\n').chain(noise).take(bytes).collect()
 }
 
 /// The run time that [`record`] gives an index.
