@@ -7,7 +7,7 @@ use prost::Message as _;
 use umbel_core::command::{Command, Reply};
 use umbel_core::config::Config;
 use umbel_core::event::{Event, Proposal};
-use umbel_core::id::{JobId, LeaseId, ReplyId, SessionId, WorkerId};
+use umbel_core::id::{JobId, LeaseId, ReplyId, SessionId};
 use umbel_core::job::{BlockRef, JobSpec, Source, StartMode, Target, Usage};
 use umbel_core::limit::{BLOCK_INPUTS_MAX, PROTOCOL};
 use umbel_core::machine::Machine;
@@ -54,8 +54,7 @@ impl Fleet {
         for number in 1..=workers {
             let session = SessionId(number.into());
             fleet.seats.insert(session, Seat::default());
-            let hello = Box::new(hello(number));
-            fleet.turn([Event::Hello { session, hello }]);
+            fleet.turn(hello(number).map(|hello| Event::Hello { session, hello }));
         }
         fleet
     }
@@ -209,18 +208,22 @@ pub(crate) fn over_the_wire(event: Event) -> Event {
     }
 }
 
-fn hello(number: u32) -> Hello {
+/// What a worker says first. It comes over the wire, where all that it leaves out has a default.
+fn hello(number: u32) -> Option<Box<Hello>> {
     let mut worker = [0; 16];
     worker[..4].copy_from_slice(&number.to_be_bytes());
-    Hello {
+    let hello = v1::Hello {
         protocol: PROTOCOL,
-        worker: WorkerId(worker),
+        worker_id: Bytes::copy_from_slice(&worker),
         name: format!("worker-{number}"),
         slots: 1,
-        labels: Labels::new(),
         functions: vec![FUNCTION.to_owned(), "umbel.echo".to_owned()],
-        runs_programs: true,
         version: "0.1.0".to_owned(),
-        offers: Vec::new(),
+        ..v1::Hello::default()
+    };
+    let message = Some(v1::connect_request::Message::Hello(hello));
+    match convert::incoming(v1::ConnectRequest { message }) {
+        Ok(Incoming::Hello(hello)) => Some(hello),
+        _ => None,
     }
 }

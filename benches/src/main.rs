@@ -97,6 +97,7 @@ fn results(times: u64) {
     let bytes = builder.finish();
     let from = Provenance {
         function: "umbel.increment",
+        version: None,
         worker: "worker-1",
     };
     for _ in 0..times {
