@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cluster::{Cluster, eventually, has};
 
-fn examples() -> PathBuf {
+pub(crate) fn examples() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.ancestors()
         .nth(2)

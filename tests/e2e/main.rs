@@ -11,6 +11,7 @@
 
 mod admin;
 mod bad_input;
+mod capsule;
 mod cli;
 mod clients;
 mod cluster;

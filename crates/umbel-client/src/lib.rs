@@ -23,6 +23,7 @@
 
 mod backup;
 mod blocks;
+mod capsule;
 mod client;
 mod error;
 mod follow;
@@ -36,6 +37,7 @@ mod submit;
 mod upload;
 mod window;
 
+pub use capsule::Capsule;
 pub use client::{Client, PATIENCE_DEFAULT};
 pub use error::{Error, Refusal, SourceError};
 pub use follow::ResultsOptions;

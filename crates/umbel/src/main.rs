@@ -1,5 +1,6 @@
 //! The umbel binary: commands, output and wiring.
 
+mod capsule;
 mod cli;
 mod command;
 mod config;

@@ -182,6 +182,7 @@ impl JobService for Script {
     type WatchJobStream = Messages<v1::WatchJobResponse>;
     type StreamResultsStream = Messages<v1::StreamResultsResponse>;
     type StreamLogsStream = Messages<v1::StreamLogsResponse>;
+    type GetCapsuleStream = Messages<v1::GetCapsuleResponse>;
 
     async fn create_job(
         &self,
@@ -317,6 +318,13 @@ impl JobService for Script {
         &self,
         _: Request<v1::StreamLogsRequest>,
     ) -> Answer<Self::StreamLogsStream> {
+        not_in_the_script()
+    }
+
+    async fn get_capsule(
+        &self,
+        _: Request<v1::GetCapsuleRequest>,
+    ) -> Answer<Self::GetCapsuleStream> {
         not_in_the_script()
     }
 

@@ -150,7 +150,7 @@ fn rows(
     }
 }
 
-fn unknown(job: JobId, index: u64, total: u64) -> Status {
+pub(super) fn unknown(job: JobId, index: u64, total: u64) -> Status {
     let words = format!("job {job} has {total} invocations, counted from 0; there is no {index}");
     let metadata = [("job", job.to_string()), ("index", index.to_string())];
     let metadata = metadata.into_iter().chain([("total", total.to_string())]);

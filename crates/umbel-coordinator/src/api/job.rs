@@ -14,7 +14,7 @@ use umbel_proto::v1::job_service_server::JobService;
 use umbel_proto::{convert, status, v1};
 
 use super::token::{self, List};
-use super::{Api, append, list, logs, opened, results, unexpected, unknown, watch};
+use super::{Api, append, capsule, list, logs, opened, results, unexpected, unknown, watch};
 
 /// Answers that wait for a client to read them.
 const ANSWERS_MAX: usize = 4;
@@ -40,6 +40,7 @@ impl JobService for Api {
     type WatchJobStream = Answers<v1::WatchJobResponse>;
     type StreamResultsStream = Answers<v1::StreamResultsResponse>;
     type StreamLogsStream = Answers<v1::StreamLogsResponse>;
+    type GetCapsuleStream = Answers<v1::GetCapsuleResponse>;
 
     async fn create_job(
         &self,
@@ -121,6 +122,17 @@ impl JobService for Api {
         let wish = logs::Wish::new(&request, &view)?;
         let (to, from) = mpsc::channel(ANSWERS_MAX);
         tokio::spawn(logs::stream(self.clone(), wish, to));
+        Ok(answers(open, from))
+    }
+
+    async fn get_capsule(
+        &self,
+        request: Request<v1::GetCapsuleRequest>,
+    ) -> Result<Response<Self::GetCapsuleStream>, Status> {
+        let open = opened(&self.results)?;
+        let parts = self.capsule(request.into_inner()).await?;
+        let (to, from) = mpsc::channel(ANSWERS_MAX);
+        tokio::spawn(capsule::send(parts, to));
         Ok(answers(open, from))
     }
 

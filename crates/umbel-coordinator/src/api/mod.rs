@@ -3,6 +3,7 @@
 
 mod append;
 mod backup;
+mod capsule;
 mod cluster;
 mod create;
 mod function;

@@ -231,6 +231,40 @@ async fn what_was_cancelled_is_shown_as_cancelled() {
 }
 
 #[tokio::test]
+async fn a_capsule_is_of_an_invocation_that_has_ended() {
+    let cluster = Cluster::start().await;
+    let worker = cluster.worker("w").await;
+    let mut client = cluster.jobs().await;
+    let job = create(&mut client, request(&["a", "b"])).await;
+    let ask = |index| v1::GetCapsuleRequest {
+        job_id: job.id.clone(),
+        index,
+    };
+
+    let open = client.get_capsule(ask(1)).await;
+    assert_eq!(
+        refused(open),
+        (Code::FailedPrecondition, Reason::InvocationOpen)
+    );
+    let beyond = client.get_capsule(ask(2)).await;
+    assert_eq!(refused(beyond), (Code::NotFound, Reason::UnknownInvocation));
+
+    let _shouts = worker.shout();
+    results(&mut client, all(&job)).await;
+    let mut parts = client.get_capsule(ask(1)).await.unwrap().into_inner();
+    let mut next = async || parts.message().await.unwrap().and_then(|part| part.part);
+    let Some(v1::get_capsule_response::Part::Capsule(head)) = next().await else {
+        panic!("the capsule comes first");
+    };
+    assert_eq!((head.input_bytes, head.output_bytes), (1, 1));
+    assert_eq!(head.result.unwrap().output.len(), 0, "it comes in pieces");
+    let input = v1::get_capsule_response::Part::Input(b"b"[..].into());
+    let output = v1::get_capsule_response::Part::Output(b"B"[..].into());
+    assert_eq!((next().await, next().await), (Some(input), Some(output)));
+    assert_eq!(next().await, None);
+}
+
+#[tokio::test]
 async fn lists_come_in_pages_to_the_end() {
     let cluster = Cluster::start().await;
     drop(cluster.worker("w").await);

@@ -199,7 +199,7 @@ fn measure(t: &mut Tables, job: JobId, usage: Usage, charge_us: u64) {
 fn note_runs(t: &mut Tables, out: &mut Out, job: JobId, chunk: &ChunkReport) {
     let wall_ms = t.clock.wall_ms();
     if let Some(job) = t.jobs.find(job) {
-        let target = &job.record.spec.target;
+        let target = job.target();
         t.figures.add(target, wall_ms, (&chunk.warm, &chunk.cold));
     }
     let cold = chunk.cold.iter();

@@ -96,6 +96,9 @@ reasons! {
     UnknownInvocation "UNKNOWN_INVOCATION" NotFound ["job", "index", "total"]
         "The job has no input of this index."
         "Indices run from 0 to one less than the total.";
+    InvocationOpen "INVOCATION_OPEN" FailedPrecondition ["job", "index"]
+        "The invocation has no outcome yet."
+        "Wait for its end: `umbel job watch` follows the job.";
     UnknownWorker "UNKNOWN_WORKER" NotFound ["worker"]
         "No worker of this name is connected."
         "`umbel worker list` shows those there are.";

@@ -1,12 +1,13 @@
 //! Blocks of inputs: staged before their acceptance, loaded when a chunk is sent.
 
 use bytes::Bytes;
-use umbel_core::id::JobId;
+use umbel_core::id::{Appender, Index, JobId};
 use umbel_core::job::BlockRef;
+use umbel_proto::disk;
 
 use super::{Store, scan};
 use crate::key::{Block, Key, Whole};
-use crate::{Error, Refused, WriteBatch};
+use crate::{Direction, Error, Refused, Scan, WriteBatch};
 
 impl Store {
     /// Puts a block in line, ahead of the turn that will accept it. A mark goes with it, which the
@@ -70,6 +71,47 @@ impl Store {
             return Err(Error::Damaged { what });
         }
         Ok(bytes)
+    }
+
+    /// The input of one invocation, out of the block that it was accepted with.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`] when no block holds it, [`Error::Damaged`] when that cannot be read.
+    pub fn input(&self, job: JobId, index: Index) -> Result<Bytes, Error> {
+        let missing = || Error::Missing {
+            what: format!("input {index} of job {job}"),
+        };
+        let at = |first| {
+            let appender = Appender(0);
+            Key::Appended(job, Block { first, appender }).encode()
+        };
+        let nearest = Scan {
+            keys: at(0)..at(index.saturating_add(1)),
+            direction: Direction::Backward,
+            entries_max: 1,
+            bytes_max: usize::MAX,
+        };
+        let page = self.engine.scan(&nearest)?;
+        let entry = page.entries.into_iter().next().ok_or_else(missing)?;
+        let Key::Appended(_, found) = Key::decode(&entry.key)? else {
+            return Err(missing());
+        };
+        let block = disk::decode_appended(found.first, found.appender, entry.value)?;
+        let bytes = self.load_block(job, &block)?;
+        let inputs = umbel_proto::block::Block::parse_stored(bytes).map_err(|error| {
+            let what = format!(
+                "the block of inputs at {} of job {job}: {error}",
+                block.first
+            );
+            Error::Damaged { what }
+        })?;
+        let position = (index - block.first) as usize;
+        let input = inputs.entries().shared().nth(position);
+        // Its own bytes, not the block's.
+        input
+            .map(|input| Bytes::copy_from_slice(&input))
+            .ok_or_else(missing)
     }
 }
 

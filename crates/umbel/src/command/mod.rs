@@ -12,6 +12,7 @@ pub(crate) mod job;
 pub(crate) mod map;
 mod policy;
 pub(crate) mod reaper;
+pub(crate) mod replay;
 mod submission;
 pub(crate) mod up;
 pub(crate) mod words;

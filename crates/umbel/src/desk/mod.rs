@@ -27,6 +27,17 @@ pub(crate) struct Desk {
     executable: Executable,
 }
 
+/// Which attempt of which invocation a function is told that it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) job_id: String,
+    pub(crate) index: u64,
+    /// From 1.
+    pub(crate) attempt: u32,
+    /// How long it may take.
+    pub(crate) timeout: Option<Duration>,
+}
+
 /// What came of one input.
 #[derive(Debug)]
 pub(crate) struct Attempt {
@@ -43,9 +54,14 @@ impl Desk {
         let executable = spec
             .executable(Some(&source.code))
             .map_err(|error| Exit::usage(format!("function `{}`: {error}", spec.name)))?;
+        Self::of(&spec.name, executable)
+    }
+
+    /// A function that is ready already.
+    pub(crate) fn of(name: &str, executable: Executable) -> Result<Self, Exit> {
         reaper::install()?;
         Ok(Self {
-            name: spec.name,
+            name: name.to_owned(),
             executable,
         })
     }
@@ -62,10 +78,26 @@ impl Desk {
         input: Bytes,
         signals: &mut Signals,
     ) -> Result<Attempt, Exit> {
+        let place = Place {
+            job_id: JOB_ID.to_owned(),
+            index,
+            attempt: 1,
+            timeout: None,
+        };
+        self.run_at(place, input, signals).await
+    }
+
+    /// The same, as a given attempt of a given invocation.
+    pub(crate) async fn run_at(
+        &self,
+        place: Place,
+        input: Bytes,
+        signals: &mut Signals,
+    ) -> Result<Attempt, Exit> {
         let cancel = Arc::new(CancelFlag::new());
         let (executable, flag) = (self.executable.clone(), Arc::clone(&cancel));
         let mut running =
-            tokio::task::spawn_blocking(move || attempt(&executable, index, &input, &flag));
+            tokio::task::spawn_blocking(move || attempt(&executable, &place, &input, &flag));
         let ended = tokio::select! {
             ended = &mut running => ended,
             () = signals.next() => {
@@ -79,20 +111,20 @@ impl Desk {
     }
 }
 
-fn attempt(executable: &Executable, index: u64, input: &[u8], cancel: &CancelFlag) -> Attempt {
+fn attempt(executable: &Executable, place: &Place, input: &[u8], cancel: &CancelFlag) -> Attempt {
+    let began = Instant::now();
     let context = Context {
-        job_id: JOB_ID,
-        index,
-        attempt: 1,
+        job_id: &place.job_id,
+        index: place.index,
+        attempt: place.attempt,
         cancel,
-        deadline: None,
+        deadline: place.timeout.and_then(|timeout| began.checked_add(timeout)),
         limits: Limits {
             keep_log: true,
             ..Limits::DEFAULT
         },
     };
     let mut output = Vec::new();
-    let began = Instant::now();
     let execution = executable.invoke(input, &mut output, &context);
     Attempt {
         output,

@@ -58,6 +58,20 @@ impl SourceArgs {
 }
 
 impl OptionArgs {
+    /// Whether a variable is set.
+    pub(crate) fn sets(&self, name: &str) -> bool {
+        self.env.iter().any(|(set, _)| set == name)
+    }
+
+    /// Whether anything is said at all.
+    pub(crate) const fn is_given(&self) -> bool {
+        self.runtime.is_some()
+            || self.handler.is_some()
+            || !self.env.is_empty()
+            || self.memory_mb.is_some()
+            || self.timeout.is_some()
+    }
+
     /// Puts what was said in place of what the manifest says.
     pub(super) fn overrule(&self, manifest: &mut Manifest) -> Result<(), Exit> {
         if self.runtime.is_some() {

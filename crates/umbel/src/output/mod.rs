@@ -1,5 +1,6 @@
 //! What is printed. Nothing else writes to stdout.
 
+mod diff;
 mod json;
 mod progress;
 mod show;
@@ -10,9 +11,11 @@ use std::io::{self, BufWriter, StdoutLock, Write};
 
 use serde::Serialize;
 
+pub(crate) use diff::difference;
 pub(crate) use json::{
     Alias, DeskResult, Explanation, Functions, Invoked, Job, JobResult, Jobs, Published,
-    PublishedFunction, Status, Worker, Workers, invocation_state, job_state, runtime_word, time,
+    PublishedFunction, Status, Worker, Workers, failure_kind, invocation_state, job_state,
+    runtime_word, time,
 };
 pub(crate) use progress::Progress;
 pub(crate) use show::{failure_line, failure_text, job_lines, runtime_failure_text, summary};

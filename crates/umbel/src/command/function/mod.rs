@@ -1,6 +1,7 @@
 //! `umbel function`: functions, here and in the cluster.
 
 mod alias;
+mod compare;
 mod get;
 mod list;
 mod publish;
@@ -37,6 +38,8 @@ enum Verb {
     Rollback(alias::RollbackArgs),
     /// Take a version, or a whole function, away from new jobs
     Delete(alias::DeleteArgs),
+    /// Give the recorded inputs of a job to two functions and show what differs
+    Compare(compare::Args),
     /// Run a function that lies here, with no coordinator
     Run(run::Args),
     /// Run the cases of a function that lies here, and compare
@@ -52,6 +55,7 @@ pub(crate) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
         Verb::Point(args) => alias::point(args, global).await,
         Verb::Rollback(args) => alias::rollback(args, global).await,
         Verb::Delete(args) => alias::delete(args, global).await,
+        Verb::Compare(args) => Box::pin(compare::run(args, global)).await,
         Verb::Run(args) => Box::pin(run::run(args, global)).await,
         Verb::Test(args) => Box::pin(test::run(args, global)).await,
     }

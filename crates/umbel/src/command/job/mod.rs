@@ -1,5 +1,6 @@
 //! `umbel job`: submitted work.
 
+mod capsule;
 mod end;
 mod logs;
 mod read;
@@ -35,6 +36,8 @@ enum Verb {
     Results(results::Args),
     /// Print what invocations printed
     Logs(logs::Args),
+    /// Save an ended invocation, to run it again with `umbel replay`
+    Capsule(capsule::Args),
     /// End a running job; what is not final becomes cancelled
     Cancel(end::CancelArgs),
     /// Run again what of a failed or cancelled job failed or was not run
@@ -55,6 +58,7 @@ pub(crate) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
         Verb::Watch(args) => watch::run(args, global).await,
         Verb::Results(args) => results::run(args, global).await,
         Verb::Logs(args) => logs::run(args, global).await,
+        Verb::Capsule(args) => capsule::run(args, global).await,
         Verb::Cancel(args) => end::cancel(args, global).await,
         Verb::Redrive(args) => redrive::run(args, global).await,
         Verb::Delete(args) => end::delete(args, global).await,
