@@ -9,7 +9,7 @@ Runs every scenario with its numbers below and prints which bounds are kept. The
 idle machine of two cores. Takes some minutes; --only chooses by a part of the name.
 
   fanout-1m, fanout-10m, fanout-100-jobs, range-1m, range-10m, range-100m, invoke, single, spin,
-  mixed, sessions, jobs, calls, coldstart, restart
+  mixed, sessions, jobs, calls, coldstart, restart, restart-retrying
 
 Examples:
   umbel bench all --output json > figures.json
@@ -129,6 +129,16 @@ fn latencies() -> Vec<Row> {
             scenario: Scenario::Restart(restart::Args {
                 n: 1_000_000,
                 jobs: 1,
+                left: restart::Left::Fresh,
+            }),
+            bars: &[("restart_seconds", 5.0, 1.0)],
+        },
+        Row {
+            name: "restart-retrying",
+            scenario: Scenario::Restart(restart::Args {
+                n: 1_000_000,
+                jobs: 16,
+                left: restart::Left::Retrying,
             }),
             bars: &[("restart_seconds", 5.0, 1.0)],
         },

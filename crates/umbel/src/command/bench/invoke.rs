@@ -63,7 +63,7 @@ pub(super) fn lead_with_latencies(run: &mut Run, mut times: Vec<Duration>) {
     run.lead("latency_p50_us", at(50));
 }
 
-async fn increment(client: &Client, number: u32) -> Result<Duration, Exit> {
+pub(super) async fn increment(client: &Client, number: u32) -> Result<Duration, Exit> {
     call(
         client,
         INCREMENT,

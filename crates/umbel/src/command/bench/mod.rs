@@ -5,6 +5,7 @@ mod bed;
 mod calls;
 mod coldstart;
 mod compare;
+mod deletes;
 mod fanout;
 mod figure;
 mod functions;
@@ -104,7 +105,7 @@ enum Scenario {
     /// Call functions for the first time
     #[command(after_help = coldstart::HELP)]
     Coldstart(coldstart::Args),
-    /// Restart a coordinator that was killed with much unfinished work
+    /// Restart a coordinator that was killed with much in its store
     #[command(after_help = restart::HELP)]
     Restart(restart::Args),
 }
