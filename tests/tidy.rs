@@ -191,3 +191,98 @@ fn only_the_store_names_sled_and_the_coordinator_never_meets_the_worker() {
     }
     report(&complaints);
 }
+
+/// What `limit.rs` bounds inside, or between a worker of umbel and its coordinator: no limit of it is met
+/// by who uses umbel.
+const LIMITS_INSIDE: &[&str] = &[
+    "ALIAS_MOVES_MAX",
+    "ALIAS_TRAIL_MAX",
+    "ARTIFACT_PART_BYTES",
+    "BLOCK_BYTES_TARGET",
+    "CHUNK_BYTES_MAX",
+    "CHUNK_INVOCATIONS_MAX",
+    "CHUNK_RUNS_MAX",
+    "CRASH_LIMIT",
+    "DUE_STEP_MS",
+    "FIGURES_MAX",
+    "GRANT_BYTES_MAX",
+    "HOLD_US",
+    "PAGE_SIZE_DEFAULT",
+    "PROTOCOL",
+    "RECORD_SPAN_MAX",
+    "REDRIVE_RECORD_RUNS_MAX",
+    "REPORT_BYTES_TARGET",
+    "REPORT_INVOCATIONS_MAX",
+    "REQUEST_ID_KEPT_MS",
+    "RETRIES_WAITING_MAX",
+    "TURN_EVENTS_MAX",
+    "TURN_GAP_MAX_MS",
+    "TURN_GRANTS_MAX",
+    "TURN_SWEPT_MAX",
+    "UNACKNOWLEDGED_BYTES_MAX",
+    "UNDURABLE_BYTES_MAX",
+    "VERSIONS_PAGE_MAX",
+    "WORKER_HOLDINGS_MAX",
+    "WORKER_INVOCATIONS_MAX",
+    "WORKER_LEASES_MAX",
+];
+
+/// The ways in which people may write the value of a limit.
+fn written(value: &str) -> Vec<String> {
+    if value == "10 * 365 * 24 * 3_600_000" {
+        return vec!["ten years".to_owned()];
+    }
+    let Some((number, shift)) = value.split_once(" << ") else {
+        return vec![value.replace('_', ",")];
+    };
+    match shift {
+        "10" => vec![format!("{number} KiB")],
+        "20" => vec![format!("{number} MiB"), "1,048,576".to_owned()],
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn the_limits_that_users_meet_stand_in_the_readme() {
+    let read =
+        |path: &str| fs::read_to_string(root().join(path)).expect("a file of the repository");
+    let (readme, limits) = (
+        read("README.md"),
+        read("crates/umbel-core/src/words/limit.rs"),
+    );
+    let mut complaints = Vec::new();
+    let mut names = Vec::new();
+    for line in limits.lines() {
+        let Some((name, rest)) = line
+            .strip_prefix("pub const ")
+            .and_then(|rest| rest.split_once(": "))
+        else {
+            continue;
+        };
+        names.push(name);
+        let value = rest.split_once(" = ").map_or("", |(_, value)| value);
+        let row = readme
+            .lines()
+            .find(|row| row.starts_with("| ") && row.contains(&format!("`{name}`")));
+        let is_inside = LIMITS_INSIDE.contains(&name);
+        match row {
+            None if !is_inside => complaints.push(format!("{name} stands in no row of the README")),
+            Some(_) if is_inside => complaints.push(format!("{name} is inside, and in the README")),
+            Some(row)
+                if !written(value.trim_end_matches(';'))
+                    .iter()
+                    .any(|value| row.contains(value)) =>
+            {
+                complaints.push(format!("{name} is {value} and the README says: {row}"));
+            }
+            _ => {}
+        }
+    }
+    assert!(names.len() > 50, "limit.rs was read");
+    for inside in LIMITS_INSIDE {
+        if !names.contains(inside) {
+            complaints.push(format!("{inside} does not stand in limit.rs"));
+        }
+    }
+    report(&complaints);
+}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use umbel_core::command::Refusal;
+use umbel_core::size::size;
 use umbel_store::Store;
 
 /// What bounds the store, in bytes; 0: nothing does.
@@ -60,8 +61,11 @@ impl Room {
         let bytes = self.store.live_bytes() + self.store.undurable_bytes() as u64;
         if store_bytes_max > 0 && bytes >= limit {
             let problem = format!(
-                "it holds {bytes} bytes, and new ones are taken below {limit}, nine tenths of its \
-                 cap of {store_bytes_max} (store_bytes_max)"
+                "it holds {}, and more is taken below {}, nine tenths of its cap of {} \
+                 (store_bytes_max)",
+                size(bytes),
+                size(limit),
+                size(store_bytes_max)
             );
             let bound = ("store_bytes_max", "raise store_bytes_max");
             return Err(self.refusal(bound, problem, bytes, limit));
@@ -69,8 +73,10 @@ impl Room {
         let free = self.free_bytes.load(Ordering::Relaxed);
         if free < disk_free_bytes_min {
             let problem = format!(
-                "{free} bytes are free on its disk, and {disk_free_bytes_min} are kept free for \
-                 the results of what runs (disk_free_bytes_min)"
+                "{} are free on its disk, and {} are kept free for the results of what runs \
+                 (disk_free_bytes_min)",
+                size(free),
+                size(disk_free_bytes_min)
             );
             let bound = ("disk_free_bytes_min", "make room on the disk");
             return Err(self.refusal(bound, problem, free, disk_free_bytes_min));
@@ -156,8 +162,8 @@ mod tests {
         let words = refusal.to_string();
         for word in [
             "/data",
-            "18000",
-            "20000",
+            "17.5 KiB",
+            "19.5 KiB",
             "job delete",
             "raise store_bytes_max",
         ] {
@@ -172,7 +178,7 @@ mod tests {
         room.check().unwrap();
         room.free_bytes.store((1 << 20) - 1, Ordering::Relaxed);
         let words = room.check().unwrap_err().to_string();
-        for word in ["1048575 bytes are free", "disk_free_bytes_min", "make room"] {
+        for word in ["1023.9 KiB are free", "disk_free_bytes_min", "make room"] {
             assert!(words.contains(word), "{words}");
         }
     }

@@ -56,6 +56,10 @@ impl Api {
         {
             return Ok(response);
         }
+        // Nothing of what is refused need come.
+        if let Err(refusal) = self.room.check() {
+            return Err(status::refused(&refusal));
+        }
         let room = self.publishes.acquire().await;
         let _room: SemaphorePermit<'_> = room.map_err(|error| unreadable(&error.to_string()))?;
         let bytes = receive(&mut messages, &asked).await?;
@@ -123,6 +127,7 @@ impl Api {
             staged,
             content: Digest(Sha256::digest(asked.content()).into()),
             by: asked.by.clone(),
+            refusal: self.room.check().err(),
         });
         let reply = self
             .engine

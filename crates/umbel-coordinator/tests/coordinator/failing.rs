@@ -214,7 +214,8 @@ async fn a_submitter_faster_than_the_disk_is_slowed_and_not_buffered() {
         }
     })
     .await;
-    assert!(before < 512, "all of it was taken in");
+    // What the windows of HTTP/2 let through, and what may be on its way to the disk.
+    assert!(before < 256, "{before} of 512 were taken in");
     let undurable = disk.undurable_bytes();
     assert!(undurable <= 2 * UNDURABLE_BYTES_MAX, "{undurable} bytes");
     disk.stands.store(false, Ordering::Relaxed);

@@ -7,10 +7,12 @@
 )]
 
 mod failing;
+mod hostile;
 mod jobs;
 mod port;
 mod restart;
 mod room;
 mod sessions;
+mod slow_readers;
 mod support;
 mod uploads;

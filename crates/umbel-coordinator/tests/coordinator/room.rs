@@ -91,6 +91,63 @@ async fn a_store_near_its_cap_takes_nothing_new_and_what_runs_ends() {
     create(&mut jobs, request(&["more"])).await;
 }
 
+/// What makes the store larger passes one gate, by whichever call it comes.
+#[tokio::test]
+async fn a_full_store_takes_no_redrive_and_no_version() {
+    let cluster = Cluster::start_with(|config| config.bounds.store_bytes_max = 400 << 10).await;
+    let _worker = cluster.worker("one").await;
+    let mut jobs = cluster.jobs().await;
+    let job = create(&mut jobs, large(390)).await;
+    let cancel = v1::CancelJobRequest {
+        job_id: job.id.clone(),
+    };
+    soon(jobs.cancel_job(cancel))
+        .await
+        .expect("it is cancelled");
+
+    let redrive = v1::RedriveJobRequest {
+        job_id: job.id.clone(),
+        filter: Some(v1::RedriveFilter {
+            failed: true,
+            ..v1::RedriveFilter::default()
+        }),
+        ..v1::RedriveJobRequest::default()
+    };
+    let full = soon(jobs.redrive_job(redrive.clone())).await;
+    let words = full.as_ref().expect_err("it is full").message().to_owned();
+    assert_eq!(refused(full).1, Reason::StoreFull);
+    assert!(
+        words.contains("below 360.0 KiB") && words.contains("cap of 400.0 KiB"),
+        "{words}"
+    );
+
+    let publication = v1::Publication {
+        function: "resize".to_owned(),
+        spec: Some(v1::VersionSpec {
+            runtime: v1::Runtime::Python.into(),
+            handler: "app.handler".to_owned(),
+            ..v1::VersionSpec::default()
+        }),
+        artifact_digest: vec![7; 32].into(),
+        packed_bytes: 10,
+        published_by: "me@desk".to_owned(),
+    };
+    let first = v1::PublishVersionRequest {
+        part: Some(v1::publish_version_request::Part::Publication(publication)),
+    };
+    let mut functions = cluster.functions().await;
+    // Nothing follows: it is refused before its artifact comes.
+    let open = tokio_stream::StreamExt::chain(tokio_stream::iter([first]), tokio_stream::pending());
+    let full = soon(functions.publish_version(open)).await;
+    assert_eq!(refused(full).1, Reason::StoreFull);
+
+    let delete = v1::DeleteJobRequest { job_id: job.id };
+    soon(jobs.delete_job(delete)).await.expect("it is deleted");
+    until(&cluster, |status| status.live_bytes < 100 << 10).await;
+    let gone = soon(jobs.redrive_job(redrive)).await;
+    assert_eq!(refused(gone).1, Reason::UnknownJob, "there is room again");
+}
+
 #[tokio::test]
 async fn the_cap_is_the_same_after_a_restart() {
     let cluster = Cluster::start().await;

@@ -129,9 +129,21 @@ impl Cluster {
     }
 
     pub(crate) async fn connect(&self, hello: Hello) -> Result<Worker, Status> {
+        let worker = self.connect_silent().await?;
+        worker.say_raw(convert::hello(hello));
+        Ok(worker)
+    }
+
+    /// A session that begins with any message.
+    pub(crate) async fn connect_raw(&self, first: v1::ConnectRequest) -> Worker {
+        let worker = self.connect_silent().await.expect("it may connect");
+        worker.say_raw(first);
+        worker
+    }
+
+    /// A session that has said nothing yet.
+    pub(crate) async fn connect_silent(&self) -> Result<Worker, Status> {
         let (say, said) = mpsc::unbounded_channel();
-        say.send(convert::hello(hello))
-            .expect("the other end is here");
         let mut client = SessionServiceClient::new(self.channel().await);
         let inbound = client.connect(UnboundedReceiverStream::new(said)).await?;
         Ok(Worker {

@@ -13,13 +13,16 @@ use v1::job_service_client::JobServiceClient;
 
 use crate::support::{Cluster, create, ended, open_request, refused, results, soon};
 
-struct Upload {
+pub(crate) struct Upload {
     say: mpsc::UnboundedSender<v1::AppendInputsRequest>,
     answers: Streaming<v1::AppendInputsResponse>,
 }
 
 impl Upload {
-    async fn open(client: &mut JobServiceClient<Channel>, job: &str) -> Result<Self, Status> {
+    pub(crate) async fn open(
+        client: &mut JobServiceClient<Channel>,
+        job: &str,
+    ) -> Result<Self, Status> {
         let (say, said) = mpsc::unbounded_channel();
         let job_id = job.to_owned();
         say.send(v1::AppendInputsRequest {
@@ -36,7 +39,7 @@ impl Upload {
         })
     }
 
-    fn plain(&self, first_index: u64, inputs: &[&str]) {
+    pub(crate) fn plain(&self, first_index: u64, inputs: &[&str]) {
         let inputs = inputs
             .iter()
             .map(|input| Bytes::copy_from_slice(input.as_bytes()));
@@ -57,7 +60,7 @@ impl Upload {
             .unwrap();
     }
 
-    async fn next(&mut self) -> Result<u64, Status> {
+    pub(crate) async fn next(&mut self) -> Result<u64, Status> {
         Ok(soon(self.answers.message())
             .await?
             .expect("an answer")

@@ -63,6 +63,9 @@ fn published(t: &Tables, version: Arc<Version>, existed: bool, kept: bool) -> Re
 }
 
 fn judge(t: &Tables, publication: &Publication) -> Result<(), Refusal> {
+    if let Some(refusal) = &publication.refusal {
+        return Err(refusal.clone());
+    }
     let function = publication.function.clone();
     if t.registry.is_brought(&function) {
         return Err(Refusal::FunctionBrought { function });
@@ -162,6 +165,31 @@ mod tests {
         env.publish("f", "one", Runtime::Python);
         let reply = env.try_publish("g", "one", Runtime::Python, unstaged);
         assert!(matches!(reply, Reply::Published { kept: false, .. }));
+    }
+
+    #[test]
+    fn a_full_store_refuses_a_new_version_and_answers_a_repeat() {
+        let mut env = Env::new();
+        let first = env.publish("f", "one", Runtime::Python);
+        let full = Refusal::StoreFull {
+            data_dir: "/data".to_owned(),
+            option: "store_bytes_max",
+            problem: "it is full".to_owned(),
+            way_out: "raise it",
+            bytes: 10,
+            limit: 9,
+        };
+        let no_room = |publication: &mut Publication| publication.refusal = Some(full.clone());
+        let refused = env.try_publish("f", "two", Runtime::Python, no_room);
+        assert_eq!(refused, Reply::Refused(full.clone()));
+        let repeat = env.try_publish("f", "one", Runtime::Python, no_room);
+        let Reply::Published {
+            version, existed, ..
+        } = repeat
+        else {
+            panic!("{repeat:?}")
+        };
+        assert_eq!((version.id, existed), (first.id, true));
     }
 
     #[test]

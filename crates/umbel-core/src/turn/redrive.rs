@@ -367,6 +367,34 @@ mod tests {
     }
 
     #[test]
+    fn a_full_store_refuses_a_redrive_and_answers_a_repeat() {
+        let mut env = Env::new();
+        let job = half_failed(&mut env);
+        let full = Refusal::StoreFull {
+            data_dir: "/data".to_owned(),
+            option: "store_bytes_max",
+            problem: "it is full".to_owned(),
+            way_out: "raise it",
+            bytes: 10,
+            limit: 9,
+        };
+        let mut wish = env.wish(job, all());
+        wish.request_id = "once".to_owned();
+        let refused = Redrive {
+            refusal: Some(full.clone()),
+            ..wish.clone()
+        };
+        assert_eq!(
+            env.redrive(job, refused.clone()),
+            Reply::Refused(full),
+            "nothing runs again"
+        );
+        accepted(env.redrive(job, wish));
+        let repeat = env.redrive(job, refused);
+        assert!(matches!(repeat, Reply::Redriven { existed: true, .. }));
+    }
+
+    #[test]
     fn a_request_id_makes_one_redrive() {
         let mut env = Env::new();
         let job = half_failed(&mut env);

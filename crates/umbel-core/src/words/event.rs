@@ -199,6 +199,8 @@ pub struct Publication {
     pub content: Digest,
     /// Who publishes.
     pub by: String,
+    /// Why there is no room for a new version, if so; a repeat is answered all the same.
+    pub refusal: Option<Refusal>,
 }
 
 /// The upload that staged the inline inputs of `CreateJob`.

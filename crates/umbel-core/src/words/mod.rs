@@ -17,5 +17,6 @@ pub mod policy;
 pub mod ranges;
 pub mod redrive;
 pub(crate) mod refusal;
+pub mod size;
 pub mod time;
 pub mod view;

@@ -241,7 +241,7 @@ pub enum Refusal {
     },
     /// The store takes no new work.
     #[error(
-        "the store in {data_dir} takes no new jobs and inputs: {problem}; what runs goes on. Delete \
+        "the store in {data_dir} takes nothing new: {problem}; what runs goes on. Delete \
          ended jobs (`umbel job delete`), let them be swept (keep_ms, keep_bytes), or {way_out}"
     )]
     StoreFull {

@@ -193,7 +193,7 @@ reasons! {
         "More was written during a backup than is kept for one that is slow to take it."
         "Try again at a quieter time, or write the backup to a faster disk.";
     StoreFull "STORE_FULL" ResourceExhausted ["data_dir", "option", "bytes", "limit"]
-        "The store is near its cap, or its disk has little room: no new jobs and inputs are taken, what runs goes on."
+        "The store is near its cap, or its disk has little room: no new jobs, inputs, redrives and versions are taken, what runs goes on."
         "Delete ended jobs, let them be swept, make room on the disk, or raise the option that is named.";
     StoreUnavailable "STORE_UNAVAILABLE" Unavailable ["problem"]
         "The store failed, for instance since its disk is full; nothing that was not acknowledged is promised."

@@ -20,7 +20,8 @@ pub(crate) use json::{
 pub(crate) use progress::Progress;
 pub(crate) use show::{failure_line, failure_text, job_lines, runtime_failure_text, summary};
 pub(crate) use table::{Column, Table};
-pub(crate) use text::{count, duration_us, one_line, size};
+pub(crate) use text::{count, duration_us, one_line};
+pub(crate) use umbel_core::size::size;
 
 use crate::exit::Exit;
 

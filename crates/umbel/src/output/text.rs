@@ -26,24 +26,6 @@ pub(crate) fn duration_us(us: u64) -> String {
     }
 }
 
-/// A number of bytes, with its unit.
-pub(crate) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    if bytes < 1_024 {
-        return format!("{bytes} B");
-    }
-    let mut value = bytes as f64 / 1_024.0;
-    let mut unit = 0;
-    while value >= 1_024.0 && unit + 1 < UNITS.len() {
-        value /= 1_024.0;
-        unit += 1;
-    }
-    format!(
-        "{value:.1} {}",
-        UNITS.get(unit).copied().unwrap_or_default()
-    )
-}
-
 /// A point in time given in microseconds since 1970, as RFC 3339 in UTC.
 pub(crate) fn time_us(us: u64) -> String {
     let timestamp = prost_types::Timestamp {
@@ -93,12 +75,6 @@ mod tests {
     fn lengths_of_time_have_their_unit() {
         let shown = [7, 1_500, 2_345_678, 61_000_000, 3_700_000_000].map(duration_us);
         assert_eq!(shown, ["7 µs", "1.5 ms", "2.3 s", "1 m 1 s", "1 h 1 m"]);
-    }
-
-    #[test]
-    fn sizes_have_their_unit() {
-        let shown = [12, 2_048, 6 << 20, 3 << 40].map(size);
-        assert_eq!(shown, ["12 B", "2.0 KiB", "6.0 MiB", "3.0 TiB"]);
     }
 
     #[test]

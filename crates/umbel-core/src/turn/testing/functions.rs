@@ -119,6 +119,7 @@ impl Env {
             staged: true,
             content: Digest(both),
             by: "me@desk".to_owned(),
+            refusal: None,
         });
         with(&mut publication);
         self.ask(|reply| Event::Publish { reply, publication })

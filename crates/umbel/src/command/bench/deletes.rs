@@ -32,9 +32,7 @@ pub(super) async fn measure(bed: &mut Bed, ids: &[String], run: &mut Run) -> Res
             (live, changed) = (now, Instant::now());
         }
     }
-    let (_, deleted) = meter
-        .stop(&bed.cluster, ids.len() as u64, "delete")
-        .await?;
+    let (_, deleted) = meter.stop(&bed.cluster, ids.len() as u64, "delete").await?;
     run.turn_seconds = deleted.turn_seconds;
     run.commit_seconds = deleted.commit_seconds;
     let mut push = |name: &str, mut times: Vec<Duration>| {

@@ -19,8 +19,9 @@ The coordinator is killed with SIGKILL and started again on its data. Measured a
 start until it is ready, and its memory before and after. --left says what is in its store:
 
   fresh     Nothing has run. Workers come after the restart, and every result is verified.
-  retrying  Every invocation has failed once and waits a day for its next attempt; a job of more
-            than 65,536 would not be placed on, so --jobs must be enough. Verified are the counts.
+  retrying  Every invocation has failed once and waits for its next attempt, up to years. A job
+            of more than 65,536 is not placed further, so --jobs must be enough. Verified are
+            the counts.
   ended     Every result is recorded and verified. After the restart all jobs are deleted, while a
             worker is invoked one time after another, until their bytes are gone.
 
@@ -29,8 +30,9 @@ Examples:
   umbel bench restart --n 1000000 --jobs 16 --left retrying
   umbel bench restart --n 10000000 --jobs 10000 --left ended";
 
-/// How long an invocation that has failed waits: longer than any bench.
-const BACKOFF_MS: u64 = 24 * 3_600_000;
+/// The longest that an invocation that has failed may wait; the time is drawn by lot, so that of a
+/// million the first ones wait minutes.
+const BACKOFF_MS: u64 = limit::DURATION_MS_MAX;
 /// How often it is asked whether all have failed once.
 const EVERY: Duration = Duration::from_millis(50);
 /// Jobs under way at a time where they run to their end.
