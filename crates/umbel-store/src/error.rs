@@ -24,7 +24,7 @@ pub enum Error {
     /// The directory holds something, and it is not umbel's.
     #[error(
         "{} is not a data directory of umbel: {what}; \
-         give a new or an empty directory with --data", .dir.display()
+         give a new or an empty directory with --data, or restore a backup if it was one", .dir.display()
     )]
     Foreign {
         /// The directory.

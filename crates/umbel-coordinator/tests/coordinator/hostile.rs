@@ -233,7 +233,7 @@ async fn leases_that_nobody_granted_are_ignored_and_counted() {
         liar.say(FromWorker::Heartbeat(vec![begun]));
         liar.say(FromWorker::TakenBack(TakenBack {
             begun,
-            indices: [0..4_096].into_iter().collect::<Ranges>(),
+            indices: std::iter::once(0..4_096).collect::<Ranges>(),
         }));
     }
     // Its own lease, and so much time that no sum may hold it, twice.

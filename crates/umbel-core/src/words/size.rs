@@ -9,7 +9,7 @@ pub fn size(bytes: u64) -> String {
         return format!("{bytes} B");
     }
     // In tenths of a unit, rounded down, so that less than a bound never reads as the bound.
-    let mut tenths = u128::from(bytes) * 10 >> 10;
+    let mut tenths = (u128::from(bytes) * 10) >> 10;
     let mut unit = 0;
     while tenths >= 10_240 && unit + 1 < UNITS.len() {
         tenths >>= 10;
