@@ -1,7 +1,7 @@
 //! The connection to a coordinator.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tonic::Status;
@@ -10,6 +10,7 @@ use umbel_core::limit::MESSAGE_BYTES_MAX;
 use umbel_proto::v1::cluster_service_client::ClusterServiceClient;
 use umbel_proto::v1::function_service_client::FunctionServiceClient;
 use umbel_proto::v1::job_service_client::JobServiceClient;
+use uuid::Uuid;
 
 use crate::{Error, JobSpec, Submission};
 
@@ -37,6 +38,8 @@ struct Shared {
     url: String,
     /// Whether the coordinator ever answered: before that nothing is tried twice.
     reached: AtomicBool,
+    /// Chance for the waits, so that clients do not come back in step.
+    chance: AtomicU64,
 }
 
 impl Client {
@@ -48,6 +51,18 @@ impl Client {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn connect(url: impl Into<String>) -> Result<Self, Error> {
+        Self::connect_over(url, |endpoint| endpoint.connect_lazy())
+    }
+
+    /// The same over another network than TCP: `channel` makes a channel of the endpoint, such as
+    /// by [`Endpoint::connect_with_connector_lazy`].
+    ///
+    /// # Errors
+    /// [`Error::Address`] if `url` is none.
+    pub fn connect_over(
+        url: impl Into<String>,
+        channel: impl FnOnce(Endpoint) -> Channel,
+    ) -> Result<Self, Error> {
         let url = url.into();
         let wrong = |cause: String| Error::Address {
             url: url.clone(),
@@ -56,18 +71,19 @@ impl Client {
         if !url.starts_with("http://") {
             return Err(wrong("it does not begin with http://".to_owned()));
         }
-        let channel = Endpoint::from_shared(url.clone())
+        let endpoint = Endpoint::from_shared(url.clone())
             .map_err(|error| wrong(error.to_string()))?
             .tcp_nodelay(true)
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(SIGN_OF_LIFE_EVERY)
             .keep_alive_timeout(SIGN_OF_LIFE_TIMEOUT)
             .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .connect_lazy();
+            .initial_connection_window_size(CONNECTION_WINDOW);
+        let channel = channel(endpoint);
         let shared = Arc::new(Shared {
             url,
             reached: AtomicBool::new(false),
+            chance: AtomicU64::new(Uuid::new_v4().as_u64_pair().1),
         });
         Ok(Self {
             channel,
@@ -81,6 +97,22 @@ impl Client {
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
+    }
+
+    /// The same client, whose waits are chosen by this number instead of by chance.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_chance(self, chance: u64) -> Self {
+        self.shared.chance.store(chance, Ordering::Relaxed);
+        self
+    }
+
+    /// The next number, of 256, that decides how long a wait is.
+    pub(crate) fn chance(&self) -> u8 {
+        // A step that is odd and large visits all numbers; the high bits change the most.
+        let step = 0x9e37_79b9_7f4a_7c15;
+        let chance = self.shared.chance.fetch_add(step, Ordering::Relaxed);
+        chance.to_be_bytes()[0]
     }
 
     /// The coordinator's address.

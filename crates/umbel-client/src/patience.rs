@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use uuid::Uuid;
 
 use crate::{Client, Error};
 
@@ -46,7 +45,7 @@ impl Patience {
             return Err(error);
         }
         tracing::debug!(%error, wait = ?self.wait, "the link broke; connecting again");
-        sleep(jittered(self.wait)).await;
+        sleep(jittered(self.wait, self.client.chance())).await;
         self.wait = (self.wait * 2).min(WAIT_MAX);
         Ok(())
     }
@@ -54,8 +53,8 @@ impl Patience {
 
 /// Half of the wait and a random part of the other half: clients that lost the same coordinator
 /// do not come back in step.
-fn jittered(wait: Duration) -> Duration {
-    let dice = f64::from(Uuid::new_v4().as_bytes()[0]) / 255.0;
+fn jittered(wait: Duration, chance: u8) -> Duration {
+    let dice = f64::from(chance) / 255.0;
     wait.mul_f64(0.5 + dice / 2.0)
 }
 
@@ -65,8 +64,8 @@ mod tests {
 
     #[test]
     fn a_wait_loses_at_most_half() {
-        for _ in 0..100 {
-            let wait = jittered(WAIT_MAX);
+        for chance in 0..=u8::MAX {
+            let wait = jittered(WAIT_MAX, chance);
             assert!(wait >= WAIT_MAX / 2 && wait <= WAIT_MAX, "{wait:?}");
         }
     }

@@ -69,6 +69,8 @@ impl Upload<'_> {
         while !(ended && self.window.is_empty()) {
             let (has_unsent, is_open) = (self.window.has_unsent(), self.window.is_open());
             tokio::select! {
+                // In this order, so that the same network gives the same upload.
+                biased;
                 answer = answers.message() => {
                     let answer = self.client.answer(answer)?;
                     self.take_answer(answer, patience)?;

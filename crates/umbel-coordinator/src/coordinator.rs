@@ -1,18 +1,23 @@
 //! Starting a coordinator, and its two ways to end.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::Stream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tonic::transport::server::Connected;
 use tonic_health::server::{HealthReporter, HealthService};
 use umbel_store::Settings;
 
 use crate::clock;
 use crate::config::Config;
 use crate::door::Door;
-use crate::incarnation::Incarnation;
+use crate::engine::Turns;
+use crate::incarnation::{self, Incarnation};
 use crate::keeper::Keeper;
 use crate::metrics::Metrics;
 use crate::store::Opener;
@@ -77,7 +82,8 @@ impl Coordinator {
         keeper.serving(true).await;
         let port_over = CancellationToken::new();
         let routes = port::routes(HealthService::from_health_reporter(health), door);
-        let port = port::serve(listener, routes, port_over.clone());
+        let connections = port::connections(listener);
+        let port = port::serve(connections, routes, port_over.clone());
         tracing::info!(%addr, "coordinator started");
         Ok(Running {
             addr,
@@ -86,6 +92,48 @@ impl Coordinator {
             port,
             port_over,
         })
+    }
+
+    /// One incarnation of parts that the caller brings: any store, connections from any network,
+    /// the wall's clock in milliseconds since 1970. It serves as long as what is returned lives,
+    /// and its engine turns when the caller turns it: for a simulation of the network.
+    ///
+    /// # Errors
+    ///
+    /// When what the store holds cannot be read.
+    #[doc(hidden)]
+    pub async fn assemble<S>(
+        config: &Config,
+        opener: &Opener,
+        connections: impl Stream<Item = io::Result<S>> + Send + 'static,
+        wall_ms: fn() -> u64,
+    ) -> Result<(Assembled, Turns), Error>
+    where
+        S: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    {
+        let metrics = Arc::new(Metrics::new());
+        let restored = incarnation::open(config, opener, Arc::clone(&metrics), wall_ms).await?;
+        let (incarnation, turns) = Incarnation::around(config, restored, wall_ms());
+        let door = Door::open(incarnation.router.clone(), metrics);
+        let health = HealthService::from_health_reporter(HealthReporter::new());
+        let routes = port::routes(health, door);
+        let port = port::serve(connections, routes, CancellationToken::new());
+        Ok((Assembled { incarnation, port }, turns))
+    }
+}
+
+/// What [`Coordinator::assemble`] made. Dropping it ends it.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Assembled {
+    incarnation: Incarnation,
+    port: JoinHandle<Result<(), tonic::transport::Error>>,
+}
+
+impl Drop for Assembled {
+    fn drop(&mut self) {
+        self.incarnation.signals.drain();
+        self.port.abort();
     }
 }
 

@@ -10,9 +10,9 @@ use umbel_core::machine::Machine;
 use umbel_store::{Opened, Store};
 
 use crate::api::{About, Api};
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::config::Config;
-use crate::engine::{Engine, Signals, Start};
+use crate::engine::{Engine, Signals, Start, Turns};
 use crate::metrics::Metrics;
 use crate::room::Room;
 use crate::session::Sessions;
@@ -44,8 +44,20 @@ impl Incarnation {
         metrics: Arc<Metrics>,
         started_ms: u64,
     ) -> Result<Self, Error> {
-        let (signals, clock) = (Signals::new(metrics), Clock::start());
-        let (opened, machine) = open(config, opener, Arc::clone(&signals), clock).await?;
+        let restored = open(config, opener, metrics, clock::wall_ms).await?;
+        let (mut incarnation, turns) = Self::around(config, restored, started_ms);
+        incarnation.engine = Some(turns.spawn()?);
+        Ok(incarnation)
+    }
+
+    /// Puts the services around an engine that does not turn yet.
+    pub(crate) fn around(config: &Config, restored: Restored, started_ms: u64) -> (Self, Turns) {
+        let Restored {
+            opened,
+            machine,
+            signals,
+            clock,
+        } = restored;
         let Opened {
             store,
             epoch,
@@ -59,7 +71,7 @@ impl Incarnation {
             clock,
             signals: Arc::clone(&signals),
         };
-        let (engine, thread) = Engine::start(start)?;
+        let (engine, turns) = Engine::new(start);
         let blocks = Blocks::new(store.clone());
         let room = Room::new(store.clone(), config.bounds, config.data_dir.clone());
         let newcomers = Streams::new("sessions without a hello", config.streams.newcomers);
@@ -82,13 +94,14 @@ impl Incarnation {
             beside_over.clone(),
         ));
         tracing::info!(data_dir = %config.data_dir.display(), epoch, "store serves");
-        Ok(Self {
+        let incarnation = Self {
             signals,
             router: port::router(api, sessions, http),
             store,
-            engine: Some(thread),
+            engine: None,
             _beside_over: beside_over.drop_guard(),
-        })
+        };
+        (incarnation, turns)
     }
 
     /// Waits for the engine's thread, makes durable what was promised if the store is well, and
@@ -119,23 +132,40 @@ impl Drop for Incarnation {
     }
 }
 
-/// Opens the store and restores the machine, on a thread that may wait for the disk.
-async fn open(
-    config: &Config,
-    opener: &Opener,
+/// What a store remembers, and what its threads share.
+pub(crate) struct Restored {
+    opened: Opened,
+    machine: Machine,
     signals: Arc<Signals>,
     clock: Clock,
-) -> Result<(Opened, Machine), Error> {
-    let (machine, opener) = (config.machine, opener.clone());
+}
+
+/// Opens the store and restores the machine, on a thread that may wait for the disk.
+pub(crate) async fn open(
+    config: &Config,
+    opener: &Opener,
+    metrics: Arc<Metrics>,
+    wall_ms: fn() -> u64,
+) -> Result<Restored, Error> {
+    let (signals, clock) = (Signals::new(metrics), Clock::start(wall_ms));
+    let (machine, opener, now) = (config.machine, opener.clone(), clock.now());
     let opened = tokio::task::spawn_blocking(move || {
-        let mut opened = opener.open(signals)?;
+        let mut opened = opener.open(signals.clone())?;
         let epoch = opened.epoch;
         let mut unreadable = None;
         let changes = opened.changes.by_ref();
         let changes = changes.map_while(|change| change.map_err(|e| unreadable = Some(e)).ok());
-        let machine = Machine::restore(machine, epoch, clock.now(), changes);
+        let machine = Machine::restore(machine, epoch, now, changes);
         // Half a memory is none: it would run again what is done.
-        unreadable.map_or(Ok((opened, machine)), |error| Err(Error::Store(error)))
+        match unreadable {
+            Some(error) => Err(Error::Store(error)),
+            None => Ok(Restored {
+                opened,
+                machine,
+                signals,
+                clock,
+            }),
+        }
     });
     opened.await.map_err(|error| Error::Engine {
         what: error.to_string(),

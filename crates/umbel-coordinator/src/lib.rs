@@ -27,7 +27,11 @@ mod streams;
 mod sweep;
 
 pub use config::Config;
+#[doc(hidden)]
+pub use coordinator::Assembled;
 pub use coordinator::{Coordinator, Running};
+#[doc(hidden)]
+pub use engine::Turns;
 pub use error::Error;
 pub use room::Bounds;
 #[doc(hidden)]

@@ -4,13 +4,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use futures::StreamExt as _;
-use tokio::net::TcpListener;
+use futures::{Stream, StreamExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
+use tonic::transport::server::{Connected, TcpIncoming};
 use umbel_core::limit::MESSAGE_BYTES_MAX;
 use umbel_proto::v1;
 use v1::cluster_service_server::ClusterServiceServer;
@@ -100,18 +101,27 @@ async fn patient<T>(accepted: io::Result<T>) -> io::Result<T> {
     accepted
 }
 
-/// Serves until `over`, then until what is open has ended.
-pub(crate) fn serve(
+/// The connections of a listener.
+pub(crate) fn connections(
     listener: TcpListener,
-    routes: Routes,
-    over: CancellationToken,
-) -> JoinHandle<Result<(), tonic::transport::Error>> {
+) -> impl Stream<Item = io::Result<TcpStream>> + Send + 'static {
     // A small answer must not wait 40 ms for the acknowledgement of the one before it. The
     // builder's own `tcp_nodelay` is not heeded for a listener that is handed in.
     let incoming = TcpIncoming::from(listener)
         .with_nodelay(Some(true))
         .with_keepalive(Some(Duration::from_secs(60)));
-    let incoming = incoming.then(patient);
+    incoming.then(patient)
+}
+
+/// Serves connections until `over`, then until what is open has ended.
+pub(crate) fn serve<S>(
+    connections: impl Stream<Item = io::Result<S>> + Send + 'static,
+    routes: Routes,
+    over: CancellationToken,
+) -> JoinHandle<Result<(), tonic::transport::Error>>
+where
+    S: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+{
     let server = Server::builder()
         .accept_http1(true)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -120,5 +130,5 @@ pub(crate) fn serve(
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_routes(routes);
-    tokio::spawn(server.serve_with_incoming_shutdown(incoming, over.cancelled_owned()))
+    tokio::spawn(server.serve_with_incoming_shutdown(connections, over.cancelled_owned()))
 }

@@ -1,4 +1,4 @@
-//! What an operator can set about the coordinator's machine.
+//! What can be set about the coordinator's machine.
 
 use crate::limit;
 
@@ -24,6 +24,8 @@ pub struct Config {
     pub jobs_max: usize,
     /// Live sessions at most.
     pub sessions_max: usize,
+    /// Invokes that wait or run at a time.
+    pub invokes_max: usize,
 }
 
 impl Default for Config {
@@ -38,6 +40,7 @@ impl Default for Config {
             keep_bytes: 0,
             jobs_max: limit::JOBS_MAX,
             sessions_max: limit::SESSIONS_MAX,
+            invokes_max: limit::INVOKES_MAX,
         }
     }
 }

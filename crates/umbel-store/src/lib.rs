@@ -17,6 +17,9 @@ mod directory;
 mod engine;
 mod error;
 mod format;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod key;
 mod live;
 mod lock;

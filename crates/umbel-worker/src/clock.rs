@@ -1,8 +1,9 @@
 //! Both clocks as numbers, read with one call.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
+use tokio::time::Instant;
 
 /// Microseconds since the worker started, and what time that was.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +14,7 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
+    /// Starts now. What moves on is tokio's clock: where that is simulated, so is this.
     pub(crate) fn start() -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH);
         Self {
@@ -34,8 +36,9 @@ impl Clock {
     }
 
     /// A moment as the runtime takes it; none if no clock reaches it.
-    pub(crate) fn instant(self, at_us: u64) -> Option<Instant> {
-        (self.origin).checked_add(std::time::Duration::from_micros(at_us))
+    pub(crate) fn instant(self, at_us: u64) -> Option<std::time::Instant> {
+        let at = (self.origin).checked_add(std::time::Duration::from_micros(at_us))?;
+        Some(at.into_std())
     }
 }
 

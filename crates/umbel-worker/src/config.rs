@@ -62,18 +62,23 @@ impl Config {
     ///
     /// # Errors
     /// When the settings do not hold, or the system gives no threads.
-    pub fn start(mut self) -> Result<Handle, Error> {
+    pub fn start(self) -> Result<Handle, Error> {
+        let worker = WorkerId(*Uuid::new_v4().as_bytes());
+        handle::start(self.checked(worker)?, worker)
+    }
+
+    /// With what was left open chosen, and within the limits.
+    pub(crate) fn checked(mut self, worker: WorkerId) -> Result<Self, Error> {
         if self.slots == 0 {
             let cores = available_parallelism().map_or(1, usize::from);
             let cores = u32::try_from(cores).unwrap_or(u32::MAX);
             self.slots = cores.min(limit::WORKER_SLOTS_MAX);
         }
-        let worker = WorkerId(*Uuid::new_v4().as_bytes());
         if self.name.is_empty() {
             self.name = default_name(worker);
         }
         self.check()?;
-        handle::start(self, worker)
+        Ok(self)
     }
 
     fn check(&self) -> Result<(), Error> {

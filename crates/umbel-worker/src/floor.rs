@@ -75,26 +75,46 @@ impl Floor {
             if self.is_stopped() {
                 return None;
             }
-            if let Some(piece) = machine.pull(slot) {
-                let is_native = piece.inputs.is_native();
-                let running = Running::new(
-                    piece.origin,
-                    piece.run.clone(),
-                    self.clock.now_us(),
-                    piece.timeout_ms,
-                    is_native,
-                );
-                let cancel = Arc::clone(&running.cancel);
-                // Within the machine's lock, so that machine and lane always agree.
-                *lane.lock() = Some(running);
-                if self.watch_sleeps.swap(false, Ordering::Relaxed) {
-                    self.running.notify_one();
-                }
-                return Some((piece, cancel));
+            if let Some(next) = self.pull(&mut machine, slot, lane) {
+                return Some(next);
             }
             let waiting = self.work.wait(machine);
             machine = waiting.unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// The same without waiting. None: there is nothing to run now.
+    pub(crate) fn piece_now(&self, slot: Slot) -> Option<(Piece<Arc<Work>>, Arc<CancelFlag>)> {
+        let lane = self.lane(slot)?;
+        let mut machine = self.machine();
+        if self.is_stopped() {
+            return None;
+        }
+        self.pull(&mut machine, slot, lane)
+    }
+
+    fn pull(
+        &self,
+        machine: &mut WorkerMachine,
+        slot: Slot,
+        lane: &Lane,
+    ) -> Option<(Piece<Arc<Work>>, Arc<CancelFlag>)> {
+        let piece = machine.pull(slot)?;
+        let is_native = piece.inputs.is_native();
+        let running = Running::new(
+            piece.origin,
+            piece.run.clone(),
+            self.clock.now_us(),
+            piece.timeout_ms,
+            is_native,
+        );
+        let cancel = Arc::clone(&running.cancel);
+        // Within the machine's lock, so that machine and lane always agree.
+        *lane.lock() = Some(running);
+        if self.watch_sleeps.swap(false, Ordering::Relaxed) {
+            self.running.notify_one();
+        }
+        Some((piece, cancel))
     }
 
     /// A slot is done with its piece; none: the watch took its outcomes over.

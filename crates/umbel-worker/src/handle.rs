@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::floor::Floor;
 use crate::link::Link;
+use crate::session::Dial;
 use crate::shelf::Shelf;
 use crate::{session, slot, watch as lookout};
 
@@ -41,26 +42,40 @@ pub struct Handle {
 
 /// Starts slots, watch and session.
 pub(crate) fn start(config: Config, worker: WorkerId) -> Result<Handle, Error> {
+    let (handle, link) = assemble(config, worker, Dial::tcp())?;
+    for number in 0..link.config.slots as usize {
+        slot::start(&link.floor, number)?;
+    }
+    lookout::start(&link.floor)?;
+    tokio::spawn(link.run());
+    Ok(handle)
+}
+
+/// A worker whose slots nobody attends to yet, and whose session does not run.
+pub(crate) fn assemble(
+    config: Config,
+    worker: WorkerId,
+    dial: Dial,
+) -> Result<(Handle, Link), Error> {
     let endpoint = session::endpoint(&config.coordinator).map_err(|error| Error::Address {
         url: config.coordinator.clone(),
         reason: error.to_string(),
     })?;
-    let slots = config.slots;
-    let floor = Arc::new(Floor::new(slots as usize, config.limits));
+    let floor = Arc::new(Floor::new(config.slots as usize, config.limits));
     let (sender, state) = watch::channel(State::Seeking);
     let handle = Handle {
         name: config.name.clone(),
-        slots,
+        slots: config.slots,
         floor: Arc::clone(&floor),
         state,
         drain: CancellationToken::new(),
         leave: CancellationToken::new(),
     };
-    for number in 0..slots as usize {
-        slot::start(&floor, number)?;
-    }
-    lookout::start(&floor)?;
-    let shelf = Shelf::new(Arc::clone(&floor), endpoint.clone(), config.cache.as_ref());
+    let shelf = Shelf::new(
+        Arc::clone(&floor),
+        (endpoint.clone(), dial.clone()),
+        config.cache.as_ref(),
+    );
     let shelf = shelf.map_err(|error| Error::Cache {
         reason: error.to_string(),
     })?;
@@ -70,17 +85,22 @@ pub(crate) fn start(config: Config, worker: WorkerId) -> Result<Handle, Error> {
         config,
         worker,
         endpoint,
+        dial,
         state: sender,
         drain: handle.drain.clone(),
         leave: handle.leave.clone(),
     };
-    tokio::spawn(async move {
-        let ended = link.keep().await;
-        link.floor.stop();
-        wait_for_programs(&link.floor).await;
-        link.state.send_replace(State::Ended(ended));
-    });
-    Ok(handle)
+    Ok((handle, link))
+}
+
+impl Link {
+    /// Keeps sessions until the worker has left, and tells that.
+    pub(crate) async fn run(self) {
+        let ended = self.keep().await;
+        self.floor.stop();
+        wait_for_programs(&self.floor).await;
+        self.state.send_replace(State::Ended(ended));
+    }
 }
 
 /// Programs see within some 10 ms that they are to end.

@@ -48,3 +48,7 @@ pub use umbel_runtime as runtime;
 /// Runs pieces without a coordinator, to measure what one slot can do.
 #[doc(hidden)]
 pub mod measure;
+
+/// A worker whose network and slots somebody else drives.
+#[doc(hidden)]
+pub mod inline;

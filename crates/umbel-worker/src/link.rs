@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::floor::Floor;
 use crate::handle::State;
-use crate::session::{self, End, Session};
+use crate::session::{self, Dial, End, Session};
 use crate::shelf::Shelf;
 
 /// How long a worker that leaves looks for a coordinator to hand its outcomes to.
@@ -29,6 +29,7 @@ pub(crate) struct Link {
     pub(crate) config: Config,
     pub(crate) worker: WorkerId,
     pub(crate) endpoint: Endpoint,
+    pub(crate) dial: Dial,
     pub(crate) state: watch::Sender<State>,
     /// Set: the worker drains.
     pub(crate) drain: CancellationToken,
@@ -67,7 +68,7 @@ impl Link {
     }
 
     async fn sessions(&self) -> Result<(), Error> {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::new(self.worker);
         let mut trouble = Trouble::None;
         let mut last_look = None;
         loop {
@@ -122,6 +123,7 @@ impl Link {
             config: &self.config,
             worker: self.worker,
             endpoint: &self.endpoint,
+            dial: &self.dial,
             stands: &stands,
             drain: &self.drain,
         };

@@ -1,8 +1,10 @@
 //! One session, from the dial to the end of its stream.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::{BoxFuture, FutureExt as _};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -61,10 +63,45 @@ pub(crate) struct Session<'a> {
     pub(crate) config: &'a Config,
     pub(crate) worker: WorkerId,
     pub(crate) endpoint: &'a Endpoint,
+    pub(crate) dial: &'a Dial,
     /// Told when the session stands.
     pub(crate) stands: &'a (dyn Fn(&str) + Send + Sync),
     /// Set when the worker drains, whoever asked for it.
     pub(crate) drain: &'a CancellationToken,
+}
+
+/// How a connection is made: over TCP, or over the network of whoever brings one.
+#[derive(Clone)]
+pub(crate) struct Dial(Arc<DialFn>);
+
+type DialFn =
+    dyn Fn(Endpoint) -> BoxFuture<'static, Result<Channel, tonic::transport::Error>> + Send + Sync;
+
+impl Dial {
+    pub(crate) fn tcp() -> Self {
+        Self::new(|endpoint| async move { endpoint.connect().await }.boxed())
+    }
+
+    pub(crate) fn new(
+        dial: impl Fn(Endpoint) -> BoxFuture<'static, Result<Channel, tonic::transport::Error>>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        Self(Arc::new(dial))
+    }
+
+    /// One attempt to connect.
+    pub(crate) async fn dial(&self, endpoint: &Endpoint) -> Result<Channel, Status> {
+        let dialled = (self.0)(endpoint.clone()).await;
+        dialled.map_err(|error| Status::unavailable(words(&error)))
+    }
+}
+
+impl fmt::Debug for Dial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Dial")
+    }
 }
 
 type Outbox = mpsc::Sender<v1::ConnectRequest>;
@@ -115,13 +152,17 @@ impl Session<'_> {
                 return farewell(inbox).await;
             }
             tokio::select! {
+                // In this order, so that the same network gives the same session. None of them
+                // is kept from its turn: a sign of life is due once in a while, and what there
+                // is to say was said above.
+                biased;
+                _ = beat.tick() => self.beat(&outbox),
                 message = inbox.message() => match message? {
                     Some(message) => self.hear(read(message)?),
                     None => return Err(Status::unavailable("the coordinator ended the session")),
                 },
                 () = self.floor.wake.notified() => {}
                 _ = outbox.reserve(), if is_full => {}
-                _ = beat.tick() => self.beat(&outbox),
             }
         }
     }
@@ -130,8 +171,7 @@ impl Session<'_> {
     async fn introduce(
         &self,
     ) -> Result<(Outbox, Streaming<v1::ConnectResponse>, Welcome, String), Status> {
-        let channel: Channel =
-            (self.endpoint.connect().await).map_err(|error| Status::unavailable(words(&error)))?;
+        let channel = self.dial.dial(self.endpoint).await?;
         let mut client = SessionServiceClient::new(channel)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);

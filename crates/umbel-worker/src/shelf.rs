@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use tokio::time::sleep;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 use tonic::{Code, Status};
 use umbel_artifact::{Cache, Cached};
 use umbel_core::function::{Digest, Holdings, Version, VersionId};
@@ -22,6 +22,7 @@ use umbel_proto::v1::session_service_client::SessionServiceClient;
 use umbel_runtime::{Executable, Failure, FailureKind};
 
 use crate::floor::Floor;
+use crate::session::Dial;
 use crate::version;
 use crate::work::Work;
 
@@ -65,6 +66,7 @@ pub(crate) struct Shelf {
     floor: Arc<Floor>,
     cache: Option<Cache>,
     endpoint: Endpoint,
+    dial: Dial,
     state: Mutex<State>,
 }
 
@@ -83,7 +85,7 @@ struct State {
 impl Shelf {
     pub(crate) fn new(
         floor: Arc<Floor>,
-        endpoint: Endpoint,
+        (endpoint, dial): (Endpoint, Dial),
         config: Option<&CacheConfig>,
     ) -> Result<Self, umbel_artifact::Error> {
         let cache = config.map(|config| Cache::open(&config.dir, config.bytes_max));
@@ -91,6 +93,7 @@ impl Shelf {
             floor,
             cache: cache.transpose()?,
             endpoint,
+            dial,
             state: Mutex::default(),
         })
     }
@@ -219,11 +222,10 @@ impl Shelf {
     }
 
     async fn fetch(self: &Arc<Self>, version: &Arc<Version>) -> Result<Cached, Failure> {
-        let channel = self.endpoint.connect_lazy();
         let mut pause = PAUSE;
         let mut attempt = 1;
         let bytes = loop {
-            match receive(&channel, version).await {
+            match self.receive(version).await {
                 Ok(bytes) => break bytes,
                 Err(status) if attempt < ATTEMPTS_MAX && !is_final(&status) => {
                     let (name, number) = (&version.function, version.number);
@@ -240,6 +242,32 @@ impl Shelf {
         self.with_cache(move |cache| cache.insert(digest, &bytes[..]))
             .await
             .map_err(|words| unable(version, &words))
+    }
+
+    /// One attempt to fetch.
+    async fn receive(&self, version: &Version) -> Result<BytesMut, Status> {
+        let dialled = self.dial.dial(&self.endpoint).await?;
+        let mut client =
+            SessionServiceClient::new(dialled).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let request = v1::FetchArtifactRequest {
+            digest: version.artifact.digest.0.to_vec().into(),
+        };
+        let mut pages = client.fetch_artifact(request).await?.into_inner();
+        let expected = version.artifact.packed_bytes;
+        let mut bytes = BytesMut::new();
+        while let Some(page) = pages.message().await? {
+            if (bytes.len() + page.data.len()) as u64 > expected {
+                return Err(Status::data_loss("it is longer than it should be"));
+            }
+            bytes.extend_from_slice(&page.data);
+        }
+        if bytes.len() as u64 != expected {
+            return Err(Status::unavailable(format!(
+                "{} bytes of {expected} came",
+                bytes.len()
+            )));
+        }
+        Ok(bytes)
     }
 
     /// What the worker has of versions, if that is news to the coordinator.
@@ -286,31 +314,6 @@ impl Shelf {
             tokio::task::spawn_blocking(move || drop(gone));
         }
     }
-}
-
-/// One attempt to fetch.
-async fn receive(channel: &Channel, version: &Version) -> Result<BytesMut, Status> {
-    let mut client =
-        SessionServiceClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let request = v1::FetchArtifactRequest {
-        digest: version.artifact.digest.0.to_vec().into(),
-    };
-    let mut pages = client.fetch_artifact(request).await?.into_inner();
-    let expected = version.artifact.packed_bytes;
-    let mut bytes = BytesMut::new();
-    while let Some(page) = pages.message().await? {
-        if (bytes.len() + page.data.len()) as u64 > expected {
-            return Err(Status::data_loss("it is longer than it should be"));
-        }
-        bytes.extend_from_slice(&page.data);
-    }
-    if bytes.len() as u64 != expected {
-        return Err(Status::unavailable(format!(
-            "{} bytes of {expected} came",
-            bytes.len()
-        )));
-    }
-    Ok(bytes)
 }
 
 /// Whether another attempt would end the same.

@@ -22,13 +22,7 @@ pub(crate) fn start(floor: &Arc<Floor>, slot: Slot) -> Result<(), Error> {
     let run = move || {
         let mut output = Vec::new();
         while let Some((piece, cancel)) = floor.next_piece(slot) {
-            let Some(lane) = floor.lane(slot) else { return };
-            let cpu_us = run_piece(&floor, lane, &piece, &cancel, &mut output);
-            let mut running = lane.take();
-            if let (Some(running), Some(cpu_us)) = (&mut running, cpu_us) {
-                running.spread_cpu(cpu_us);
-            }
-            floor.finished(slot, running);
+            work_off(&floor, slot, &piece, &cancel, &mut output);
             output.clear();
             output.shrink_to(BUFFER_KEPT_BYTES);
         }
@@ -39,6 +33,23 @@ pub(crate) fn start(floor: &Arc<Floor>, slot: Slot) -> Result<(), Error> {
         reason: error.to_string(),
     };
     thread.spawn(run).map(drop).map_err(failed)
+}
+
+/// Runs a piece and hands in what came of it.
+pub(crate) fn work_off(
+    floor: &Floor,
+    slot: Slot,
+    piece: &Piece<Arc<Work>>,
+    cancel: &CancelFlag,
+    output: &mut Vec<u8>,
+) {
+    let Some(lane) = floor.lane(slot) else { return };
+    let cpu_us = run_piece(floor, lane, piece, cancel, output);
+    let mut running = lane.take();
+    if let (Some(running), Some(cpu_us)) = (&mut running, cpu_us) {
+        running.spread_cpu(cpu_us);
+    }
+    floor.finished(slot, running);
 }
 
 /// Runs a piece to its end, or as far as it is still wanted. Gives the processor

@@ -34,7 +34,8 @@ pub(crate) fn start(floor: &Arc<Floor>) -> Result<(), Error> {
     thread.spawn(watch).map(drop).map_err(failed)
 }
 
-fn look(floor: &Floor) {
+/// Looks at all slots once.
+pub(crate) fn look(floor: &Floor) {
     let mut machine = floor.machine();
     let now_us = floor.clock.now_us();
     let mut returned = false;

@@ -10,7 +10,6 @@ mod turn;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 use umbel_core::command::Reply;
@@ -20,14 +19,14 @@ use umbel_core::machine::Machine;
 use umbel_core::message::{FromWorker, Hello};
 use umbel_core::time::Now;
 
-use crate::Error;
 use crate::session::outbox::Outbox;
 
 pub(crate) use changes::{Changes, Watched};
 pub(crate) use mailbox::Closed;
 pub(crate) use signals::Signals;
+use turn::Mail;
 pub(crate) use turn::Start;
-use turn::{Mail, Turns};
+pub use turn::Turns;
 
 /// The way to the engine. A clone is the same way.
 #[derive(Clone, Debug)]
@@ -51,19 +50,15 @@ impl Pending {
 }
 
 impl Engine {
-    /// Starts the thread.
-    pub(crate) fn start(start: Start) -> Result<(Self, JoinHandle<()>), Error> {
+    /// The way to an engine, and the engine itself, which somebody has to turn.
+    pub(crate) fn new(start: Start) -> (Self, Turns) {
         let engine = Self {
             signals: Arc::clone(&start.signals),
             changes: Changes::default(),
             numbers: Arc::default(),
         };
-        let changes = engine.changes.clone();
-        let thread = std::thread::Builder::new()
-            .name("umbel-engine".to_owned())
-            .spawn(move || Turns::new(start, changes).run())
-            .map_err(Error::Thread)?;
-        Ok((engine, thread))
+        let turns = Turns::new(start, engine.changes.clone());
+        (engine, turns)
     }
 
     pub(crate) fn signals(&self) -> &Arc<Signals> {

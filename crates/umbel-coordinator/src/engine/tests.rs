@@ -5,11 +5,12 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use umbel_core::config::Config;
 use umbel_core::event::Proposal;
-use umbel_core::id::{JobId, WorkerId};
+use umbel_core::id::{JobId, LeaseId, WorkerId};
 use umbel_core::job::{JobSpec, Source, StartMode, Target};
 use umbel_core::limit::PROTOCOL;
-use umbel_core::message::InvokeDone;
+use umbel_core::message::{InvokeDone, Offer};
 use umbel_core::policy::{Labels, Policy};
+use umbel_core::ranges::Ranges;
 use umbel_proto::v1::connect_response::Message;
 use umbel_store::{MemoryEngine, Opened, Store};
 
@@ -23,6 +24,7 @@ struct Bench {
     disk: Arc<MemoryEngine>,
     network: Network,
     session: SessionId,
+    blocks: Blocks,
 }
 
 impl Bench {
@@ -38,7 +40,7 @@ impl Bench {
             ..
         } = opened;
         let machine = Machine::new(Config::default(), epoch);
-        let clock = Clock::start();
+        let clock = Clock::start(crate::clock::wall_ms);
         let blocks = Blocks::new(store.clone());
         let start = Start {
             machine,
@@ -47,10 +49,12 @@ impl Bench {
             clock,
             signals,
         };
-        let (engine, _thread) = Engine::start(start).unwrap();
+        let (engine, turns) = Engine::new(start);
+        let _thread = turns.spawn().unwrap();
         let (outbox, delivery, network) = outbox::open();
         let session = engine.session();
-        tokio::spawn(delivery.run(session, engine.clone(), blocks, CancellationToken::new()));
+        let over = CancellationToken::new();
+        tokio::spawn(delivery.run(session, engine.clone(), blocks.clone(), over));
         engine
             .join(session, Box::new(hello()), outbox)
             .await
@@ -60,6 +64,7 @@ impl Bench {
             disk,
             network,
             session,
+            blocks,
         };
         let disk = Arc::clone(&bench.disk);
         let told = Self::with_disk(&disk, bench.told()).await;
@@ -196,4 +201,63 @@ async fn a_disk_that_fails_ends_the_engine_and_what_waited_is_never_promised() {
         bench.network.recv().await.unwrap().is_err(),
         "the worker is told"
     );
+}
+
+/// What a welcome does not keep it acknowledges: the worker forgets it. That may rest on a turn
+/// which the disk does not have yet.
+#[tokio::test]
+async fn a_welcome_that_lets_a_worker_forget_waits_for_the_disk_and_so_does_what_is_said_behind_it()
+{
+    let bench = Bench::start().await;
+    let (outbox, delivery, mut network) = outbox::open();
+    let session = bench.engine.session();
+    let blocks = bench.blocks.clone();
+    let engine = bench.engine.clone();
+    tokio::spawn(delivery.run(session, engine, blocks, CancellationToken::new()));
+    let lease = LeaseId {
+        epoch: 0,
+        number: 1,
+    };
+    let hello = Hello {
+        worker: WorkerId([8; 16]),
+        name: "returning".to_owned(),
+        // Seen for the first time, so that the turn has something for the disk.
+        functions: vec!["g".to_owned()],
+        offers: vec![Offer {
+            lease,
+            job: JobId([1; 16]),
+            indices: Ranges::one(0..3),
+            attempt: 1,
+            version: None,
+        }],
+        ..hello()
+    };
+    let joined = bench.engine.join(session, Box::new(hello), outbox);
+    joined.await.unwrap();
+    let invoke = {
+        let engine = bench.engine.clone();
+        tokio::spawn(async move {
+            let invoke = engine.invoke(|reply, id| Event::Invoke {
+                reply,
+                id,
+                target: Target::Function("g".to_owned()),
+                input: "in".into(),
+                timeout_ms: 30_000,
+            });
+            invoke.await
+        })
+    };
+    tokio::time::timeout(Duration::from_millis(50), network.recv())
+        .await
+        .expect_err("nothing is said to it as long as the disk stands still");
+
+    let told = Bench::with_disk(&bench.disk, network.recv()).await;
+    let Some(Message::Welcome(welcome)) = told.unwrap().unwrap().message.message else {
+        panic!("the welcome comes first")
+    };
+    assert_eq!(welcome.answers.len(), 1, "{welcome:?}");
+    let told = Bench::with_disk(&bench.disk, network.recv()).await;
+    let told = told.unwrap().unwrap().message.message;
+    assert!(matches!(told, Some(Message::Invoke(_))), "{told:?}");
+    invoke.abort();
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use tokio::sync::oneshot;
@@ -72,8 +73,15 @@ pub(crate) struct Start {
     pub(crate) signals: Arc<Signals>,
 }
 
-/// The engine's thread, turn by turn.
-pub(super) struct Turns {
+/// Whether a pass waits for mail or the time.
+#[derive(Clone, Copy, Debug)]
+enum Wait {
+    ForMail,
+    Never,
+}
+
+/// The engine, turn by turn.
+pub struct Turns {
     machine: Machine,
     store: Store,
     clock: Clock,
@@ -109,14 +117,30 @@ impl Turns {
         }
     }
 
-    /// Turns until the coordinator drains or something breaks; then everybody is told.
-    pub(super) fn run(mut self) {
+    /// Turns on a thread of its own until the coordinator drains or something breaks.
+    pub(crate) fn spawn(mut self) -> Result<JoinHandle<()>, Error> {
+        let run = move || while self.guarded(|turns| turns.pass(Wait::ForMail)) {};
+        std::thread::Builder::new()
+            .name("umbel-engine".to_owned())
+            .spawn(run)
+            .map_err(Error::Thread)
+    }
+
+    /// One turn over what has come by now, without waiting for anything; false once the engine has
+    /// ended. For those that are the engine's thread themselves, such as a simulation of the
+    /// network.
+    pub fn step(&mut self) -> bool {
+        self.guarded(|turns| turns.pass(Wait::Never))
+    }
+
+    /// Runs a pass; when it was the last one, everybody is told.
+    fn guarded(&mut self, pass: impl FnOnce(&mut Self) -> Result<bool, Error>) -> bool {
         let signals = Arc::clone(&self.signals);
         // Nothing that was acknowledged hangs on the state that a panic leaves behind: it is
         // dropped unseen, and the process ends with words.
-        let ended = catch_unwind(AssertUnwindSafe(|| self.turn_until_end()));
-        match ended {
-            Ok(Ok(())) => {}
+        match catch_unwind(AssertUnwindSafe(|| pass(self))) {
+            Ok(Ok(true)) => return true,
+            Ok(Ok(false)) => {}
             Ok(Err(error)) => signals.fail(error),
             Err(panic) => signals.fail(Error::Engine {
                 what: words_of(&*panic),
@@ -126,30 +150,32 @@ impl Turns {
         // However it came to its end: what is still open would wait for ever.
         signals.draining.cancel();
         signals.ended.cancel();
+        false
     }
 
-    fn turn_until_end(&mut self) -> Result<(), Error> {
-        loop {
-            self.release();
-            if self.signals.failure().is_some() {
-                self.outboxes.stop();
-                return Ok(());
-            }
-            if self.signals.draining.is_cancelled() {
-                return self.finish();
-            }
-            let until = self
-                .machine
-                .next_wake()
-                .and_then(|wake| self.clock.at(wake));
-            let (mailbox, store) = (&self.signals.mailbox, &self.store);
-            mailbox.take(
-                until,
-                || store.undurable_bytes() > UNDURABLE_BYTES_MAX,
-                &mut self.mail,
-            );
-            self.turn()?;
+    /// Lets out what is durable, takes mail and turns; false when this was the end.
+    fn pass(&mut self, wait: Wait) -> Result<bool, Error> {
+        self.release();
+        if self.signals.failure().is_some() {
+            self.outboxes.stop();
+            return Ok(false);
         }
+        if self.signals.draining.is_cancelled() {
+            self.finish()?;
+            return Ok(false);
+        }
+        let until = match wait {
+            Wait::ForMail => (self.machine.next_wake()).and_then(|wake| self.clock.at(wake)),
+            Wait::Never => Some(Instant::now()),
+        };
+        let (mailbox, store) = (&self.signals.mailbox, &self.store);
+        mailbox.take(
+            until,
+            || store.undurable_bytes() > UNDURABLE_BYTES_MAX,
+            &mut self.mail,
+        );
+        self.turn()?;
+        Ok(true)
     }
 
     /// One turn over the mail that was taken.
@@ -289,6 +315,14 @@ fn words_of(panic: &(dyn std::any::Any + Send)) -> String {
     let words = panic.downcast_ref::<String>().map(String::as_str);
     let words = words.or_else(|| panic.downcast_ref::<&str>().copied());
     words.unwrap_or("it panicked without words").to_owned()
+}
+
+impl fmt::Debug for Turns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Turns")
+            .field("next_number", &self.next_number)
+            .finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for Mail {

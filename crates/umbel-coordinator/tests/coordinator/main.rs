@@ -6,10 +6,12 @@
     reason = "clippy knows the tests here, but not what they share"
 )]
 
+mod errors;
 mod failing;
 mod hostile;
 mod jobs;
 mod port;
+mod published;
 mod restart;
 mod room;
 mod sessions;

@@ -97,12 +97,7 @@ impl Cluster {
     }
 
     pub(crate) async fn channel(&self) -> Channel {
-        let url = format!("http://{}", self.running.addr());
-        Channel::from_shared(url)
-            .expect("a URL")
-            .connect()
-            .await
-            .expect("it listens")
+        channel(self.running.addr()).await
     }
 
     pub(crate) async fn jobs(&self) -> JobServiceClient<Channel> {
@@ -152,6 +147,14 @@ impl Cluster {
             report: 0,
         })
     }
+}
+
+pub(crate) async fn channel(addr: SocketAddr) -> Channel {
+    Channel::from_shared(format!("http://{addr}"))
+        .expect("a URL")
+        .connect()
+        .await
+        .expect("it listens")
 }
 
 pub(crate) fn hello(name: &str) -> Hello {
@@ -204,6 +207,15 @@ impl Worker {
                 }
                 FromCoordinator::TakeBack { lease, .. } => self.keep_all(lease),
                 _ => {}
+            }
+        }
+    }
+
+    /// Hears what is said until the session ends, and tells why it did.
+    pub(crate) async fn last_words(&mut self) -> Status {
+        loop {
+            if let Err(status) = self.next().await {
+                return status;
             }
         }
     }

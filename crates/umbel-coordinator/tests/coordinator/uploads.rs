@@ -49,7 +49,7 @@ impl Upload {
         self.content(first_index, content);
     }
 
-    fn content(&self, first_index: u64, content: Content) {
+    pub(crate) fn content(&self, first_index: u64, content: Content) {
         let content = Some(content);
         self.say
             .send(v1::AppendInputsRequest {

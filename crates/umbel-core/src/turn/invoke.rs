@@ -35,7 +35,7 @@ pub(crate) fn invoke(t: &mut Tables, out: &mut Out, to: ReplyId, wish: Wish) {
         return step::refuse(out, to, refusal);
     }
     let timeout_ms = wish.timeout_ms;
-    if t.invokes.len() >= limit::INVOKES_MAX || t.invokes.find(wish.id).is_some() {
+    if t.invokes.len() >= t.config.invokes_max || t.invokes.find(wish.id).is_some() {
         let target = wish.target.display();
         return step::refuse(out, to, Refusal::NoSlot { target, timeout_ms });
     }

@@ -98,6 +98,10 @@ pub fn decode_record(job: JobId, function: Arc<str>, bytes: Bytes) -> Result<Sto
     let log_parts = record.log_parts;
     let columns = match record.column_parts {
         0 => Columns::Inline,
+        // Else one of the two would be shown, and the other checked.
+        _ if !record.columns.is_empty() => {
+            return Err(Error::new(RECORD, "its columns lie in it and beside it"));
+        }
         parts => Columns::Parts(parts),
     };
     let record = Record {

@@ -11,6 +11,8 @@
 //! writes done in their order end as the data were at the last commit that was passed on.
 
 pub(crate) mod frame;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 pub(crate) mod restore;
 mod writer;
 

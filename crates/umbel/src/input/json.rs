@@ -81,7 +81,7 @@ impl<R: BufRead> Elements<R> {
     /// The next byte that is no space, which is left in place.
     fn token(&mut self) -> Result<Option<u8>, Error> {
         while let Some(byte) = self.peek()? {
-            if !matches!(byte, b' ' | b'\t' | b'\r' | b'\n') {
+            if !is_space(byte) {
                 return Ok(Some(byte));
             }
             self.step(byte);
@@ -127,14 +127,14 @@ impl<R: BufRead> Elements<R> {
             self.reader.consume(taken);
             if text.len() > INPUT_BYTES_MAX {
                 // Space behind the element is read with it, but does not count.
-                let bytes = text.trim_ascii_end().len();
+                let bytes = trimmed(&text);
                 if scan.in_string || bytes > INPUT_BYTES_MAX {
                     return Err(Error::TooLarge { index: self.index });
                 }
                 text.truncate(bytes + 1);
             }
             if end.is_some() {
-                text.truncate(text.trim_ascii_end().len());
+                text.truncate(trimmed(&text));
                 return Ok(text);
             }
         }
@@ -167,6 +167,17 @@ impl<R: BufRead> Elements<R> {
         self.index += 1;
         Ok(Some(text))
     }
+}
+
+/// What JSON takes for a space: less than ASCII does, which has form feeds too.
+const fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+}
+
+/// How long a text is without the spaces behind it.
+fn trimmed(text: &[u8]) -> usize {
+    let last = text.iter().rposition(|&byte| !is_space(byte));
+    last.map_or(0, |last| last + 1)
 }
 
 /// The error without `at line 1 column 5`, which counts from the element's begin.
@@ -254,6 +265,10 @@ mod tests {
             ),
             (
                 "[1 2]",
+                "line 1 of the inputs: element 0 is no JSON: trailing characters",
+            ),
+            (
+                "[1\u{c}]",
                 "line 1 of the inputs: element 0 is no JSON: trailing characters",
             ),
             (

@@ -1,6 +1,7 @@
 //! Where a job's inputs come from: a file, stdin, a range, or the command line.
 
 mod csv;
+mod error;
 mod json;
 mod lines;
 mod quotes;
@@ -15,7 +16,8 @@ use bytes::Bytes;
 use clap::{ArgGroup, ValueEnum};
 use futures::stream::{self, BoxStream, StreamExt as _};
 use umbel_client::SourceError;
-use umbel_core::limit::INPUT_BYTES_MAX;
+
+pub(crate) use error::Error;
 
 use crate::command::words::range;
 use crate::exit::Exit;
@@ -114,37 +116,6 @@ impl FileArgs {
         };
         reader::stream(source, self.format.unwrap_or_default())
             .map(|inputs| Some(Inputs::Stream(inputs)))
-    }
-}
-
-/// Why a source has no more inputs to give, though it has not ended well.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    /// It cannot be read.
-    #[error("the inputs cannot be read: {0}")]
-    Read(#[from] io::Error),
-    /// It is not what its format says.
-    #[error("line {line} of the inputs: {what}")]
-    Malformed {
-        /// Its line, from 1.
-        line: u64,
-        /// What is wrong with it.
-        what: String,
-    },
-    /// An input is over the limit.
-    #[error("input {index} is longer than {INPUT_BYTES_MAX} bytes (6 MiB), the limit of each")]
-    TooLarge {
-        /// Which input, from 0.
-        index: u64,
-    },
-}
-
-impl Error {
-    fn malformed(line: u64, what: impl Into<String>) -> Self {
-        Self::Malformed {
-            line,
-            what: what.into(),
-        }
     }
 }
 

@@ -161,6 +161,8 @@ fn backoff_ms(policy: &Policy, job: JobId, index: Index, failed: u16) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -187,5 +189,22 @@ mod tests {
             ..policy
         };
         assert_eq!(backoff_ms(&none, JobId([7; 16]), 1, 9), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn a_wait_keeps_to_any_policy_and_is_the_same_each_time(
+            initial: u64, max: u64, job: [u8; 16], index: u32, failed: u16,
+        ) {
+            let policy = Policy {
+                backoff_initial_ms: initial,
+                backoff_max_ms: max,
+                ..Policy::default()
+            };
+            let wait = backoff_ms(&policy, JobId(job), index, failed);
+            prop_assert!(wait <= max);
+            prop_assert!(failed > 1 || wait <= initial);
+            prop_assert_eq!(wait, backoff_ms(&policy, JobId(job), index, failed));
+        }
     }
 }

@@ -1,0 +1,350 @@
+//! What a fuzzer begins with: one of each thing, made by the code that makes the real ones.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prost::Message as _;
+use umbel_core::change::{FailedRecord, JobRecord, JobStatus, LeaseRecord, Record, WaitingRecord};
+use umbel_core::function::{Digest, Holdings, Runtime, Runtimes, VersionId};
+use umbel_core::histogram::Histogram;
+use umbel_core::history::History;
+use umbel_core::id::{Appender, InvokeId, JobId, LeaseId, WorkerId};
+use umbel_core::job::{BlockRef, JobSpec, JobState, Source, StartMode, Target, Usage};
+use umbel_core::limit::PROTOCOL;
+use umbel_core::message::{
+    Begun, ChunkReport, FromWorker, GrantHead, Hello, InvokeDone, Offer, OfferAnswer, Report,
+    TakenBack, ToWorker, Welcome,
+};
+use umbel_core::outcome::{FailedAttempt, Failure, FailureKind};
+use umbel_core::policy::Policy;
+use umbel_core::ranges::Ranges;
+use umbel_proto::block::{Block, BlockBuilder};
+use umbel_proto::columns::ColumnsBuilder;
+use umbel_proto::{convert, disk, v1};
+
+const JOB: JobId = JobId([5; 16]);
+/// The lease that the machine of [`crate::session`] grants first.
+const LEASE: LeaseId = LeaseId {
+    epoch: 3,
+    number: 1,
+};
+
+/// Seeds of all targets: the target, a name, the bytes. Each means something to its target.
+#[must_use]
+pub fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
+    let mut seeds = Vec::new();
+    let mut add = |target, list: Vec<Vec<u8>>| {
+        for (number, bytes) in list.into_iter().enumerate() {
+            seeds.push((target, format!("seed-{number}"), bytes));
+        }
+    };
+    add("client", client());
+    add("session_in", to_coordinator());
+    add("session_out", to_worker());
+    add("disk", records());
+    add("block", vec![block(&["a"]), block(&["", "bb", "ccc"])]);
+    add("columns", vec![[&[3][..], &columns(3)].concat()]);
+    add(
+        "key",
+        umbel_store::fuzzing::keys()
+            .iter()
+            .map(|key| key.to_vec())
+            .collect(),
+    );
+    let entries: [(&[u8], &[u8]); 2] = [(b"\x01", b"value"), (b"\x02resize", b"")];
+    add(
+        "backup",
+        vec![
+            umbel_store::fuzzing::small_backup(&entries),
+            umbel_store::fuzzing::small_backup(&[]),
+        ],
+    );
+    add("lines", texts(&["a\nb\n", "\n\nc", ""]));
+    add(
+        "csv",
+        texts(&["a,b\n1,2\n\n\"x \"\"y\"\"\",\"\n\"\n", "n\n1\n"]),
+    );
+    add("json", texts(&["[1, \"a\", {\"b\": [null]}]", " [ ] "]));
+    seeds
+}
+
+fn texts(texts: &[&str]) -> Vec<Vec<u8>> {
+    texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+fn block(inputs: &[&str]) -> Vec<u8> {
+    let mut builder = BlockBuilder::new();
+    for input in inputs {
+        builder.push(input.as_bytes());
+    }
+    builder.finish().to_vec()
+}
+
+fn columns(count: u32) -> Bytes {
+    let mut builder = ColumnsBuilder::new();
+    for i in 0..count {
+        builder.push(i.to_string().as_bytes(), 10, Some(9), 1_000 + u64::from(i));
+    }
+    builder.finish()
+}
+
+/// Behind the byte that tells which request it is.
+fn tagged(tag: u8, message: &impl prost::Message) -> Vec<u8> {
+    [vec![tag], message.encode_to_vec()].concat()
+}
+
+fn client() -> Vec<Vec<u8>> {
+    let inputs = || v1::Inputs {
+        inputs: vec![Bytes::from_static(b"a"), Bytes::from_static(b"bb")],
+    };
+    let range = v1::IndexRange { begin: 3, end: 9 };
+    let create = |target: &str, source| v1::CreateJobRequest {
+        request_id: "order-17".to_owned(),
+        spec: Some(v1::JobSpec {
+            name: "nightly".to_owned(),
+            target: target.to_owned(),
+            policy: Some(convert::wire_policy(&Policy::default())),
+            labels: [("team".to_owned(), "a".to_owned())].into(),
+            ..v1::JobSpec::default()
+        }),
+        source: Some(source),
+        seal: true,
+    };
+    let append = |content| v1::AppendInputsRequest {
+        job_id: JOB.to_string(),
+        first_index: 4,
+        content: Some(content),
+    };
+    let invoke = v1::InvokeRequest {
+        program: Some(v1::Program {
+            argv: vec!["wc".to_owned(), "-c".to_owned()],
+        }),
+        input: Bytes::from_static(b"in"),
+        ..v1::InvokeRequest::default()
+    };
+    use v1::append_inputs_request::Content;
+    use v1::create_job_request::Source as From;
+    vec![
+        tagged(0, &create("resize", From::Inputs(inputs()))),
+        tagged(0, &create("umbel.echo", From::Range(range))),
+        tagged(1, &append(Content::Inputs(inputs()))),
+        tagged(1, &append(Content::Block(block(&["a", "b"]).into()))),
+        tagged(2, &invoke),
+        [&[3][..], JOB.to_string().as_bytes()].concat(),
+        b"\x03last".to_vec(),
+        tagged(4, &range),
+    ]
+}
+
+fn failure() -> Failure {
+    Failure {
+        kind: FailureKind::Timeout,
+        error_type: "Timeout".to_owned(),
+        message: "ran longer than 5 ms".to_owned(),
+        stderr: "...".to_owned(),
+    }
+}
+
+fn hello() -> Hello {
+    Hello {
+        protocol: PROTOCOL,
+        worker: WorkerId([9; 16]),
+        name: "w-1".to_owned(),
+        slots: 8,
+        labels: [("zone".to_owned(), "a".to_owned())].into(),
+        functions: vec!["f".to_owned()],
+        runs_programs: true,
+        runtimes: Runtimes::from_iter([Runtime::Python, Runtime::Wasm]),
+        holdings: Holdings {
+            warm: vec![Digest([1; 32])],
+            cached: vec![Digest([1; 32]), Digest([2; 32])],
+        },
+        version: "0.1.0".to_owned(),
+        offers: vec![Offer {
+            lease: LEASE,
+            job: JOB,
+            indices: Ranges::one(3..9),
+            attempt: 1,
+            version: Some(VersionId(7)),
+        }],
+    }
+}
+
+fn to_coordinator() -> Vec<Vec<u8>> {
+    let begun = Begun {
+        lease: LEASE,
+        count: 3,
+    };
+    let report = Report {
+        number: 1,
+        chunks: vec![ChunkReport {
+            begun,
+            succeeded: Ranges::one(0..2),
+            columns: columns(2),
+            failed: vec![FailedAttempt {
+                index: 2,
+                failure: failure(),
+                started_at_us: 7,
+                duration_us: 5_000,
+                cpu_us: Some(40),
+                no_retry: false,
+                cold_start: None,
+            }],
+            usage: Usage {
+                duration_us: 25,
+                cpu_us: 9,
+                attempts: 3,
+            },
+            handed_back: Ranges::new(),
+            cold: Vec::new(),
+            logs: Bytes::new(),
+            warm: Histogram::default(),
+        }],
+    };
+    let messages = [
+        FromWorker::Heartbeat(vec![begun]),
+        FromWorker::Report(report),
+        FromWorker::TakenBack(TakenBack {
+            begun,
+            indices: Ranges::one(5..9),
+        }),
+        FromWorker::Leaving,
+        FromWorker::InvokeDone(InvokeDone {
+            id: InvokeId(1),
+            outcome: Err(failure()),
+            duration_us: 1,
+            cpu_us: None,
+            cold_start: None,
+        }),
+    ];
+    let mut seeds = vec![convert::hello(hello()).encode_to_vec()];
+    seeds.extend(messages.map(|message| convert::from_worker(message).encode_to_vec()));
+    seeds
+}
+
+fn to_worker() -> Vec<Vec<u8>> {
+    let head = GrantHead {
+        lease: LEASE,
+        job: JOB,
+        target: Target::Function("f".to_owned()),
+        version: Some(VersionId(7)),
+        indices: Ranges::one(0..3),
+        attempt: 1,
+        timeout_ms: Some(900_000),
+        slots: 1,
+        log_basis_points: 0,
+    };
+    let whole = Block::parse_stored(block(&["a", "bb", ""]).into());
+    let mut slices = Vec::new();
+    if let Ok(whole) = whole {
+        convert::cut(&whole, 0, &head.indices, &mut slices);
+    }
+    let welcome = Welcome {
+        heartbeat_ms: 1_000,
+        epoch: 3,
+        answers: vec![OfferAnswer {
+            old_lease: LEASE,
+            kept: Some((LEASE, Ranges::one(1..3))),
+            slots: 1,
+        }],
+    };
+    let messages = [
+        ToWorker::Welcome(welcome),
+        ToWorker::Ack(7),
+        ToWorker::Revoke(vec![LEASE]),
+        ToWorker::Drain,
+    ];
+    let mut seeds = vec![convert::grant_message(head, slices).encode_to_vec()];
+    for message in messages {
+        if let convert::Outgoing::Ready(message) = convert::outgoing(message) {
+            seeds.push(message.encode_to_vec());
+        }
+    }
+    seeds
+}
+
+fn records() -> Vec<Vec<u8>> {
+    let job = JobRecord {
+        id: JOB,
+        spec: JobSpec {
+            name: "nightly".to_owned(),
+            target: Target::Program(vec!["wc".to_owned()]),
+            policy: Policy::default(),
+            labels: [("team".to_owned(), "a".to_owned())].into(),
+            start: StartMode::AsSealed,
+        },
+        source: Source::Blocks,
+        request_id: "order-17".to_owned(),
+        content_digest: [7; 32],
+        created_ms: 1_700_000_000_000,
+        version: Some(VersionId(7)),
+    };
+    let status = JobStatus {
+        state: JobState::Running,
+        sealed: Some(9),
+        failure: None,
+        started_ms: Some(1),
+        finished_ms: None,
+        redrives: 0,
+        redriven: None,
+        summary: None,
+    };
+    let block = BlockRef {
+        first: 3,
+        count: 2,
+        bytes: 40,
+        appender: Appender(2),
+    };
+    let lease = LeaseRecord {
+        lease: LeaseId {
+            epoch: 3,
+            number: 17,
+        },
+        worker: WorkerId([9; 16]),
+        job: JOB,
+        indices: Ranges::one(3..9),
+        version: Some(VersionId(7)),
+    };
+    let format = disk::Format {
+        version: 1,
+        epoch: 3,
+    };
+    [
+        (0, disk::encode_job(&job)),
+        (1, disk::encode_status(&status)),
+        (2, disk::encode_appended(block)),
+        (3, disk::encode_record(&record(), disk::Columns::Inline, 0)),
+        (4, disk::encode_lease(&lease)),
+        (5, disk::encode_format(format)),
+    ]
+    .map(|(tag, bytes)| [&[tag][..], &bytes].concat())
+    .to_vec()
+}
+
+fn record() -> Record {
+    Record {
+        job: JOB,
+        worker: Arc::from("w-1"),
+        attempt: 1,
+        reported: Ranges::one(0..3),
+        succeeded: Ranges::one(0..2),
+        columns: columns(3),
+        failed: vec![FailedRecord {
+            index: 4,
+            failure: failure(),
+            attempts: 3,
+            started_at_us: 7,
+            duration_us: 5,
+            cpu_us: None,
+            cold_start: None,
+        }],
+        waiting: vec![WaitingRecord {
+            indices: Ranges::one(6..8),
+            history: History::default(),
+            due_ms: 1_700_000_000_200,
+        }],
+        cancelled: Ranges::one(9..11),
+        function: Arc::from("f"),
+        ..Record::default()
+    }
+}
