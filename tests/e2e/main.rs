@@ -18,6 +18,7 @@ mod cluster;
 mod crash;
 mod desk;
 mod drain;
+mod drill;
 mod elastic;
 mod functions;
 mod local;
