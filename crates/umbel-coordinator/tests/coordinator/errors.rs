@@ -45,6 +45,7 @@ provocations! {
     "NOTHING_TO_ROLL_BACK" published::nothing_to_roll_back,
     "UNKNOWN_JOB" unknown_job,
     "UNKNOWN_INVOCATION" unknown_invocation,
+    "INVOCATION_OPEN" invocation_open,
     "UNKNOWN_WORKER" unknown_worker,
     "INPUT_TOO_LARGE" input_too_large,
     "TOO_MANY_INPUTS" too_many_inputs,
@@ -205,6 +206,16 @@ async fn unknown_invocation() -> Status {
     let job_id = create(&mut client, request(&["a"])).await.id;
     let wish = v1::GetInvocationRequest { job_id, index: 1 };
     status(client.get_invocation(wish).await)
+}
+
+async fn invocation_open() -> Status {
+    let (_cluster, mut client, _worker) = shop().await;
+    let job_id = create(&mut client, request(&["a"])).await.id;
+    let wish = v1::GetCapsuleRequest { job_id, index: 0 };
+    match client.get_capsule(wish).await {
+        Ok(parts) => status(parts.into_inner().message().await),
+        Err(status) => status,
+    }
 }
 
 async fn unknown_worker() -> Status {
