@@ -24,6 +24,10 @@ pub(crate) fn lose(t: &mut Tables, out: &mut Out, id: WorkerId) {
     let invocations = side.open;
     let alone = side.open == 1 && side.lone == 1 && invokes.is_empty();
     for lease in t.leases.ids_of_worker(id) {
+        // What one lease lost may have ended the job, and its other leases with it.
+        if t.leases.find(lease).is_none() {
+            continue;
+        }
         out.push(Command::Note(Note::LeaseExpired { lease }));
         suspect(t, out, lease, &name, alone);
     }
@@ -158,6 +162,7 @@ mod tests {
     use super::*;
     use crate::job::JobState;
     use crate::message::{Begun, FromWorker};
+    use crate::policy::Tolerance;
     use crate::view::InvocationView;
 
     fn history(env: &Env, job: JobId, index: u32) -> History {
@@ -209,6 +214,33 @@ mod tests {
         let view = env.view(job);
         assert_eq!(view.status.state, JobState::Failed);
         assert_eq!((view.counts.failed, view.usage.attempts), (2, 4));
+    }
+
+    #[test]
+    fn a_lease_that_ended_with_its_job_does_not_expire_too() {
+        let mut env = Env::new();
+        env.worker("a", 1);
+        env.worker("b", 1);
+        let job = env.submit(100, |proposal| {
+            let policy = &mut proposal.spec.policy;
+            policy.no_retry_on.insert("lost".to_owned());
+            policy.tolerate = Some(Tolerance::Count(0));
+        });
+        // Fast work, so that a worker has a second lease while it runs the first.
+        env.report_all("a");
+        let leases = env.open("a");
+        assert!(leases.len() > 1, "{leases:?}");
+        let begun = leases.iter().map(|(lease, _)| Begun {
+            lease: *lease,
+            count: 1,
+        });
+        let begun = begun.collect();
+        env.say("a", FromWorker::Heartbeat(begun));
+        env.notes.clear();
+        env.kill("a");
+        assert_eq!(env.state(job), JobState::Failed);
+        let expired = |note: &&Note| matches!(note, Note::LeaseExpired { .. });
+        assert_eq!(env.notes.iter().filter(expired).count(), 1);
     }
 
     #[test]
