@@ -54,10 +54,14 @@ pub(crate) enum Bug {
     ForgetRetryRules,
     /// The type of a failure is not looked at.
     ForgetTypes,
+    /// The slot time of every other job is charged to nobody.
+    FreeRide,
+    /// All jobs have one priority.
+    ForgetPriority,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 25] = [
+    pub(crate) const ALL: [Self; 27] = [
         Self::ShowBeforeFlush,
         Self::AckBeforeFlush,
         Self::SkipFence,
@@ -83,5 +87,7 @@ impl Bug {
         Self::CountEnoughTwice,
         Self::ForgetRetryRules,
         Self::ForgetTypes,
+        Self::FreeRide,
+        Self::ForgetPriority,
     ];
 }

@@ -34,6 +34,8 @@ pub(crate) struct Mix {
     pub(crate) run_ms_max: u64,
     /// Of a hundred, how many run twenty times as long.
     pub(crate) slow: u64,
+    /// All run nearly as long as the longest.
+    pub(crate) steady: bool,
 }
 
 impl Mix {
@@ -62,6 +64,9 @@ impl Mix {
     /// How long an attempt runs if nothing stops it.
     pub(crate) fn run_ms(&self, index: Index, attempt: u32) -> u64 {
         let number = self.number(index, 4 + u64::from(attempt));
+        if self.steady {
+            return self.run_ms_max - number % (self.run_ms_max / 4 + 1);
+        }
         let ms = number % (self.run_ms_max + 1);
         if (number >> 32) % 100 < self.slow {
             20 * ms.max(5)

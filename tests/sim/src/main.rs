@@ -4,6 +4,7 @@
 
 mod agenda;
 mod bug;
+mod calm;
 mod client;
 mod dice;
 mod disk;

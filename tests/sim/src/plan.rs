@@ -177,6 +177,9 @@ pub(crate) enum FaultKind {
 
 impl Plan {
     pub(crate) fn draw(seed: u64) -> Self {
+        if crate::calm::is_calm(seed) {
+            return crate::calm::draw(seed);
+        }
         let mut dice = Dice::new(seed);
         let config = config(&mut dice);
         let bent = Bent::draw(&mut dice);
@@ -216,7 +219,7 @@ impl Plan {
     }
 }
 
-fn config(dice: &mut Dice) -> Config {
+pub(crate) fn config(dice: &mut Dice) -> Config {
     Config {
         lease_timeout_ms: dice.between(3_000..=10_000),
         reconnect_grace_ms: dice.between(300..=1_500),

@@ -266,6 +266,10 @@ impl World {
                 if self.bug == Some(Bug::ForgetTypes) {
                     crate::mutate::forget_types(&mut message);
                 }
+                if self.bug == Some(Bug::FreeRide) {
+                    let job = |lease| self.model.grants.job_of(lease);
+                    crate::mutate::free_ride(&mut message, &job);
+                }
                 if let Some(worker) = shell.sessions.get(&link) {
                     self.model.grants.heard(*worker, engine_ms);
                     if let FromWorker::TakenBack(taken) = &message {
@@ -350,6 +354,10 @@ impl World {
         self.model.live.apply(&change);
         match &change {
             Change::Granted(lease) => {
+                if self.is_faultless() {
+                    let priority = |job| self.priority(job);
+                    self.model.judge_priority(lease, &priority);
+                }
                 self.model.grants.granted(lease, self.now_ms);
             }
             Change::LeaseEnded(lease) => self.model.grants.ended(*lease),

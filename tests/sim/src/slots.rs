@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use umbel_core::id::{Index, JobId};
+use umbel_core::id::{Index, JobId, WorkerId};
 use umbel_core::job::Usage;
 use umbel_core::message::InvokeDone;
 use umbel_core::outcome::{FailedAttempt, FailureKind};
@@ -142,7 +142,7 @@ impl World {
             Work::Free | Work::Stops => return,
         };
         let end = self.end_of((job, index), &target, attempt, times_out);
-        self.model.grants.stopped(worker, job, index);
+        self.stopped(worker, job, index);
         let Some(run) = self.run_of(seat, process, slot) else {
             return;
         };
@@ -287,6 +287,14 @@ impl World {
         self.pump(seat);
     }
 
+    /// An invocation has ended, or was stopped.
+    fn stopped(&mut self, worker: WorkerId, job: JobId, index: Index) {
+        if let Some(since_ms) = self.model.grants.stopped(worker, job, index) {
+            let ms = self.now_ms - since_ms;
+            self.model.fairness.ran(job, ms);
+        }
+    }
+
     /// Slots that run what nobody waits for are told to stop.
     pub(crate) fn stop_slots(&mut self, seat: usize, slots: &[usize]) {
         for &slot in slots {
@@ -299,13 +307,18 @@ impl World {
             let Some(place) = process.slots.get_mut(slot) else {
                 continue;
             };
-            if let Work::Runs(run) = &place.work
-                && let Origin::Chunk { job } = run.piece.origin
-            {
-                self.model.grants.stopped(worker, job, run.next);
-            }
+            let stopped = match &place.work {
+                Work::Runs(run) => match run.piece.origin {
+                    Origin::Chunk { job } => Some((job, run.next)),
+                    Origin::Invoke(_) => None,
+                },
+                _ => None,
+            };
             place.work = Work::Stops;
             let run = place.run;
+            if let Some((job, index)) = stopped {
+                self.stopped(worker, job, index);
+            }
             self.later(
                 wait_ms,
                 What::Freed {

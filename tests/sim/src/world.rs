@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use umbel_core::id::JobId;
 use umbel_core::time::Now;
 
 use crate::agenda::{Agenda, What};
@@ -24,6 +25,11 @@ const LIVENESS_MS: u64 = 30 * 60_000;
 const HAPPENINGS_MAX: u64 = 2_000_000;
 /// Every so many turns all of it is compared.
 const TURNS_CHECKED: u64 = 7;
+/// By how many of the longest runs on every slot a job may be ahead of another: what is under way of
+/// both, and what is on its way before anything was measured.
+const FAIR_RUNS: u64 = 4;
+/// And by how much for what is known late.
+const FAIR_MS: u64 = 200;
 /// The wall clock at the start, milliseconds since 1970.
 const WALL_START_MS: u64 = 1_790_000_000_000;
 
@@ -228,9 +234,34 @@ impl World {
     /// After a turn: now and then everything is compared.
     pub(crate) fn check_now_and_then(&mut self) {
         self.turns += 1;
+        self.judge_fairness();
         if self.turns.is_multiple_of(TURNS_CHECKED) {
             self.check();
         }
+    }
+
+    /// Where shares can be told from chance, nobody gets more of the slots than is fair.
+    fn judge_fairness(&mut self) {
+        if !crate::calm::is_calm(self.plan.seed) {
+            return;
+        }
+        let slots: u64 = self.plan.workers.iter().map(|at| u64::from(at.slots)).sum();
+        let longest = self.plan.jobs.iter().map(|job| job.mix.run_ms_max).max();
+        let slack_ms = FAIR_MS + FAIR_RUNS * slots * longest.unwrap_or(0);
+        let eager = self.model.eager(&|job| self.priority(job));
+        self.model.fairness.judge(&eager, slack_ms);
+    }
+
+    /// Whether nothing goes wrong but by what the inputs do in their slots.
+    pub(crate) fn is_faultless(&self) -> bool {
+        let mut jobs = self.plan.jobs.iter();
+        self.plan.faults.is_empty() && jobs.all(|job| job.mix.crashes_permille == 0)
+    }
+
+    /// The priority that a job was planned with.
+    pub(crate) fn priority(&self, job: JobId) -> i32 {
+        let client = self.clients.iter().find(|client| client.owns(job));
+        client.map_or(0, |client| client.plan().spec.policy.priority)
     }
 
     pub(crate) fn check(&self) {

@@ -93,6 +93,17 @@ impl Grants {
         })
     }
 
+    /// The job of a lease, though it may have ended.
+    pub(crate) fn job_of(&self, lease: LeaseId) -> Option<JobId> {
+        self.jobs.get(&lease).copied()
+    }
+
+    /// Which invocations of a job are leased.
+    pub(crate) fn open_indices(&self, job: JobId) -> Ranges {
+        let leases = self.live.values().filter(|lease| lease.job == job);
+        leases.fold(Ranges::new(), |all, lease| all.union(&lease.open))
+    }
+
     pub(crate) fn granted(&mut self, lease: &LeaseRecord, now_ms: u64) {
         let before = self.jobs.insert(lease.lease, lease.job);
         assert!(before.is_none(), "lease {} was granted before", lease.lease);
@@ -317,9 +328,9 @@ impl Grants {
         );
     }
 
-    /// It ended, or was stopped.
-    pub(crate) fn stopped(&mut self, worker: WorkerId, job: JobId, index: Index) {
-        self.running.remove(&(worker, job, index));
+    /// It ended, or was stopped; tells when it began.
+    pub(crate) fn stopped(&mut self, worker: WorkerId, job: JobId, index: Index) -> Option<u64> {
+        self.running.remove(&(worker, job, index))
     }
 
     /// No more run at a time than the job allows, of what runs under live leases and

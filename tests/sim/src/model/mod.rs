@@ -1,6 +1,7 @@
 //! The rules, kept apart from what they judge. Whoever breaks one panics, and the
 //! runner turns that into a failure of the seed.
 
+mod fairness;
 mod grants;
 mod ledger;
 mod projection;
@@ -10,14 +11,16 @@ mod retries;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use umbel_core::change::{Change, Record};
+use umbel_core::change::{Change, LeaseRecord, Record};
 use umbel_core::id::JobId;
-use umbel_core::job::JobState;
+use umbel_core::job::{JobState, StartMode};
 use umbel_core::machine::Machine;
 use umbel_core::ranges::Ranges;
 use umbel_core::redrive::Filter;
 use umbel_core::view::{InvocationView, JobView};
 
+pub(crate) use fairness::Eager;
+use fairness::Fairness;
 pub(crate) use grants::{Arrival, Grants, Loss};
 pub(crate) use ledger::{Cell, JobCells, Ledger};
 pub(crate) use projection::Projection;
@@ -38,6 +41,7 @@ pub(crate) struct Model {
     unacknowledged: BTreeMap<(u64, u64), Vec<(JobId, Ranges)>>,
     pub(crate) grants: Grants,
     pub(crate) promises: Promises,
+    pub(crate) fairness: Fairness,
 }
 
 impl Model {
@@ -58,6 +62,49 @@ impl Model {
                 return;
             }
             self.take_first();
+        }
+    }
+
+    /// Jobs that any worker of their kind could begin something of: nothing but the place in line
+    /// holds them back.
+    pub(crate) fn eager(&self, priority: &dyn Fn(JobId) -> i32) -> Vec<Eager> {
+        let jobs = self.live.jobs.iter().filter(|(id, job)| {
+            let spec = &job.record.spec;
+            let begins = job.status.sealed.is_some() || spec.start == StartMode::AsAppended;
+            let leased = self.grants.open_indices(**id);
+            // What waits for a retry may not be due, and what was lost may travel alone.
+            let waits = |(index, cell): (u32, &Cell)| match cell {
+                Cell::Waiting { history, due_ms } => {
+                    *due_ms == 0 && history.suspect_chunk == 0 && !leased.contains(index)
+                }
+                _ => false,
+            };
+            job.status.state == JobState::Running
+                && begins
+                && spec.policy.max_concurrency.is_none()
+                && (0..).zip(&job.cells).any(waits)
+        });
+        let eager = jobs.map(|(id, job)| Eager {
+            job: *id,
+            priority: priority(*id),
+            need: need(job),
+        });
+        eager.collect()
+    }
+
+    /// Something is to be leased: nothing more urgent may wait for the same.
+    pub(crate) fn judge_priority(&self, lease: &LeaseRecord, priority: &dyn Fn(JobId) -> i32) {
+        let Some(job) = self.live.jobs.get(&lease.job) else {
+            return;
+        };
+        let alone = lease.indices.indices().any(|index| {
+            let cell = job.cells.get(index as usize);
+            matches!(cell, Some(Cell::Waiting { history, .. }) if history.suspect_chunk > 0)
+        });
+        // What travels alone does so as soon as a worker is free of all else.
+        if !alone {
+            let eager = self.eager(priority);
+            Fairness::leased(lease.job, priority(lease.job), &need(job), &eager);
         }
     }
 
@@ -274,4 +321,10 @@ impl Model {
         );
         view
     }
+}
+
+/// What a job needs of a worker, in words.
+fn need(job: &JobCells) -> String {
+    let target = job.status.target(&job.record);
+    format!("{target:?} {:?}", job.record.spec.policy.require)
 }
