@@ -56,6 +56,14 @@ impl Runtime {
         Self::ALL.into_iter().find(|one| one.word() == word)
     }
 
+    /// Whether this build has it: of all of them only WebAssembly can be left out.
+    pub const fn is_built(self) -> bool {
+        match self {
+            Self::Exec | Self::Lambda | Self::Python | Self::Node => true,
+            Self::Wasm => cfg!(feature = "wasm"),
+        }
+    }
+
     /// The runtime that code lying at `path` can only be meant for, if there is one: a folder with
     /// an executable `bootstrap`, or a file whose name says what it is.
     pub fn of(path: &Path) -> Option<Self> {

@@ -39,7 +39,8 @@ pub(crate) fn executable(version: &Version, folder: &Path) -> Result<Executable,
         .map_err(|error| error.to_string())
 }
 
-/// The runtimes that this host has: programs run anywhere, a language needs its interpreter.
+/// The runtimes that this host has: programs run anywhere, a language needs its interpreter, and
+/// WebAssembly a build with it.
 #[must_use]
 pub fn runtimes() -> Runtimes {
     let has = |interpreter: &str| {
@@ -49,5 +50,7 @@ pub fn runtimes() -> Runtimes {
     let mut runtimes = Runtimes::from_iter([Runtime::Exec, Runtime::Lambda]);
     runtimes.extend(has("python3").then_some(Runtime::Python));
     runtimes.extend(has("node").then_some(Runtime::Node));
+    let wasm = umbel_runtime::Runtime::Wasm.is_built();
+    runtimes.extend(wasm.then_some(Runtime::Wasm));
     runtimes
 }

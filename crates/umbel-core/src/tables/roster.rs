@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::function::{Digest, Runtimes, Version, VersionId};
+use crate::function::{Digest, Runtime, Runtimes, Version, VersionId};
 use crate::id::{SessionId, WorkerId};
 use crate::policy::Labels;
 use crate::view::WorkerState;
@@ -89,12 +89,15 @@ pub(crate) struct Roster {
     workers: BTreeMap<WorkerId, Worker>,
     by_session: BTreeMap<SessionId, WorkerId>,
     by_name: BTreeMap<String, WorkerId>,
+    /// The runtimes that some worker had since the coordinator started.
+    runtimes: Runtimes,
 }
 
 impl Roster {
     /// Takes a worker in, in place of an earlier session of the same process.
     pub(crate) fn insert(&mut self, id: WorkerId, worker: Worker) {
         self.remove(id);
+        self.runtimes.extend(worker.runtimes.iter());
         self.by_name.insert(worker.name.clone(), id);
         if let Some(session) = worker.session {
             self.by_session.insert(session, id);
@@ -120,6 +123,11 @@ impl Roster {
             worker.away_until_ms = until_ms;
             self.by_session.remove(&session);
         }
+    }
+
+    /// Whether some worker, connected or gone, had a runtime since the coordinator started.
+    pub(crate) fn ever_ran(&self, runtime: Runtime) -> bool {
+        self.runtimes.contains(runtime)
     }
 
     pub(crate) fn find(&self, id: WorkerId) -> Option<&Worker> {

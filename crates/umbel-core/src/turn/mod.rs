@@ -135,7 +135,23 @@ fn of_function(t: &mut Tables, out: &mut Out, event: Event) {
             function,
             number,
         } => retire::retire(t, out, reply, &function, number),
-        _ => {}
+        // These are of jobs and workers, and told apart before.
+        Event::CreateJob { .. }
+        | Event::OpenAppend { .. }
+        | Event::Append { .. }
+        | Event::Seal { .. }
+        | Event::Cancel { .. }
+        | Event::Redrive { .. }
+        | Event::Delete { .. }
+        | Event::Invoke { .. }
+        | Event::InvokeAbandoned(_)
+        | Event::Drain { .. }
+        | Event::Hello { .. }
+        | Event::Worker { .. }
+        | Event::Heard(_)
+        | Event::SessionEnded(_)
+        | Event::Stored { .. }
+        | Event::GrantUnreadable { .. } => {}
     }
 }
 

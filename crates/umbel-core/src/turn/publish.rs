@@ -70,6 +70,17 @@ fn judge(t: &Tables, publication: &Publication) -> Result<(), Refusal> {
     if t.registry.is_brought(&function) {
         return Err(Refusal::FunctionBrought { function });
     }
+    let runtime = publication.spec.runtime;
+    let workers = t.roster.session_len() as u64;
+    // An interpreter may be installed on a host at any time; what a build lacks it never has. A
+    // cluster without workers says nothing of what those that come will have.
+    if runtime.is_of_builds() && workers > 0 && !t.roster.ever_ran(runtime) {
+        return Err(Refusal::NoRuntime {
+            function,
+            runtime: runtime.as_str(),
+            workers,
+        });
+    }
     let kept = t.functions.find_any(&function);
     if kept.is_some_and(|kept| kept.versions.len() >= limit::FUNCTION_VERSIONS_MAX) {
         let limit = limit::FUNCTION_VERSIONS_MAX as u64;
@@ -209,6 +220,24 @@ mod tests {
             function: function(),
         };
         assert_eq!(env.closed, [published], "now it is not a worker's any more");
+    }
+
+    #[test]
+    fn webassembly_is_refused_where_no_worker_ever_could_run_it() {
+        let mut env = Env::new();
+        env.publish("early", "one", Runtime::Wasm);
+        env.worker_with("a", 1, |worker| worker.can([Runtime::Exec]));
+        let reply = env.try_publish("f", "one", Runtime::Wasm, |_| {});
+        let refusal = Refusal::NoRuntime {
+            function: "f".to_owned(),
+            runtime: "wasm",
+            workers: 1,
+        };
+        assert_eq!(reply, Reply::Refused(refusal));
+        env.publish("f", "one", Runtime::Python);
+        env.worker_with("b", 1, |worker| worker.can([Runtime::Wasm]));
+        env.kill("b");
+        env.publish("f", "one", Runtime::Wasm);
     }
 
     #[test]

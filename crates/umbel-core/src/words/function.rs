@@ -81,6 +81,12 @@ impl Runtime {
         Self::ALL.into_iter().find(|known| known.as_str() == name)
     }
 
+    /// Whether builds of umbel have it or lack it, whatever their host has.
+    #[must_use]
+    pub fn is_of_builds(self) -> bool {
+        self == Self::Wasm
+    }
+
     fn bit(self) -> u8 {
         1 << (self as u8)
     }

@@ -58,6 +58,18 @@ pub enum Refusal {
         /// The function.
         function: String,
     },
+    /// Workers are connected, and none that ever was has the runtime.
+    #[error(
+        "none of the workers connected here ({workers}) can run {runtime}, and none that was since the coordinator started: they were built without it; start a worker of a build that has it (`cargo build --release --features {runtime}`), then publish {function:?} again"
+    )]
+    NoRuntime {
+        /// The function.
+        function: String,
+        /// The runtime's word.
+        runtime: &'static str,
+        /// How many workers are connected.
+        workers: u64,
+    },
     /// As many versions of a function are kept as there may be.
     #[error(
         "function {function:?} has {limit} versions, the most there may be; delete those that are not used: `umbel function delete {function}@NUMBER`"

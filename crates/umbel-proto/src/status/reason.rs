@@ -75,6 +75,9 @@ reasons! {
     ArtifactBroken "ARTIFACT_BROKEN" InvalidArgument ["problem"]
         "An artifact is not as `proto/ARTIFACT.md` says, or not what its digest says."
         "Pack it again; the message names the entry.";
+    NoRuntime "NO_RUNTIME" FailedPrecondition ["function", "runtime", "workers"]
+        "Workers are connected, and none since the coordinator's start could run WebAssembly, which a build has or lacks."
+        "Start a worker of a build with `--features wasm`, then publish again.";
     TooManyVersions "TOO_MANY_VERSIONS" ResourceExhausted ["function", "limit"]
         "As many versions of a function are kept as there may be."
         "Delete those that are not used.";

@@ -6,141 +6,62 @@ use umbel_core::command::Refusal;
 
 use super::{Metadata, Reason};
 
-/// The reason of a refusal and what varies in it.
-pub(super) fn reason(refusal: &Refusal) -> (Reason, Metadata) {
-    match refusal {
-        Refusal::UnknownFunction { name, nearest } => {
-            of(Reason::UnknownFunction, &[name, &nearest.join(",")])
+/// One match over all refusals, so that one that is forgotten here does not compile: each has a
+/// reason, and a value for each of the reason's keys, in their order.
+macro_rules! refusals {
+    ($($variant:ident $fields:tt $reason:ident [$($value:expr),*];)*) => {
+        /// The reason of a refusal and what varies in it.
+        pub(super) fn reason(refusal: &Refusal) -> (Reason, Metadata) {
+            match refusal {
+                $(Refusal::$variant $fields => of(Reason::$reason, &[$(&$value),*]),)*
+            }
         }
-        Refusal::UnknownVersion { .. }
-        | Refusal::UnknownAlias { .. }
-        | Refusal::NotPublished { .. }
-        | Refusal::FunctionBrought { .. }
-        | Refusal::FunctionPublished { .. }
-        | Refusal::TooManyVersions { .. }
-        | Refusal::TooManyFunctions { .. }
-        | Refusal::TooManyAliases { .. }
-        | Refusal::VersionInUse { .. }
-        | Refusal::NothingToRollBack { .. } => of_function(refusal),
-        Refusal::UnknownJob { job } => of(Reason::UnknownJob, &[job]),
-        Refusal::UnknownWorker { name } => of(Reason::UnknownWorker, &[name]),
-        Refusal::RequestIdReused { request_id, job } => {
-            of(Reason::RequestIdReused, &[request_id, job])
-        }
-        Refusal::RequestIdSpent { request_id, job } => {
-            of(Reason::RequestIdReused, &[request_id, job])
-        }
-        Refusal::StoreFull {
-            data_dir,
-            option,
-            bytes,
-            limit,
-            ..
-        } => of(Reason::StoreFull, &[data_dir, option, bytes, limit]),
-        Refusal::TooManyStreams { kind, limit } => of(Reason::TooManyStreams, &[kind, limit]),
-        Refusal::AppendGap {
-            job,
-            next_index,
-            first_index,
-        } => of(Reason::AppendGap, &[job, next_index, first_index]),
-        Refusal::AppendSuperseded { job } => of(Reason::AppendSuperseded, &[job]),
-        Refusal::JobSealed { job, total } => of(Reason::JobSealed, &[job, total]),
-        Refusal::SealMismatch {
-            job,
-            next_index,
-            total,
-        } => of(Reason::SealMismatch, &[job, next_index, total]),
-        Refusal::JobFinished { job, state } => of(Reason::JobFinished, &[job, &state.as_str()]),
-        Refusal::JobRunning { job } => of(Reason::JobRunning, &[job]),
-        Refusal::NotRedrivable { job, state } => of(Reason::NotRedrivable, &[job, &state.as_str()]),
-        Refusal::NothingToRedrive {
-            job,
-            failed,
-            cancelled,
-        } => of(Reason::NothingToRedrive, &[job, failed, cancelled]),
-        Refusal::RedriveTooLarge { job, runs, limit } => {
-            of(Reason::RedriveTooLarge, &[job, runs, limit])
-        }
-        Refusal::TooManyRedrives { job, limit } => of(Reason::TooManyRedrives, &[job, limit]),
-        Refusal::JobChanged { job } => of(Reason::JobChanged, &[job]),
-        Refusal::TooManyInputs { count, limit } => of(Reason::TooManyInputs, &[count, limit]),
-        Refusal::TooManyJobs { limit } => of(Reason::TooManyJobs, &[limit]),
-        Refusal::NoSlot { .. }
-        | Refusal::NoAbleWorker { .. }
-        | Refusal::InvokeTimeout { .. }
-        | Refusal::InvokeLost { .. }
-        | Refusal::WorkerNameTaken { .. }
-        | Refusal::SessionSuperseded { .. }
-        | Refusal::ProtocolMismatch { .. }
-        | Refusal::ProtocolBroken { .. }
-        | Refusal::SessionSilent { .. }
-        | Refusal::TooManySessions { .. } => of_session(refusal),
-    }
+    };
 }
 
-/// The same of invokes and of sessions.
-fn of_session(refusal: &Refusal) -> (Reason, Metadata) {
-    match refusal {
-        Refusal::NoSlot { target, timeout_ms } => of(Reason::NoSlot, &[target, timeout_ms]),
-        Refusal::NoAbleWorker {
-            target,
-            timeout_ms,
-            missing,
-        } => of(Reason::NoAbleWorker, &[target, timeout_ms, missing]),
-        Refusal::InvokeTimeout {
-            target,
-            timeout_ms,
-            worker,
-        } => of(Reason::InvokeTimeout, &[target, timeout_ms, worker]),
-        Refusal::InvokeLost { worker } => of(Reason::InvokeLost, &[worker]),
-        Refusal::WorkerNameTaken { name } => of(Reason::WorkerNameTaken, &[name]),
-        Refusal::SessionSuperseded { name } => of(Reason::SessionSuperseded, &[name]),
-        Refusal::ProtocolMismatch { theirs, ours } => of(Reason::ProtocolMismatch, &[theirs, ours]),
-        Refusal::ProtocolBroken { what } => of(Reason::ProtocolBroken, &[what]),
-        Refusal::SessionSilent { silent_ms } => of(Reason::SessionSilent, &[silent_ms]),
-        Refusal::TooManySessions { limit } => of(Reason::TooManyWorkers, &[limit]),
-        // All others are told apart above.
-        other => of(Reason::BadRequest, &[&"", other]),
-    }
-}
-
-/// The same of what is about published functions.
-fn of_function(refusal: &Refusal) -> (Reason, Metadata) {
-    match refusal {
-        Refusal::UnknownVersion {
-            function,
-            number,
-            newest,
-        } => {
-            let newest = newest.map(|newest| newest.to_string()).unwrap_or_default();
-            of(Reason::UnknownVersion, &[function, number, &newest])
-        }
-        Refusal::UnknownAlias {
-            function,
-            alias,
-            aliases,
-        } => of(Reason::UnknownAlias, &[function, alias, &aliases.join(",")]),
-        Refusal::NotPublished { function } => of(Reason::NotPublished, &[function]),
-        Refusal::FunctionBrought { function } => of(Reason::FunctionBrought, &[function]),
-        Refusal::FunctionPublished { function } => of(Reason::FunctionPublished, &[function]),
-        Refusal::TooManyVersions { function, limit } => {
-            of(Reason::TooManyVersions, &[function, limit])
-        }
-        Refusal::TooManyFunctions { limit } => of(Reason::TooManyFunctions, &[limit]),
-        Refusal::TooManyAliases { function, limit } => {
-            of(Reason::TooManyAliases, &[function, limit])
-        }
-        Refusal::VersionInUse {
-            function,
-            number,
-            alias,
-        } => of(Reason::VersionInUse, &[function, number, alias]),
-        Refusal::NothingToRollBack { function, alias } => {
-            of(Reason::NothingToRollBack, &[function, alias])
-        }
-        // All others are told apart above.
-        other => of(Reason::BadRequest, &[&"", other]),
-    }
+refusals! {
+    UnknownFunction { name, nearest } UnknownFunction [name, nearest.join(",")];
+    UnknownVersion { function, number, newest } UnknownVersion
+        [function, number, newest.map(|newest| newest.to_string()).unwrap_or_default()];
+    UnknownAlias { function, alias, aliases } UnknownAlias [function, alias, aliases.join(",")];
+    NotPublished { function } NotPublished [function];
+    FunctionBrought { function } FunctionBrought [function];
+    FunctionPublished { function } FunctionPublished [function];
+    NoRuntime { function, runtime, workers } NoRuntime [function, runtime, workers];
+    TooManyVersions { function, limit } TooManyVersions [function, limit];
+    TooManyFunctions { limit } TooManyFunctions [limit];
+    TooManyAliases { function, limit } TooManyAliases [function, limit];
+    VersionInUse { function, number, alias } VersionInUse [function, number, alias];
+    NothingToRollBack { function, alias } NothingToRollBack [function, alias];
+    UnknownJob { job } UnknownJob [job];
+    UnknownWorker { name } UnknownWorker [name];
+    RequestIdReused { request_id, job } RequestIdReused [request_id, job];
+    RequestIdSpent { request_id, job } RequestIdReused [request_id, job];
+    StoreFull { data_dir, option, bytes, limit, .. } StoreFull [data_dir, option, bytes, limit];
+    TooManyStreams { kind, limit } TooManyStreams [kind, limit];
+    AppendGap { job, next_index, first_index } AppendGap [job, next_index, first_index];
+    AppendSuperseded { job } AppendSuperseded [job];
+    JobSealed { job, total } JobSealed [job, total];
+    SealMismatch { job, next_index, total } SealMismatch [job, next_index, total];
+    JobFinished { job, state } JobFinished [job, state.as_str()];
+    JobRunning { job } JobRunning [job];
+    NotRedrivable { job, state } NotRedrivable [job, state.as_str()];
+    NothingToRedrive { job, failed, cancelled } NothingToRedrive [job, failed, cancelled];
+    RedriveTooLarge { job, runs, limit } RedriveTooLarge [job, runs, limit];
+    TooManyRedrives { job, limit } TooManyRedrives [job, limit];
+    JobChanged { job } JobChanged [job];
+    TooManyInputs { count, limit } TooManyInputs [count, limit];
+    TooManyJobs { limit } TooManyJobs [limit];
+    NoSlot { target, timeout_ms } NoSlot [target, timeout_ms];
+    NoAbleWorker { target, timeout_ms, missing } NoAbleWorker [target, timeout_ms, missing];
+    InvokeTimeout { target, timeout_ms, worker } InvokeTimeout [target, timeout_ms, worker];
+    InvokeLost { worker } InvokeLost [worker];
+    WorkerNameTaken { name } WorkerNameTaken [name];
+    SessionSuperseded { name } SessionSuperseded [name];
+    ProtocolMismatch { theirs, ours } ProtocolMismatch [theirs, ours];
+    ProtocolBroken { what } ProtocolBroken [what];
+    SessionSilent { silent_ms } SessionSilent [silent_ms];
+    TooManySessions { limit } TooManyWorkers [limit];
 }
 
 /// With the values of a reason's keys, in their order.
@@ -251,6 +172,11 @@ mod tests {
             },
             Refusal::FunctionPublished {
                 function: name.clone(),
+            },
+            Refusal::NoRuntime {
+                function: name.clone(),
+                runtime: "wasm",
+                workers: 1,
             },
             Refusal::TooManyVersions {
                 function: name.clone(),

@@ -111,7 +111,17 @@ fn of_function(batch: &mut WriteBatch, change: &Change) -> Result<(), Error> {
         Change::AliasRemoved { function, name } => {
             batch.delete(Key::Alias(function.clone(), name.clone()).encode());
         }
-        _ => {}
+        // These are of jobs and workers, and told apart before.
+        Change::JobCreated(_)
+        | Change::Appended { .. }
+        | Change::JobStatus { .. }
+        | Change::Recorded(_)
+        | Change::Granted(_)
+        | Change::LeaseEnded(_)
+        | Change::FunctionSeen(_)
+        | Change::JobDeleted(_)
+        | Change::RequestKept { .. }
+        | Change::RequestForgotten(_) => {}
     }
     Ok(())
 }

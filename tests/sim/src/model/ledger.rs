@@ -9,7 +9,7 @@ use umbel_core::change::{
 };
 use umbel_core::history::History;
 use umbel_core::id::{Index, JobId, LeaseId};
-use umbel_core::job::{Counts, JobState, Source, Usage};
+use umbel_core::job::{BlockRef, Counts, JobState, Source, Usage};
 use umbel_core::limit::OUTPUT_BYTES_MAX;
 use umbel_core::redrive::Filter;
 use umbel_proto::columns::Columns;
@@ -69,16 +69,7 @@ impl Ledger {
     pub(crate) fn apply(&mut self, change: &Change) {
         match change {
             Change::JobCreated(record) => self.create(record),
-            Change::Appended { job, block } => {
-                let job = self.job(*job);
-                assert_eq!(
-                    block.first as usize,
-                    job.cells.len(),
-                    "a block leaves no gap"
-                );
-                let end = job.cells.len() + block.count as usize;
-                job.cells.resize(end, Cell::FRESH);
-            }
+            Change::Appended { job, block } => self.append(*job, block),
             Change::JobStatus { job, status } => {
                 if status.redrives > self.job(*job).status.redrives {
                     return self.redrive(*job, status);
@@ -130,9 +121,26 @@ impl Ledger {
                 );
                 self.deleted.insert(*job);
             }
-            // The rest is about published functions: the simulation publishes nothing.
-            _ => {}
+            // The simulation publishes nothing.
+            Change::Function(_)
+            | Change::Published(_)
+            | Change::VersionRetired { .. }
+            | Change::VersionRemoved(_)
+            | Change::ArtifactRemoved(_)
+            | Change::AliasMoved(_)
+            | Change::AliasRemoved { .. } => {}
         }
+    }
+
+    fn append(&mut self, job: JobId, block: &BlockRef) {
+        let job = self.job(job);
+        assert_eq!(
+            block.first as usize,
+            job.cells.len(),
+            "a block leaves no gap"
+        );
+        let end = job.cells.len() + block.count as usize;
+        job.cells.resize(end, Cell::FRESH);
     }
 
     fn create(&mut self, record: &Arc<JobRecord>) {
