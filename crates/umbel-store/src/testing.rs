@@ -5,6 +5,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use bytes::Bytes;
 use umbel_core::change::{Change, JobRecord, JobStatus, Record};
+use umbel_core::function::{
+    Alias, Artifact, Digest, FunctionRecord, LIVE, Route, Runtime, UploadId, Version, VersionId,
+    VersionSpec,
+};
 use umbel_core::id::{Appender, Index, JobId};
 use umbel_core::job::{BlockRef, JobSpec, JobState, Source, StartMode, Target};
 use umbel_core::policy::{Labels, Policy};
@@ -175,4 +179,56 @@ fn padding(index: Index, bytes: usize) -> String {
 /// The run time that [`record`] gives an index.
 pub(crate) fn duration_us(index: Index) -> u64 {
     u64::from(index) * 3
+}
+
+/// The publication of the only version of a function `f`, of an artifact that was staged.
+pub(crate) fn published(upload: UploadId, packed_bytes: u64) -> [Change; 3] {
+    let version = Version {
+        id: VersionId(1),
+        function: "f".to_owned(),
+        number: 1,
+        content: Digest([2; 32]),
+        spec: VersionSpec {
+            runtime: Runtime::Exec,
+            handler: String::new(),
+            command: Vec::new(),
+            environment: std::collections::BTreeMap::new(),
+            memory_bytes: None,
+            files_max: None,
+            processes_max: None,
+            timeout_ms: None,
+            init_timeout_ms: None,
+            idle_timeout_ms: None,
+            warm: 0,
+            pure: false,
+        },
+        artifact: Artifact {
+            digest: Digest([1; 32]),
+            upload,
+            packed_bytes,
+            unpacked_bytes: 2 * packed_bytes,
+            file_count: 1,
+        },
+        published_ms: 1,
+        published_by: "me@desk".to_owned(),
+    };
+    let record = FunctionRecord {
+        name: "f".to_owned(),
+        last_number: 1,
+        last_id: version.id,
+        deleted: false,
+    };
+    let alias = Alias {
+        function: "f".to_owned(),
+        name: LIVE.to_owned(),
+        route: Route { to: 1 },
+        follows: true,
+        trail: Vec::new(),
+        moves: Vec::new(),
+    };
+    [
+        Change::Function(record),
+        Change::Published(Arc::new(version)),
+        Change::AliasMoved(alias),
+    ]
 }

@@ -129,3 +129,83 @@ fn artifact(upload: UploadId) -> String {
     let hex: Vec<String> = upload.0.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("artifact {}", hex.concat())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use umbel_core::change::Change;
+
+    use super::*;
+    use crate::check::check_engine;
+    use crate::testing::{open, published};
+    use crate::{Engine, MemoryEngine, Store, WriteBatch};
+
+    const UPLOAD: UploadId = UploadId([7; 16]);
+    const BYTES: usize = ARTIFACT_PART_BYTES + 10;
+
+    /// A store with one version, and its engine.
+    fn scene() -> (Store, Arc<MemoryEngine>, u64) {
+        let (opened, engine) = open();
+        let bytes = Bytes::from(vec![1; BYTES]);
+        opened.store.stage_artifact(UPLOAD, 0, &bytes).unwrap();
+        let turn = published(UPLOAD, BYTES as u64);
+        opened.store.commit(opened.next_number, &turn).unwrap();
+        (opened.store, engine, opened.next_number + 1)
+    }
+
+    fn problems(engine: &Arc<MemoryEngine>) -> Vec<String> {
+        let engine: Arc<dyn Engine> = Arc::clone(engine) as Arc<dyn Engine>;
+        let report = check_engine(&engine, &mut |_| {}).unwrap();
+        report.problems.iter().map(ToString::to_string).collect()
+    }
+
+    fn delete(engine: &Arc<MemoryEngine>, key: Key) {
+        let mut batch = WriteBatch::unnumbered();
+        batch.delete(key.encode());
+        engine.submit(batch);
+    }
+
+    #[test]
+    fn published_functions_are_sound_at_any_point_of_their_life() {
+        let (store, engine, number) = scene();
+        assert_eq!(problems(&engine), [""; 0]);
+        let staged = Bytes::from(vec![2; BYTES]);
+        let other = UploadId([8; 16]);
+        store.stage_artifact(other, 0, &staged).unwrap();
+        assert_eq!(problems(&engine), [""; 0], "an upload under way");
+        store.unstage_artifact(other).unwrap();
+        assert_eq!(problems(&engine), [""; 0], "and given up");
+        let (function, name) = ("f".to_owned(), "live".to_owned());
+        let removed = [
+            Change::AliasRemoved { function, name },
+            Change::VersionRemoved(VersionId(1)),
+            Change::ArtifactRemoved(UPLOAD),
+        ];
+        store.commit(number, &removed).unwrap();
+        assert_eq!(problems(&engine), [""; 0], "a version that goes");
+        while store.sweep_step().unwrap() {}
+        assert_eq!(problems(&engine), [""; 0], "and is gone");
+    }
+
+    #[test]
+    fn what_is_lost_is_named() {
+        let part = |part| Key::Part(Whole::Artifact(UPLOAD), part);
+        let fewer = format!("bytes of {BYTES}");
+        for (gone, words) in [
+            (part(1), &*fewer),
+            (Key::Version(VersionId(1)), "belong to no version"),
+            (Key::Version(VersionId(1)), "it points at version 1"),
+            (Key::Published("f".to_owned()), "does not know of it"),
+        ] {
+            let (_store, engine, _) = scene();
+            delete(&engine, gone.clone());
+            let found = problems(&engine);
+            assert!(
+                found.iter().any(|problem| problem.contains(words)),
+                "without {gone:?}: {found:?}"
+            );
+        }
+    }
+}

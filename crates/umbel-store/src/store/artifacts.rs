@@ -81,3 +81,75 @@ fn staged(upload: UploadId, first: u16, parts: &Bytes) -> Result<WriteBatch, Err
     }
     Ok(batch)
 }
+
+#[cfg(test)]
+mod tests {
+    use umbel_core::change::Change;
+
+    use super::*;
+    use crate::testing::{open, published, reopen};
+
+    const UPLOAD: UploadId = UploadId([7; 16]);
+
+    /// Two whole parts and a piece, of which each part has its own number in it.
+    fn parts() -> Bytes {
+        let bytes = 0..2 * ARTIFACT_PART_BYTES + 10;
+        bytes.map(|at| (at / ARTIFACT_PART_BYTES) as u8).collect()
+    }
+
+    fn stage(store: &Store, upload: UploadId) {
+        let mut rest = parts();
+        let first = rest.split_to(ARTIFACT_PART_BYTES);
+        store.stage_artifact(upload, 0, &first).unwrap();
+        store.stage_artifact(upload, 1, &rest).unwrap();
+    }
+
+    fn read(store: &Store, upload: UploadId) -> Vec<u8> {
+        let parts = (0..).map_while(|part| store.artifact_part(upload, part).unwrap());
+        parts.flatten().collect()
+    }
+
+    fn sweep(store: &Store) {
+        while store.sweep_step().unwrap() {}
+    }
+
+    #[test]
+    fn an_artifact_comes_back_part_by_part_and_is_kept_once_a_version_is_made_of_it() {
+        let (opened, engine) = open();
+        let (store, number) = (opened.store, opened.next_number);
+        stage(&store, UPLOAD);
+        assert_eq!(read(&store, UPLOAD), parts(), "while it is still in line");
+        let turn = published(UPLOAD, parts().len() as u64);
+        store.commit(number, &turn).unwrap();
+        store.unstage_artifact(UPLOAD).unwrap();
+        sweep(&store);
+        let (again, _) = reopen(engine);
+        sweep(&again.store);
+        assert_eq!(read(&again.store, UPLOAD), parts());
+        let told: Vec<Change> = again.changes.map(Result::unwrap).collect();
+        assert!(turn.iter().all(|change| told.contains(change)), "{told:?}");
+    }
+
+    #[test]
+    fn what_was_staged_and_never_published_is_swept_at_open() {
+        let (opened, engine) = open();
+        let (whole, cut) = (UploadId([8; 16]), UploadId([9; 16]));
+        stage(&opened.store, whole);
+        let first = parts().split_to(ARTIFACT_PART_BYTES);
+        opened.store.stage_artifact(cut, 0, &first).unwrap();
+        let (again, _) = reopen(engine);
+        sweep(&again.store);
+        for upload in [whole, cut] {
+            assert_eq!(read(&again.store, upload), [0; 0]);
+        }
+    }
+
+    #[test]
+    fn an_upload_that_is_given_up_is_removed() {
+        let (opened, _engine) = open();
+        stage(&opened.store, UPLOAD);
+        opened.store.unstage_artifact(UPLOAD).unwrap();
+        sweep(&opened.store);
+        assert_eq!(read(&opened.store, UPLOAD), [0; 0]);
+    }
+}
