@@ -21,7 +21,7 @@ Examples:
 
 /// Results that are printed as one when they are there together.
 const AT_ONCE: usize = 4_096;
-const OUTPUT_WIDTH: usize = 45;
+const OUTPUT_WIDTH: usize = 36;
 
 /// The arguments of `job results`.
 #[derive(Debug, clap::Args)]
@@ -120,7 +120,8 @@ fn options(args: &Args) -> ResultsOptions {
     }
 }
 
-const TITLES: &str = "    INDEX  STATE      ATTEMPTS        TOOK  START  OUTPUT OR FAILURE";
+const TITLES: &str =
+    "    INDEX  STATE      ATTEMPTS        TOOK  START  VERSION  OUTPUT OR FAILURE";
 
 fn print(out: &mut Out, result: &v1::Result, form: Form) -> Result<(), Exit> {
     match form {
@@ -157,8 +158,11 @@ fn row(result: &v1::Result) -> String {
     } else {
         ""
     };
+    // Only of a published function there are any.
+    let version = result.version.map(|version| version.to_string());
+    let version = version.unwrap_or_default();
     let text = output::one_line(&text, OUTPUT_WIDTH);
-    format!("{index:>9}  {state:<9}  {attempts:>8}  {took:>10}  {start:<5}  {text}")
+    format!("{index:>9}  {state:<9}  {attempts:>8}  {took:>10}  {start:<5}  {version:>7}  {text}")
         .trim_end()
         .to_owned()
 }
@@ -192,6 +196,7 @@ mod tests {
             attempts: 1_000,
             duration_us: Some(59_999_999),
             cold_start: Some(v1::ColdStart::default()),
+            version: Some(9_999_999),
             ..v1::Result::default()
         };
         let row = row(&result);
