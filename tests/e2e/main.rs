@@ -28,5 +28,6 @@ mod policy;
 mod publish;
 mod redrive;
 mod restart;
+mod runtimes;
 mod storm;
 mod upload;

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::cluster::{Cluster, eventually, has, told};
 
 /// A folder of the cluster's with these files.
-fn folder(cluster: &Cluster, name: &str, files: &[(&str, &str)]) -> String {
+pub(crate) fn folder(cluster: &Cluster, name: &str, files: &[(&str, &str)]) -> String {
     let dir = cluster.dir.path().join(name);
     for (name, content) in files {
         let path = dir.join(name);
@@ -27,11 +27,11 @@ fn folder(cluster: &Cluster, name: &str, files: &[(&str, &str)]) -> String {
     dir.to_str().expect("UTF-8").to_owned()
 }
 
-fn publish(cluster: &Cluster, arguments: &[&str]) -> Value {
+pub(crate) fn publish(cluster: &Cluster, arguments: &[&str]) -> Value {
     cluster.json(&[&["function", "publish"], arguments].concat())
 }
 
-fn refused(cluster: &Cluster, arguments: &[&str], code: i32) -> String {
+pub(crate) fn refused(cluster: &Cluster, arguments: &[&str], code: i32) -> String {
     let output = cluster.umbel(arguments).output().expect("the binary runs");
     assert_eq!(output.status.code(), Some(code), "{}", told(&output));
     String::from_utf8(output.stderr).expect("UTF-8")
