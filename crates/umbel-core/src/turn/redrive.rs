@@ -3,22 +3,27 @@
 //! Of an ended job the machine keeps figures only. So the shell reads the job's records and
 //! hands in what they say, and the redrive counts only if the job is still what was read.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::step::{self, Out, end, record, route};
 use crate::change::{Change, Record, WaitingRecord};
 use crate::command::{Command, Note, Refusal, Reply};
+use crate::function::{Qualifier, VersionId};
 use crate::history::History;
 use crate::id::{Index, JobId, ReplyId};
 use crate::index_set::IndexSet;
-use crate::job::JobState;
+use crate::job::{JobState, Target};
 use crate::limit;
 use crate::ranges::Ranges;
-use crate::redrive::{Redrive, Redriven, Standing};
+use crate::redrive::{Ran, Redrive, Redriven, Standing};
 use crate::tables::Tables;
 use crate::tables::backlog::Backlog;
 use crate::tables::demands::Demand;
 use crate::tables::job::{Job, Running};
+
+/// What runs again, by the version that it keeps; none: what its job means then.
+type Chosen = BTreeMap<Option<VersionId>, Ranges>;
 
 pub(crate) fn redrive(t: &mut Tables, out: &mut Out, to: ReplyId, id: JobId, wish: Redrive) {
     match repeated(t, id, &wish) {
@@ -30,7 +35,7 @@ pub(crate) fn redrive(t: &mut Tables, out: &mut Out, to: ReplyId, id: JobId, wis
         Ok(chosen) => chosen,
         Err(refusal) => return step::refuse(out, to, refusal),
     };
-    let invocations = chosen.len();
+    let invocations = chosen.values().map(Ranges::len).sum();
     begin(t, out, id, wish, &chosen);
     redriven(t, out, to, id, (invocations, false));
     end::settle(t, out, id);
@@ -55,7 +60,7 @@ fn repeated(t: &Tables, id: JobId, wish: &Redrive) -> Result<Option<u64>, Refusa
 }
 
 /// What runs again, or why nothing does.
-fn judge(t: &Tables, id: JobId, wish: &Redrive) -> Result<Ranges, Refusal> {
+fn judge(t: &Tables, id: JobId, wish: &Redrive) -> Result<Chosen, Refusal> {
     let job = t.jobs.find(id).ok_or_else(|| step::unknown(id))?;
     match job.status.state {
         JobState::Running => return Err(Refusal::JobRunning { job: id }),
@@ -81,14 +86,59 @@ fn judge(t: &Tables, id: JobId, wish: &Redrive) -> Result<Ranges, Refusal> {
             cancelled: wish.standing.cancelled.len(),
         });
     }
-    if chosen.run_count() > limit::REDRIVE_RUNS_MAX {
+    let chosen = by_version(t, job, wish, chosen);
+    let runs: usize = chosen.values().map(Ranges::run_count).sum();
+    if runs > limit::REDRIVE_RUNS_MAX {
         return Err(Refusal::RedriveTooLarge {
             job: id,
-            runs: chosen.run_count() as u64,
+            runs: runs as u64,
             limit: limit::REDRIVE_RUNS_MAX as u64,
         });
     }
     Ok(chosen)
+}
+
+/// What was chosen, by the version that it keeps from its last run.
+fn by_version(t: &Tables, job: &Job, wish: &Redrive, chosen: Ranges) -> Chosen {
+    let mut rest = chosen;
+    let mut by_version = Chosen::new();
+    for (ran, indices) in &wish.standing.ran {
+        let Some(version) = kept(t, job, wish, ran) else {
+            continue;
+        };
+        let keep = indices.intersect(&rest);
+        if keep.is_empty() {
+            continue;
+        }
+        rest = rest.minus(&keep);
+        let kept = by_version.entry(Some(version)).or_default();
+        *kept = kept.union(&keep);
+    }
+    if !rest.is_empty() {
+        by_version.insert(None, rest);
+    }
+    by_version
+}
+
+/// The version that an invocation keeps, unless a redrive has named another target since, or the
+/// version is gone.
+fn kept(t: &Tables, job: &Job, wish: &Redrive, ran: &Ran) -> Option<VersionId> {
+    if wish.target.is_some() {
+        return None;
+    }
+    let version = match ran {
+        Ran::Ended(function, number) => t.functions.numbered(function, *number)?,
+        Ran::Waited(id) => t.functions.version(*id)?,
+    };
+    let latest = job.status.redriven.as_ref();
+    let keeps = match latest.and_then(|latest| latest.target.as_ref()) {
+        None => true,
+        Some(Target::Function(name) | Target::Version(name, Qualifier::Alias(_))) => {
+            *name == version.function
+        }
+        Some(Target::Version(_, Qualifier::Version(_)) | Target::Program(_)) => false,
+    };
+    keeps.then_some(version.id)
 }
 
 /// Whether a job is what the shell has read of it.
@@ -101,9 +151,10 @@ fn is_as_read(job: &Job, standing: &Standing) -> bool {
 
 /// The job runs. All that is final stays so, until the records that follow in the same batch
 /// make what was chosen wait again.
-fn begin(t: &mut Tables, out: &mut Out, id: JobId, wish: Redrive, chosen: &Ranges) {
+fn begin(t: &mut Tables, out: &mut Out, id: JobId, wish: Redrive, chosen: &Chosen) {
     let (wall_ms, engine_ms) = (t.clock.wall_ms(), t.clock.engine_ms());
     let first_lease = t.leases.next_id();
+    let invocations = chosen.values().map(Ranges::len).sum();
     let Some(job) = t.jobs.find_mut(id) else {
         return;
     };
@@ -125,7 +176,7 @@ fn begin(t: &mut Tables, out: &mut Out, id: JobId, wish: Redrive, chosen: &Range
     status.redriven = Some(Arc::new(Redriven {
         at_ms: wall_ms,
         target,
-        invocations: chosen.len(),
+        invocations,
         first_lease,
         request_id: wish.request_id,
         content_digest: wish.content_digest,
@@ -146,35 +197,41 @@ fn begin(t: &mut Tables, out: &mut Out, id: JobId, wish: Redrive, chosen: &Range
     running.cancelled = standing.cancelled;
     running.usage = before.usage;
     running.backlog = Backlog::restored(total, &[&running.final_set()]);
+    // They are needed from now on, though nothing was granted yet.
+    running.versions.extend(chosen.keys().flatten());
     t.jobs.start(id, ended_ms, running);
-    route::regroup(t, id);
     out.push(Command::Persist(Change::JobStatus { job: id, status }));
     for record in again(t, id, chosen) {
         record::commit(t, out, record);
     }
+    // By what waits now: some of it may need the runtime of an older version.
+    route::regroup(t, id);
     out.push(Command::Note(Note::JobRedriven {
         job: id,
         redrive,
-        invocations: chosen.len(),
+        invocations,
     }));
 }
 
 /// The records that make invocations wait again, with nothing left of what had happened to
-/// them; each of a size that a reader can take.
-fn again(t: &Tables, id: JobId, chosen: &Ranges) -> Vec<Record> {
-    let runs: Vec<_> = chosen.runs().collect();
-    let records = runs.chunks(limit::REDRIVE_RECORD_RUNS_MAX).map(|runs| {
-        let waiting = WaitingRecord {
-            indices: runs.iter().cloned().collect(),
-            history: History::FRESH,
-            due_ms: 0,
-        };
-        Record {
-            waiting: vec![waiting],
-            ..record::empty(t, id)
-        }
-    });
-    records.collect()
+/// them but the version that they keep; each of a size that a reader can take.
+fn again(t: &Tables, id: JobId, chosen: &Chosen) -> Vec<Record> {
+    let mut records = Vec::new();
+    for (version, indices) in chosen {
+        let runs: Vec<_> = indices.runs().collect();
+        records.extend(runs.chunks(limit::REDRIVE_RECORD_RUNS_MAX).map(|runs| {
+            let waiting = WaitingRecord {
+                indices: runs.iter().cloned().collect(),
+                history: History::redriven(*version),
+                due_ms: 0,
+            };
+            Record {
+                waiting: vec![waiting],
+                ..record::empty(t, id)
+            }
+        }));
+    }
+    records
 }
 
 fn redriven(
@@ -205,7 +262,7 @@ mod tests {
     use super::super::testing::{Env, failed, run};
     use super::*;
     use crate::event::Event;
-    use crate::job::Target;
+    use crate::function::Runtime;
     use crate::outcome::FailureKind;
     use crate::policy::Tolerance;
     use crate::redrive::Filter;
@@ -290,6 +347,78 @@ mod tests {
         let view = env.view(job);
         assert_eq!(view.status.state, JobState::Succeeded);
         assert_eq!(view.status.redrives, 2);
+    }
+
+    /// A job of four over `f`, of which two ran version 1 and two version 2; all failed.
+    fn failed_over_two_versions(env: &mut Env) -> JobId {
+        env.publish("f", "one", Runtime::Python);
+        env.worker_with("a", 2, |worker| worker.can([Runtime::Python]));
+        let job = env.submit(4, |proposal| {
+            proposal.spec.target = Target::Function("f".to_owned());
+            proposal.spec.policy.max_attempts = 1;
+        });
+        for content in ["two", "three"] {
+            env.publish("f", content, Runtime::Python);
+            while let Some((lease, open)) = env.open("a").pop() {
+                let wrong = open
+                    .indices()
+                    .map(|index| failed(index, FailureKind::Function));
+                env.report("a", lease, (Ranges::new(), wrong.collect()), 10);
+                if env.disk.versions_of(job).len() == 2 {
+                    break;
+                }
+            }
+        }
+        assert_eq!(env.state(job), JobState::Failed);
+        let ran = env.disk.versions_of(job);
+        assert_eq!(ran, [Some(1), Some(1), Some(2), Some(2)]);
+        assert_eq!(env.live("f"), 3);
+        job
+    }
+
+    #[test]
+    fn what_runs_again_keeps_its_version_across_a_restart_and_a_hand_back() {
+        let mut env = Env::new();
+        let job = failed_over_two_versions(&mut env);
+        let wish = env.wish(job, all());
+        accepted(env.redrive(job, wish));
+        env.delete("f", Some(1));
+        env.restart();
+        // It leaves with what it was given and had not begun.
+        env.connect("a");
+        env.kill("a");
+        env.worker_with("b", 2, |worker| worker.can([Runtime::Python]));
+        env.settle();
+        env.work_off();
+        assert_eq!(env.state(job), JobState::Succeeded);
+        let ran = env.disk.versions_of(job);
+        assert_eq!(ran, [Some(1), Some(1), Some(2), Some(2)]);
+    }
+
+    #[test]
+    fn another_target_is_what_runs_again_and_so_is_a_version_that_is_gone() {
+        let mut env = Env::new();
+        let job = failed_over_two_versions(&mut env);
+        env.delete("f", Some(1));
+        env.settle();
+        let first = Filter {
+            indices: Some(run(0..2)),
+            ..all()
+        };
+        let wish = env.wish(job, first);
+        accepted(env.redrive(job, wish));
+        env.work_off();
+        let ran = env.disk.versions_of(job);
+        assert_eq!(
+            ran,
+            [Some(3), Some(3), Some(2), Some(2)],
+            "version 1 is gone"
+        );
+        let mut wish = env.wish(job, all());
+        wish.target = Some(Target::Version("f".to_owned(), Qualifier::Version(3)));
+        accepted(env.redrive(job, wish));
+        env.work_off();
+        assert_eq!(env.disk.versions_of(job), [Some(3); 4]);
     }
 
     #[test]

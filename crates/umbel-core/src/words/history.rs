@@ -19,6 +19,9 @@ pub struct History {
     /// The version that it is pinned to: the one that its first attempt began with.
     /// None before that, and where nothing was published.
     pub version: Option<VersionId>,
+    /// Whether it keeps `version` even if nothing has happened to it: it ran before a redrive, which
+    /// begins its attempts anew and not its version.
+    pub keeps_version: bool,
 }
 
 impl History {
@@ -29,7 +32,18 @@ impl History {
         lost_alone: 0,
         suspect_chunk: 0,
         version: None,
+        keeps_version: false,
     };
+
+    /// What is left of it in a redrive.
+    #[must_use]
+    pub fn redriven(version: Option<VersionId>) -> Self {
+        Self {
+            version,
+            keeps_version: version.is_some(),
+            ..Self::FRESH
+        }
+    }
 
     /// Attempts that have ended.
     #[must_use]
@@ -44,7 +58,7 @@ impl History {
     }
 
     /// What is left of it when a grant came back unrun: to what never began, nothing has
-    /// happened, and so it is not pinned either.
+    /// happened, and so it is not pinned either, unless it was before its redrive.
     #[must_use]
     pub fn unrun(self) -> Self {
         let unpinned = Self {
@@ -62,5 +76,22 @@ impl History {
     #[must_use]
     pub fn is_lone_suspect(self) -> bool {
         self.suspect_chunk == 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_redrive_pins_what_never_began() {
+        let version = Some(VersionId(7));
+        let granted = History {
+            version,
+            ..History::FRESH
+        };
+        assert_eq!(granted.unrun(), History::FRESH);
+        assert_eq!(History::redriven(version).unrun().version, version);
+        assert_eq!(History::redriven(None), History::FRESH);
     }
 }

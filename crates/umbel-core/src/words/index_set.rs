@@ -125,6 +125,14 @@ impl IndexSet {
     }
 }
 
+impl FromIterator<Index> for IndexSet {
+    fn from_iter<I: IntoIterator<Item = Index>>(indices: I) -> Self {
+        Self {
+            bits: indices.into_iter().collect(),
+        }
+    }
+}
+
 impl fmt::Debug for IndexSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.runs()).finish()

@@ -1,9 +1,11 @@
 //! A redrive: an ended job runs again for some of what failed or was not run.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::change::Record;
 use super::command::Refusal;
+use super::function::VersionId;
 use super::id::LeaseId;
 use super::index_set::IndexSet;
 use super::job::{BlockRef, Target};
@@ -85,6 +87,9 @@ pub struct Standing {
     pub cancelled: IndexSet,
     /// What failed with one of the types that are asked for.
     pub of_types: IndexSet,
+    /// What ran a version, by that version, each index once: what failed, and what was cancelled
+    /// after an attempt. As many as there are versions at most, and a bit for each index.
+    pub ran: BTreeMap<Ran, IndexSet>,
 }
 
 impl Standing {
@@ -94,9 +99,18 @@ impl Standing {
             for set in [&mut self.failed, &mut self.cancelled, &mut self.of_types] {
                 set.remove_all(&waiting.indices);
             }
+            let version = waiting.history.version;
+            self.ran(version.map(Ran::Waited), &waiting.indices);
         }
         self.succeeded.insert_all(&record.succeeded);
         self.cancelled.insert_all(&record.cancelled);
+        if !record.failed.is_empty() {
+            let failed = record.failed.iter().map(|failed| failed.index);
+            let failed: IndexSet = failed.collect();
+            let number = record.version;
+            let ran = number.map(|number| Ran::Ended(Arc::clone(&record.function), number));
+            self.ran(ran, &failed.runs().collect());
+        }
         for failed in &record.failed {
             self.failed.insert(failed.index);
             if types.contains(&failed.failure.error_type) {
@@ -104,6 +118,26 @@ impl Standing {
             }
         }
     }
+
+    /// These ran this version the last time, or none that is known.
+    fn ran(&mut self, version: Option<Ran>, indices: &Ranges) {
+        self.ran.retain(|_, ran| {
+            ran.remove_all(indices);
+            !ran.is_empty()
+        });
+        if let Some(version) = version {
+            self.ran.entry(version).or_default().insert_all(indices);
+        }
+    }
+}
+
+/// The version that invocations ran, as records tell it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ran {
+    /// What ended bears the function's name and the version's number.
+    Ended(Arc<str>, u32),
+    /// What waits is pinned to the version itself.
+    Waited(VersionId),
 }
 
 /// How a job was run again the last time. Never changes.

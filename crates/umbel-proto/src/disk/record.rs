@@ -232,6 +232,7 @@ fn encode_waiting(waiting: &WaitingRecord) -> wire::WaitingRecord {
         suspect_chunk: waiting.history.suspect_chunk,
         due_ms: waiting.due_ms,
         version_id: encode_version(waiting.history.version),
+        keeps_version: waiting.history.keeps_version,
     }
 }
 
@@ -254,6 +255,7 @@ fn decode_waiting(waiting: wire::WaitingRecord) -> Result<WaitingRecord, Error> 
             lost_alone: waiting.lost_alone.try_into().map_err(beyond)?,
             suspect_chunk: waiting.suspect_chunk,
             version: decode_version(waiting.version_id),
+            keeps_version: waiting.keeps_version,
         },
         due_ms: waiting.due_ms,
     })

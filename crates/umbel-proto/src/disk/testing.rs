@@ -249,14 +249,15 @@ fn failed() -> impl Strategy<Value = FailedRecord> {
 }
 
 fn waiting() -> impl Strategy<Value = WaitingRecord> {
-    let history = (any::<(u16, u16, u8, u32)>(), version_id()).prop_map(|(counts, version)| {
-        let (failed, lost, lost_alone, suspect_chunk) = counts;
+    let history = (any::<(u16, u16, u8, u32, bool)>(), version_id()).prop_map(|(some, version)| {
+        let (failed, lost, lost_alone, suspect_chunk, keeps_version) = some;
         History {
             failed,
             lost,
             lost_alone,
             suspect_chunk,
             version,
+            keeps_version,
         }
     });
     (ranges(), history, any::<u64>()).prop_map(|(indices, history, due_ms)| WaitingRecord {

@@ -15,7 +15,8 @@ use crate::signal::Signals;
 
 const EXAMPLES: &str = "\
 What succeeded stays. What runs again has all its attempts anew, and its result replaces the
-earlier one; a deadline of the job is counted anew. What was cancelled and is left out leaves the
+earlier one; a deadline of the job is counted anew. Of a published function it runs the version
+that it ran before, wherever the alias points now, unless --target names another. What was cancelled and is left out leaves the
 job cancelled in the end, to be redriven later.
 
 Examples:
