@@ -8,10 +8,18 @@ use umbel_proto::v1;
 
 use crate::support::{Cluster, create, ended, open_request, refused, request, results, soon};
 
-/// A request for a job of inputs of so many bytes altogether.
+/// A job of so many inputs of 1 KiB each, which no packing makes shorter.
 fn large(kib: usize) -> v1::CreateJobRequest {
-    let input = "x".repeat(1 << 10);
-    request(&vec![input.as_str(); kib])
+    let mut state = 1u64;
+    let mut noise = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005);
+        state = state.wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'!' + (state >> 33) as u8 % 64)
+    });
+    let inputs: Vec<String> = std::iter::repeat_with(|| noise.by_ref().take(1 << 10).collect())
+        .take(kib)
+        .collect();
+    request(&inputs.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 fn named(request: v1::CreateJobRequest, request_id: &str) -> v1::CreateJobRequest {
