@@ -7,8 +7,8 @@
 //! allocation), a program is attended to by one `poll` loop, and a warm process ([`Lambda`]) by an
 //! endpoint that runs on that same thread, for as long as an invocation does.
 //!
-//! Every process that is started leads a process group and bears a mark; both are killed when its
-//! invocation or its instance ends. [`install_reaper`] sees to the end of the worker itself.
+//! Every process that is started runs under a supervisor, a process too ([`install_supervisor`]),
+//! which ends all that descends from it with its invocation, its instance, and the worker.
 //!
 //! ```
 //! use umbel_runtime::{CancelFlag, Catalog, Context, Limits};
@@ -44,7 +44,6 @@ mod lambda;
 mod native;
 mod output;
 mod process;
-mod reaper;
 mod spec;
 mod tail;
 #[cfg(test)]
@@ -60,8 +59,7 @@ pub use failure::{Failure, FailureKind};
 pub use lambda::{Lambda, LambdaError};
 pub use native::NativeFunction;
 pub use output::Output;
-pub use process::Bounds;
-pub use reaper::{Reaper, ReaperProcess, install_reaper, reap};
+pub use process::{Bounds, install_supervisor, supervise};
 pub use spec::{Runtime, Spec, SpecError};
 #[cfg(feature = "wasm")]
 pub use wasm::Wasm;

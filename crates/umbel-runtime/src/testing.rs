@@ -1,7 +1,11 @@
 //! What the tests of this crate share.
 
 use std::env;
-use std::path::PathBuf;
+use std::io;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Once;
 
 use crate::exec::Program;
 
@@ -18,4 +22,28 @@ pub(crate) fn tool(test: &str, feature: &str, program: &str) -> Option<PathBuf> 
         println!("SKIPPED {test}: {failure}");
     }
     located.ok()
+}
+
+/// Set in the process that is these tests' supervisor.
+const ROLE: &str = "UMBEL_TEST_ROLE";
+
+/// Has these tests, started again, be their own supervisor.
+pub(crate) fn install_supervisor() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let mut command = Command::new(env::current_exe().unwrap());
+        command
+            .args(["--exact", "--nocapture", "testing::supervisor", "--skip"])
+            .env(ROLE, "supervisor");
+        crate::process::install_supervisor(command).unwrap();
+    });
+}
+
+#[test]
+fn supervisor() {
+    if env::var_os(ROLE).is_some() {
+        let scratch = env::args().next_back().unwrap();
+        let socket = io::stdin().as_fd().try_clone_to_owned().unwrap();
+        crate::process::supervise(socket, Path::new(&scratch)).unwrap();
+    }
 }

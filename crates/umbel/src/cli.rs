@@ -88,9 +88,9 @@ Examples:
     /// A function for a bench
     #[command(hide = true)]
     BenchFunction,
-    /// Ends what a worker leaves behind
+    /// Runs programs for a worker, and leaves nothing of them behind
     #[command(hide = true)]
-    Reaper(command::reaper::Args),
+    Supervisor(command::supervisor::Args),
 }
 
 #[derive(Debug, Subcommand)]
@@ -157,7 +157,7 @@ impl Command {
             Self::BenchFunction => command::bench::client::run(),
             Self::Completions(args) => command::completions::run(&args),
             Self::DemoWorker(args) => Box::pin(command::demo::run_worker(args, global)).await,
-            Self::Reaper(args) => command::reaper::run(&args),
+            Self::Supervisor(args) => command::supervisor::run(&args),
         }
     }
 }

@@ -4,8 +4,8 @@ mod pipes;
 mod program;
 mod words;
 
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitStatus, Stdio};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::Command;
 use std::time::Instant;
 
 use rustix::io::Errno;
@@ -19,7 +19,6 @@ use crate::context::Context;
 use crate::executable::Execution;
 use crate::failure::{Failure, FailureKind};
 use crate::process::{self, Process};
-use crate::reaper;
 
 /// Why a program is attended to no longer.
 enum End {
@@ -32,9 +31,9 @@ enum End {
 
 /// Runs one input through the program, on this thread, to the end of the program.
 ///
-/// The program leads a process group. The whole group is killed when the attempt is cancelled,
-/// outruns its deadline or prints too much, and also when the program has ended: what it left in
-/// the background does not outlive its invocation, and cannot hold its answer back.
+/// All that it started is killed when the attempt is cancelled, outruns its deadline or prints too
+/// much, and also when the program has ended: what it left in the background does not outlive its
+/// invocation, and cannot hold its answer back.
 pub(crate) fn run(
     program: &Program,
     input: &[u8],
@@ -61,27 +60,17 @@ fn run_measured(
     } else {
         input
     };
-    command
-        .stdin(if stdin.is_empty() {
-            Stdio::null()
-        } else {
-            Stdio::piped()
-        })
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut process = Process::spawn(command, program.bounds())?;
-    let mut pipes = Pipes::new(process.child(), stdin, outputs, context.limits)
-        .map_err(|error| broken(error.into()))?;
+    let (mut pipes, streams) = Pipes::new(stdin, outputs, context.limits).map_err(broken)?;
+    let process = Process::spawn(&command, streams, program.bounds())?;
 
     let end = attend(&process, &mut pipes, context);
     if matches!(end, End::Exited) {
-        process.kill_group();
         pipes.drain();
     } else {
-        process.kill_all();
+        process.kill();
     }
-    let (status, cpu_us) = match process.reap() {
-        Ok(reaped) => reaped,
+    let ended = match process.reap() {
+        Ok(ended) => ended,
         Err(error) => {
             let log = pipes.drop_output();
             return Err(broken(error).with_log(log));
@@ -90,8 +79,8 @@ fn run_measured(
 
     let failure = match end {
         End::Exited if pipes.is_too_large() => Some(too_large(context)),
-        End::Exited if status.success() => None,
-        End::Exited => Some(ended_badly(status)),
+        End::Exited if ended.status.success() => None,
+        End::Exited => Some(ended_badly(&ended)),
         End::Cancelled => Some(Failure::cancelled()),
         End::TimedOut => Some(timed_out(started, context)),
         End::TooLarge => Some(too_large(context)),
@@ -103,7 +92,7 @@ fn run_measured(
     };
     Ok(Execution {
         outcome,
-        cpu_us,
+        cpu_us: ended.cpu_us,
         cold_start: None,
         log,
     })
@@ -116,7 +105,7 @@ fn scratch(program: &Program, command: &mut Command) -> Result<Option<TempDir>, 
     }
     let scratch = tempfile::Builder::new()
         .prefix("invocation-")
-        .tempdir_in(reaper::scratch_root())
+        .tempdir_in(process::scratch_root())
         .map_err(|error| {
             Failure::new(
                 FailureKind::Crashed,
@@ -131,7 +120,10 @@ fn scratch(program: &Program, command: &mut Command) -> Result<Option<TempDir>, 
 /// Moves bytes until the program ends or must end.
 fn attend(process: &Process, pipes: &mut Pipes<'_>, context: &Context<'_>) -> End {
     loop {
-        match pipes.attend(process.pidfd(), context.pause()) {
+        let Some(program) = process.ended() else {
+            return End::Exited;
+        };
+        match pipes.attend(program, context.pause()) {
             Ok(true) => return End::Exited,
             Ok(false) => {}
             Err(error) => return End::Broken(error),
@@ -148,10 +140,13 @@ fn attend(process: &Process, pipes: &mut Pipes<'_>, context: &Context<'_>) -> En
     }
 }
 
-fn ended_badly(status: ExitStatus) -> Failure {
-    match status.signal() {
-        Some(_) => Failure::new(FailureKind::Crashed, "Signal", process::in_words(status)),
-        None => Failure::function("ExitCode", status.to_string()),
+fn ended_badly(ended: &process::End) -> Failure {
+    if let Some(failure) = ended.failure() {
+        return failure;
+    }
+    match ended.status.signal() {
+        Some(_) => Failure::new(FailureKind::Crashed, "Signal", ended.in_words()),
+        None => Failure::function("ExitCode", ended.status.to_string()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The three pipes of a running program, attended to by one thread.
 
-use std::os::fd::{AsFd, BorrowedFd};
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout};
+use std::io::{PipeReader, PipeWriter, pipe};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
@@ -9,6 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ioctl_fionbio, read, write};
 
 use crate::context::Limits;
+use crate::process::Streams;
 use crate::tail::Tail;
 
 /// How much is read at once: the capacity of a pipe.
@@ -20,9 +21,9 @@ const DRAIN_READS_MAX: usize = 32;
 /// The pipes, each until it is closed from the other side.
 #[derive(Debug)]
 pub(super) struct Pipes<'a> {
-    stdin: Option<ChildStdin>,
-    stdout: Option<ChildStdout>,
-    stderr: Option<ChildStderr>,
+    stdin: Option<PipeWriter>,
+    stdout: Option<PipeReader>,
+    stderr: Option<PipeReader>,
     /// What the program has not taken yet.
     input: &'a [u8],
     /// Where its output goes, from `begin` on.
@@ -34,17 +35,27 @@ pub(super) struct Pipes<'a> {
 }
 
 impl<'a> Pipes<'a> {
-    /// Takes over a program's pipes, which never block from now on.
+    /// Makes a program's pipes, of which these ends never block, and those for the program do.
     pub(super) fn new(
-        child: &mut Child,
         input: &'a [u8],
         outputs: &'a mut Vec<u8>,
         limits: Limits,
-    ) -> Result<Self, Errno> {
+    ) -> std::io::Result<(Self, Streams)> {
+        let (stdin_of_program, stdin) = if input.is_empty() {
+            (None, None)
+        } else {
+            let (reader, writer) = pipe()?;
+            ioctl_fionbio(&writer, true)?;
+            (Some(OwnedFd::from(reader)), Some(writer))
+        };
+        let (stdout, stdout_of_program) = pipe()?;
+        let (stderr, stderr_of_program) = pipe()?;
+        ioctl_fionbio(&stdout, true)?;
+        ioctl_fionbio(&stderr, true)?;
         let pipes = Self {
-            stdin: child.stdin.take(),
-            stdout: child.stdout.take(),
-            stderr: child.stderr.take(),
+            stdin,
+            stdout: Some(stdout),
+            stderr: Some(stderr),
             input,
             begin: outputs.len(),
             outputs,
@@ -52,23 +63,22 @@ impl<'a> Pipes<'a> {
             keep_log: limits.keep_log,
             log: Tail::new(limits.stderr_bytes_max),
         };
-        // Each end of a pipe has flags of its own: the program's ends still block.
-        if let Some(stdin) = &pipes.stdin {
-            ioctl_fionbio(stdin, true)?;
-        }
-        if let Some(stdout) = &pipes.stdout {
-            ioctl_fionbio(stdout, true)?;
-        }
-        if let Some(stderr) = &pipes.stderr {
-            ioctl_fionbio(stderr, true)?;
-        }
-        Ok(pipes)
+        let streams = Streams {
+            stdin: stdin_of_program,
+            stdout: stdout_of_program.into(),
+            stderr: stderr_of_program.into(),
+        };
+        Ok((pipes, streams))
     }
 
-    /// Waits until a pipe or `pidfd` is ready or `pause` is over, and moves what can be moved.
+    /// Waits until a pipe or `program`, readable at its end, is ready or `pause` is over, and moves what can be moved.
     /// Answers whether the program has ended.
-    pub(super) fn attend(&mut self, pidfd: BorrowedFd<'_>, pause: Duration) -> Result<bool, Errno> {
-        let [ended, stdin, stdout, stderr] = self.ready(pidfd, pause)?;
+    pub(super) fn attend(
+        &mut self,
+        program: BorrowedFd<'_>,
+        pause: Duration,
+    ) -> Result<bool, Errno> {
+        let [ended, stdin, stdout, stderr] = self.ready(program, pause)?;
         if stdin {
             self.feed();
         }
@@ -81,25 +91,25 @@ impl<'a> Pipes<'a> {
         Ok(ended)
     }
 
-    /// Which of pidfd, stdin, stdout and stderr is ready. A closed pipe is watched no more; in
-    /// its place stands the pidfd with nothing asked of it.
-    fn ready(&self, pidfd: BorrowedFd<'_>, pause: Duration) -> Result<[bool; 4], Errno> {
+    /// Which of program, stdin, stdout and stderr is ready. A closed pipe is watched no more; in
+    /// its place stands the program with nothing asked of it.
+    fn ready(&self, program: BorrowedFd<'_>, pause: Duration) -> Result<[bool; 4], Errno> {
         fn watched<'fd>(
             pipe: Option<&'fd impl AsFd>,
             flags: PollFlags,
-            pidfd: &'fd BorrowedFd<'_>,
+            program: &'fd BorrowedFd<'_>,
         ) -> PollFd<'fd> {
             match pipe {
                 Some(pipe) => PollFd::new(pipe, flags),
-                None => PollFd::new(pidfd, PollFlags::empty()),
+                None => PollFd::new(program, PollFlags::empty()),
             }
         }
         let timeout = Timespec::try_from(pause).map_err(|_| Errno::INVAL)?;
         let mut all = [
-            PollFd::new(&pidfd, PollFlags::IN),
-            watched(self.stdin.as_ref(), PollFlags::OUT, &pidfd),
-            watched(self.stdout.as_ref(), PollFlags::IN, &pidfd),
-            watched(self.stderr.as_ref(), PollFlags::IN, &pidfd),
+            PollFd::new(&program, PollFlags::IN),
+            watched(self.stdin.as_ref(), PollFlags::OUT, &program),
+            watched(self.stdout.as_ref(), PollFlags::IN, &program),
+            watched(self.stderr.as_ref(), PollFlags::IN, &program),
         ];
         match poll(&mut all, Some(&timeout)) {
             Ok(_) => Ok(all.map(|one| !one.revents().is_empty())),

@@ -235,30 +235,140 @@ fn a_program_of_its_own_timeout_is_killed_by_it() {
 }
 
 #[test]
-fn a_program_lives_within_its_bounds() {
+fn a_program_lives_within_its_bounds_from_its_first_instruction_on() {
     let bounded = sh("ulimit -d; ulimit -n").with_bounds(crate::Bounds {
         memory_bytes_max: Some(100 * 1024 * 1024),
         files_max: Some(50),
         processes_max: None,
     });
-    // The bounds are set a moment after the start.
+    for _ in 0..20 {
+        assert_eq!(output(&bounded, b"").unwrap(), "102400\n50");
+    }
+    // The same supervisor has none of its own.
+    assert_ne!(output(&sh("ulimit -n"), b"").unwrap(), "50");
+}
+
+#[test]
+fn a_program_cannot_raise_its_bounds() {
+    let script = "sleep 0.1; ulimit -n 50 && ! ulimit -n 51 2>/dev/null && ulimit -H -n";
+    let bounded = sh(script).with_bounds(crate::Bounds {
+        files_max: Some(50),
+        ..crate::Bounds::default()
+    });
+    assert_eq!(output(&bounded, b"").unwrap(), "50");
+}
+
+#[test]
+fn a_bound_that_is_too_narrow_for_its_supervisor_is_kept_too() {
+    let bounded = sh("ulimit -n").with_bounds(crate::Bounds {
+        files_max: Some(3),
+        ..crate::Bounds::default()
+    });
     let limit = Instant::now() + LONG;
-    while output(&bounded, b"").unwrap() != "102400\n50" {
+    // Set a moment after the start, in this case alone.
+    while output(&bounded, b"").ok().as_deref() != Some("3") {
         assert!(Instant::now() < limit, "it is never bound");
     }
 }
 
 #[test]
+fn one_that_takes_more_memory_than_it_may_fails() {
+    let hog = Program::new(["/bin/sh", "-c", "x=x; while :; do x=$x$x; done"])
+        .unwrap()
+        .with_bounds(crate::Bounds {
+            memory_bytes_max: Some(64 * 1024 * 1024),
+            ..crate::Bounds::default()
+        });
+    let failure = failure(&hog, b"");
+    assert_ne!(failure.kind, FailureKind::Timeout, "{failure}");
+    assert_eq!(output(&sh("echo on"), b"").unwrap(), "on");
+}
+
+/// It ends by itself, at some 500 processes: a test that fails must not take the machine along.
+const BOMB: &str =
+    "b() { [ $1 -gt 0 ] || exec sleep 60; b $(($1 - 1)) & b $(($1 - 1)) & wait; }; b 8";
+
+#[test]
+fn a_fork_bomb_fails_alone() {
+    let bomb = sh(BOMB).with_bounds(crate::Bounds {
+        processes_max: Some(50),
+        ..crate::Bounds::default()
+    });
+    let outcome = output(&bomb, b"");
+    // Of another user than root the kernel itself lets no more be started; what its shell makes of
+    // that is its own choice.
+    if rustix::process::geteuid().is_root() {
+        let failure = outcome.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Crashed, "{failure}");
+        assert_eq!(failure.error_type, "TooManyProcesses");
+        assert!(failure.message.contains("50"), "{failure}");
+    }
+    assert_eq!(output(&sh("echo on"), b"").unwrap(), "on");
+}
+
+/// What forks twice, leaves its session and wipes its environment.
+fn escape(path: &str) -> String {
+    format!(
+        "(setsid env -i /bin/sh -c '(echo $$ > {path}.new; mv {path}.new {path}; exec /bin/sleep 600) & wait' &)
+         until [ -s {path} ]; do sleep 0.01; done"
+    )
+}
+
+#[test]
+fn nobody_escapes_by_a_session_and_an_environment_of_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("far");
+    let script = escape(path.to_str().unwrap());
+    let cancel = CancelFlag::new();
+    for (script, hurried, error_type) in [
+        (script.clone(), false, None),
+        (format!("{script}; exit 3"), false, Some("ExitCode")),
+        (format!("{script}; kill -9 $$"), false, Some("Signal")),
+        (format!("{script}; sleep 600"), true, Some("Timeout")),
+    ] {
+        let context = Context {
+            deadline: hurried.then(|| Instant::now() + Duration::from_secs(2)),
+            ..context(&cancel)
+        };
+
+        let (outcome, _) = run_with(&sh(&script), b"", &context);
+
+        let ended = outcome.err().map(|failure| failure.error_type);
+        assert_eq!(ended.as_deref(), error_type, "{script}");
+        let pid = fs::read_to_string(&path).unwrap();
+        assert!(!is_alive(pid.trim()), "{script}");
+        fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
+fn one_that_stops_its_supervisor_is_killed_nevertheless() {
+    let program = sh("kill -STOP $PPID; sleep 600").with_timeout(Duration::from_millis(200));
+    assert_eq!(failure(&program, b"").kind, FailureKind::Timeout);
+}
+
+#[test]
+fn one_that_kills_its_supervisor_is_a_failure_and_the_next_runs() {
+    let failure = failure(&sh("kill -9 $PPID"), b"");
+    assert_eq!(failure.error_type, "Unattended");
+    assert!(failure.message.contains("supervisor"), "{failure}");
+    assert_eq!(output(&sh("echo on"), b"").unwrap(), "on");
+}
+
+#[test]
 fn a_cancelled_program_is_killed_with_all_that_it_started() {
     let directory = tempfile::tempdir().unwrap();
-    // One that stays in the group, and one that leaves it.
-    let script = "sleep 600 & echo $! > new; mv new near
-        setsid sh -c 'echo $$ > newer; mv newer far; exec sleep 600' & sleep 600";
-    let paths = ["near", "far"].map(|name| directory.path().join(name));
+    // One that stays in the group, one that leaves it, and one that leaves all there is.
+    let script = format!(
+        "sleep 600 & echo $! > new; mv new near
+        setsid sh -c 'echo $$ > newer; mv newer far; exec sleep 600' & {}; sleep 600",
+        escape("farthest")
+    );
+    let paths = ["near", "far", "farthest"].map(|name| directory.path().join(name));
     let cancel = Arc::new(CancelFlag::new());
     let slot = thread::spawn({
         let cancel = Arc::clone(&cancel);
-        let program = sh(script).with_working_dir(directory.path());
+        let program = sh(&script).with_working_dir(directory.path());
         move || run_with(&program, b"", &context(&cancel)).0
     });
     let limit = Instant::now() + LONG;
@@ -271,7 +381,7 @@ fn a_cancelled_program_is_killed_with_all_that_it_started() {
 
     assert_eq!(slot.join().unwrap().unwrap_err().error_type, "Cancelled");
     for path in paths {
-        wait_for_end(fs::read_to_string(path).unwrap().trim());
+        assert!(!is_alive(fs::read_to_string(path).unwrap().trim()));
     }
 }
 
@@ -301,11 +411,7 @@ fn one_that_left_the_group_and_holds_stdout_open_does_not_hold_the_answer() {
     let started = Instant::now();
     let pid = output(&sh("setsid sleep 120 & echo $!"), b"").unwrap();
     assert!(started.elapsed() < LONG);
-    // It is out of our reach by its own will, so the test ends it: by its group or, if it was
-    // killed before it could leave, not at all.
-    let _status = std::process::Command::new("/bin/sh")
-        .args(["-c", "kill -9 \"$1\" 2>/dev/null || true", "sh", &pid])
-        .status();
+    assert!(!is_alive(&pid));
 }
 
 #[test]

@@ -7,7 +7,6 @@
 use std::future::pending;
 use std::io;
 use std::os::fd::AsFd as _;
-use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,8 +22,7 @@ use super::headers::{deadline_ms, request_id, trace_id};
 use super::report::init_failure;
 use crate::context::Context;
 use crate::failure::{Failure, FailureKind};
-use crate::process::{Process, in_words};
-use crate::reaper;
+use crate::process::{self, End, Process, Streams};
 use crate::tail::Tail;
 
 /// How long an ended process's last words may take to come through the loopback.
@@ -80,14 +78,18 @@ impl Instance {
         let endpoint = Endpoint::bind().map_err(|error| unavailable(&error))?;
         let scratch = tempfile::Builder::new()
             .prefix("instance-")
-            .tempdir_in(reaper::scratch_root())
+            .tempdir_in(process::scratch_root())
             .map_err(|error| unavailable(&error))?;
         let (pipe, writer) = io::pipe().map_err(|error| unavailable(&error))?;
         // Both streams in one pipe, so that their order is kept.
         let stdout = writer.try_clone().map_err(|error| unavailable(&error))?;
-        let mut command = lambda.command(endpoint.address(), scratch.path())?;
-        command.stdin(Stdio::null()).stdout(stdout).stderr(writer);
-        let process = Process::spawn(command, lambda.bounds())?;
+        let command = lambda.command(endpoint.address(), scratch.path())?;
+        let streams = Streams {
+            stdin: None,
+            stdout: stdout.into(),
+            stderr: writer.into(),
+        };
+        let process = Process::spawn(&command, streams, lambda.bounds())?;
 
         let pipe = Receiver::from_owned_fd(pipe.into()).map_err(|error| unavailable(&error))?;
         let exchange = Arc::new(Exchange::new());
@@ -122,10 +124,11 @@ impl Instance {
             }
             // Nothing else can be answered by who was given nothing.
             Ok(Some(_)) => init_failure("the process answered before it asked for an invocation"),
-            Err(Stop::Exited) => init_failure(format!(
-                "the process ended before it asked for its first invocation: {}",
-                self.end_in_words()
-            )),
+            Err(Stop::Exited) => self.ended(|end| {
+                init_failure(format!(
+                    "the process ended before it asked for its first invocation: {end}"
+                ))
+            }),
             Err(Stop::TimedOut) if bounded.deadline == context.deadline => Failure::new(
                 FailureKind::Timeout,
                 "Timeout",
@@ -195,14 +198,13 @@ impl Instance {
                     "the process asked for its next invocation and had not answered this one",
                 )
             }
-            Err(Stop::Exited) => Failure::new(
-                FailureKind::Crashed,
-                "Exit",
-                format!(
-                    "the process ended and had not answered: {}",
-                    self.end_in_words()
-                ),
-            ),
+            Err(Stop::Exited) => self.ended(|end| {
+                Failure::new(
+                    FailureKind::Crashed,
+                    "Exit",
+                    format!("the process ended and had not answered: {end}"),
+                )
+            }),
             Err(stop) => self.stopped(stop, started, context),
         };
         Err(failure.with_last_lines(self.printed()))
@@ -223,7 +225,7 @@ impl Instance {
         self.spent = true;
         // At once, and not only when the caller comes to drop it: the attempt is over.
         if let Some(process) = &self.process {
-            process.kill_group();
+            process.kill();
         }
         match stop {
             Stop::Cancelled => Failure::cancelled(),
@@ -239,13 +241,14 @@ impl Instance {
         }
     }
 
-    /// Reaps the process.
-    fn end_in_words(&mut self) -> String {
-        let status: Option<io::Result<(ExitStatus, _)>> = self.process.take().map(Process::reap);
-        match status {
-            Some(Ok((status, _))) => in_words(status),
-            Some(Err(error)) => format!("its status is not known: {error}"),
-            None => "it was seen before".to_owned(),
+    /// The failure of a process that ended by itself, which is `in_words` unless the worker
+    /// had to end it.
+    fn ended(&mut self, in_words: impl FnOnce(&str) -> Failure) -> Failure {
+        let end: Option<io::Result<End>> = self.process.take().map(Process::reap);
+        match end {
+            Some(Ok(end)) => end.failure().unwrap_or_else(|| in_words(&end.in_words())),
+            Some(Err(error)) => in_words(&format!("its status is not known: {error}")),
+            None => in_words("it was seen before"),
         }
     }
 

@@ -1,147 +1,172 @@
-//! One running program and the group of processes that it leads.
+//! One running program, and all that it starts.
 
 mod bounds;
-pub(crate) mod mark;
 mod measure;
+mod message;
+mod supervise;
+mod supervisor;
+mod tree;
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus};
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, ExitStatus};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid,
-};
-use rustix::thread::set_no_new_privs;
 
 pub use self::bounds::Bounds;
-use self::mark::Mark;
+pub(crate) use self::message::Streams;
+use self::message::{Order, Report, Request};
+pub use self::supervise::supervise;
+use self::supervisor::Supervisor;
+pub use self::supervisor::install_supervisor;
+pub(crate) use self::supervisor::scratch_root;
 use crate::failure::{Failure, FailureKind};
-use crate::reaper;
 
-/// A program in a process group of its own. Dropped, it takes with it the whole group, and
-/// whatever left the group and still bears the process's mark.
+/// A program under a supervisor. Dropped, it takes with it whatever descends from it.
 #[derive(Debug)]
 pub(crate) struct Process {
-    child: Child,
-    pid: Pid,
-    mark: Mark,
-    /// Readable once the program has ended.
-    pidfd: OwnedFd,
-    /// While the program is not reaped its number, which is the group's too, cannot be given to
-    /// another process: only so long may the group be killed.
-    reaped: bool,
+    /// None once its end was reported.
+    supervisor: Option<Supervisor>,
+    processes_max: u64,
+}
+
+/// How a program ended. Nothing that it started is left.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct End {
+    pub(crate) status: ExitStatus,
+    /// CPU time in microseconds, with that of the children that it waited for.
+    pub(crate) cpu_us: Option<u64>,
+    /// The bound of its processes, if it was killed for it.
+    overgrown: Option<u64>,
 }
 
 impl Process {
-    /// Starts the program under its bounds; its standard streams are the caller's choice.
-    ///
-    /// From here on this thread, and whatever it starts, gains no privileges by starting a program:
-    /// none is to be had for a function that its worker does not have.
-    pub(crate) fn spawn(mut command: Command, bounds: &Bounds) -> Result<Self, Failure> {
-        set_no_new_privs(true).map_err(|error| spawn_failure(&command, &error.into()))?;
-        let mark = Mark::next();
-        command.env(mark::VARIABLE, mark.text()).process_group(0);
-        let child = command
-            .spawn()
-            .map_err(|error| spawn_failure(&command, &error))?;
-        let pid = Pid::from_child(&child);
-        reaper::watch(pid);
-        let held = pidfd_open(pid, PidfdFlags::empty())
-            .and_then(|pidfd| bounds.impose(pid).map(|()| pidfd));
-        match held {
-            Ok(pidfd) => Ok(Self {
-                child,
-                pid,
-                mark,
-                pidfd,
-                reaped: false,
+    /// Starts the program, of which the command says everything: it inherits no environment.
+    pub(crate) fn spawn(
+        command: &Command,
+        streams: Streams,
+        bounds: &Bounds,
+    ) -> Result<Self, Failure> {
+        let failed = |error: io::Error| spawn_failure(command, &error);
+        let request = Request::Start(Order::new(command, *bounds), streams);
+        let mut supervisor = Supervisor::take(false).map_err(failed)?;
+        if let Err(error) = supervisor.ask(&request) {
+            supervisor.dismiss();
+            if Errno::from_io_error(&error) == Some(Errno::TOOBIG) {
+                return Err(failed(error));
+            }
+            // It was killed while it had nothing to do.
+            supervisor = Supervisor::take(true).map_err(failed)?;
+            supervisor.ask(&request).map_err(failed)?;
+        }
+        // Its ends of the streams are the program's alone from here on.
+        drop(request);
+        match supervisor.report() {
+            Ok(Report::Started) => Ok(Self {
+                supervisor: Some(supervisor),
+                processes_max: bounds.processes_max(),
             }),
-            Err(error) => {
-                let failure = spawn_failure(&command, &error.into());
-                end(child, pid);
-                Err(failure)
+            Ok(Report::Failed(errno)) => {
+                supervisor.put_back();
+                Err(failed(errno.into()))
+            }
+            Ok(Report::Ended { .. }) | Err(_) => {
+                supervisor.dismiss();
+                Err(failed(io::Error::other("its supervisor ended")))
             }
         }
     }
 
-    /// The program's ends of pipes, each to be taken once.
-    pub(crate) const fn child(&mut self) -> &mut Child {
-        &mut self.child
+    /// Becomes readable when the program has ended and nothing of it is left.
+    pub(crate) fn ended(&self) -> Option<BorrowedFd<'_>> {
+        self.supervisor.as_ref().map(|it| it.as_fd())
     }
 
-    /// Becomes readable when the program ends.
-    pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {
-        self.pidfd.as_fd()
-    }
-
-    /// Whether the program has ended, reaped or not.
+    /// Whether it has.
     pub(crate) fn has_ended(&self) -> bool {
-        let mut ended = [PollFd::new(&self.pidfd, PollFlags::IN)];
-        matches!(poll(&mut ended, Some(&Timespec::default())), Ok(1..))
+        self.ended().is_none_or(|fd| {
+            let mut ended = [PollFd::new(&fd, PollFlags::IN)];
+            matches!(poll(&mut ended, Some(&Timespec::default())), Ok(1..))
+        })
     }
 
-    /// Kills the program and all that it left running in its group. Cheap; what has left the
-    /// group is killed by [`Process::kill_all`].
-    pub(crate) fn kill_group(&self) {
-        if !self.reaped {
-            // The only error is that no process of the group is left to be killed.
-            let _gone = kill_process_group(self.pid, Signal::KILL);
+    /// Has the program and all that it started killed; [`Process::reap`] waits for that.
+    pub(crate) fn kill(&self) {
+        if let Some(supervisor) = &self.supervisor {
+            supervisor.wake();
+            // If it is gone its end will tell.
+            let _gone = supervisor.ask(&Request::Kill);
         }
     }
 
-    /// Kills the group, and then all that has left it and still bears the mark. Reads all of
-    /// `/proc`, and so is for ends that are not the usual one.
-    pub(crate) fn kill_all(&self) {
-        self.kill_group();
-        mark::kill_bearers(&self.mark);
-    }
-
-    /// Waits for the end of the program and answers its status and its CPU time in microseconds.
-    pub(crate) fn reap(mut self) -> io::Result<(ExitStatus, Option<u64>)> {
-        let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        while let Err(error) = waitid(WaitId::Pid(self.pid), ended) {
-            if error != Errno::INTR {
-                return Err(error.into());
+    /// Waits for the end of a program that has ended or was killed.
+    pub(crate) fn reap(mut self) -> io::Result<End> {
+        let processes_max = self.processes_max;
+        let supervisor = self.supervisor.take();
+        let supervisor = supervisor.ok_or(io::ErrorKind::NotFound)?;
+        match supervisor.report() {
+            Ok(Report::Ended {
+                status,
+                cpu_us,
+                overgrown,
+            }) => {
+                supervisor.put_back();
+                Ok(End {
+                    status: ExitStatus::from_raw(status),
+                    cpu_us,
+                    overgrown: overgrown.then_some(processes_max),
+                })
+            }
+            Ok(_) | Err(_) => {
+                supervisor.dismiss();
+                Err(io::Error::other(
+                    "its supervisor ended or did not answer; a program must not signal its parent",
+                ))
             }
         }
-        // A program that ended and is not reaped still shows what it used.
-        let cpu_us = measure::cpu_us(self.pid);
-        self.kill_group();
-        // First released, then reaped: a reaper never knows a number that may be another's.
-        reaper::release(self.pid);
-        let status = self.child.wait()?;
-        self.reaped = true;
-        Ok((status, cpu_us))
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if !self.reaped {
-            self.kill_all();
-            reaper::release(self.pid);
-            let _status = self.child.wait();
+        if self.supervisor.is_some() {
+            self.kill();
+            let supervisor = self.supervisor.take();
+            let _end = Self {
+                supervisor,
+                processes_max: self.processes_max,
+            }
+            .reap();
         }
     }
 }
 
-/// Ends a process that never came to be a [`Process`].
-fn end(mut child: Child, pid: Pid) {
-    // Unreaped, so the group is still the child's own.
-    let _ended = kill_process_group(pid, Signal::KILL);
-    reaper::release(pid);
-    let _status = child.wait();
-}
+impl End {
+    /// The failure that is the worker's doing.
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        self.overgrown.map(|processes_max| {
+            Failure::new(
+                FailureKind::Crashed,
+                "TooManyProcesses",
+                format!(
+                    "the function had more than {processes_max} processes and threads (processes_max), and all were killed"
+                ),
+            )
+        })
+    }
 
-/// A status in words, with the reason that is likely.
-pub(crate) fn in_words(status: ExitStatus) -> String {
-    match status.signal() {
-        Some(9) => format!("{status}; the system sends this signal when memory runs out"),
-        // std's words name the signal and say whether it left a core file.
-        _ => status.to_string(),
+    /// The status in words, with the reason that is likely.
+    pub(crate) fn in_words(&self) -> String {
+        match self.status.signal() {
+            Some(9) => format!(
+                "{}; the system sends this signal when memory runs out",
+                self.status
+            ),
+            // std's words name the signal and say whether it left a core file.
+            _ => self.status.to_string(),
+        }
     }
 }
 
@@ -187,23 +212,33 @@ fn spawn_failure(command: &Command, error: &io::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::process::Stdio;
+    use std::io::{Read as _, pipe};
 
     use super::*;
 
     #[test]
-    fn a_dropped_process_takes_its_group_with_it() {
+    fn a_dropped_process_takes_with_it_what_left_it() {
+        let (mut out, stdout) = pipe().unwrap();
         let mut command = Command::new("/bin/sh");
         command
-            .args(["-c", "sleep 600 & sleep 600"])
-            .stdout(Stdio::null());
-        let process = Process::spawn(command, &Bounds::default()).unwrap();
-        let pid = process.pid;
+            .args([
+                "-c",
+                "setsid env -i sh -c '(echo $$; exec /bin/sleep 600)' & sleep 600",
+            ])
+            .env("PATH", "/usr/bin:/bin");
+        let streams = Streams {
+            stdin: None,
+            stderr: stdout.try_clone().unwrap().into(),
+            stdout: stdout.into(),
+        };
+        let process = Process::spawn(&command, streams, &Bounds::default()).unwrap();
+        let mut first = [0; 16];
+        let length = out.read(&mut first).unwrap();
+        let pid = String::from_utf8_lossy(&first[..length]).trim().to_owned();
 
         drop(process);
 
-        // A killed grandchild stays visible until its new parent reaps it, so its own state is
-        // what counts; the leader was reaped and is gone.
-        assert!(!fs::exists(format!("/proc/{}", pid.as_raw_pid())).unwrap());
+        assert!(!pid.is_empty());
+        assert!(!fs::exists(format!("/proc/{pid}")).unwrap());
     }
 }

@@ -17,7 +17,7 @@ use super::{Code, HANDLE, Wasm, in_words};
 use crate::context::{Context, PAUSE};
 use crate::executable::{ColdStart, Execution, micros};
 use crate::failure::{Failure, FailureKind};
-use crate::reaper;
+use crate::process;
 
 /// Elements of a table, which are references to functions and objects.
 const TABLE_ELEMENTS_MAX: usize = 1_000_000;
@@ -187,7 +187,7 @@ fn store(
     let scratch = if wasm.opens_files {
         let scratch = tempfile::Builder::new()
             .prefix("instance-")
-            .tempdir_in(reaper::scratch_root())
+            .tempdir_in(process::scratch_root())
             .map_err(|error| unavailable(&error))?;
         wasi.preopened_dir(scratch.path(), SCRATCH, FsPerms::ReadWrite)
             .map_err(|error| unavailable(&error))?;

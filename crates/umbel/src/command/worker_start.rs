@@ -4,7 +4,7 @@ use umbel_client::Client;
 use umbel_runtime::Catalog;
 use umbel_worker::Error;
 
-use super::reaper;
+use super::supervisor;
 use crate::config::{self, WorkerFlags};
 use crate::exit::Exit;
 use crate::global::Global;
@@ -49,7 +49,7 @@ pub(crate) async fn serve(
     log::start(&config.log, Some(config.log_format))?;
     // What is no address is told at once, in the words of every command, not dialled for ever.
     drop(Client::connect(&config.coordinator)?);
-    reaper::install()?;
+    supervisor::install()?;
     let mut catalog = catalog(&config, &programs)?;
     more(&mut catalog).map_err(|error| Exit::usage(error.to_string()))?;
     for (name, failure) in catalog.unstartable() {

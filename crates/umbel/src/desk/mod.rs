@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use umbel_runtime::{CancelFlag, Context, Executable, Execution, Limits};
 
-use crate::command::reaper;
+use crate::command::supervisor;
 use crate::exit::Exit;
 use crate::manifest::Source;
 use crate::output::duration_us;
@@ -59,7 +59,7 @@ impl Desk {
 
     /// A function that is ready already.
     pub(crate) fn of(name: &str, executable: Executable) -> Result<Self, Exit> {
-        reaper::install()?;
+        supervisor::install()?;
         Ok(Self {
             name: name.to_owned(),
             executable,

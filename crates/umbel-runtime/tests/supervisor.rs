@@ -1,5 +1,5 @@
 //! `kill -9` of a worker, with real processes: this test, started again, is the worker, and
-//! started once more the worker's reaper.
+//! started once more each of the worker's supervisors.
 
 #![allow(
     clippy::expect_used,
@@ -9,6 +9,7 @@
 use std::env;
 use std::fs;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use umbel_runtime::{
-    CancelFlag, Context, Executable, Lambda, Limits, Program, ReaperProcess, install_reaper, reap,
+    CancelFlag, Context, Executable, Lambda, Limits, Program, install_supervisor, supervise,
 };
 
 /// Which of the three this process is; unset, it is the test.
@@ -25,11 +26,12 @@ const ROLE: &str = "UMBEL_TEST_ROLE";
 const MEETING: &str = "UMBEL_TEST_MEETING";
 /// What no test should ever wait for.
 const LONG: Duration = Duration::from_secs(60);
-/// One that stays in its group, one that leaves it, and one that also leaves its parent.
+/// One that stays in its group, one that leaves it, and one that also leaves its parent and its
+/// environment.
 const FUNCTION: &str = "
 sleep 600 & echo $! > new.near
 setsid sh -c 'echo $$ > new.far; exec sleep 600' &
-setsid sh -c '(echo x > /dev/null; exec sh -c \"echo \\$\\$ > new.farthest; exec sleep 600\") &'
+setsid sh -c '(exec env -i /bin/sh -c \"echo \\$\\$ > new.farthest; exec /bin/sleep 600\") &'
 for name in near far farthest; do
   until [ -s new.$name ]; do sleep 0.01; done
   mv new.$name $PREFIX.$name
@@ -71,8 +73,10 @@ fn function(meeting: &Path, prefix: &str) -> Program {
 
 /// A worker with two functions that never end.
 fn work() {
-    let reaper = ReaperProcess::start(this_test("reaper")).expect("a reaper");
-    install_reaper(Box::new(reaper)).expect("the only one");
+    let mut supervisor = this_test("supervisor");
+    // The test's own arguments stay what they are: the scratch directory names no test.
+    supervisor.arg("--skip");
+    install_supervisor(supervisor).expect("a supervisor");
     let meeting = env::var_os(MEETING).expect("where to meet");
     let meeting = Path::new(&meeting);
     let program = function(meeting, "exec");
@@ -96,19 +100,18 @@ fn work() {
     });
 }
 
-/// The reaper, which finds what it is told at the end of its arguments.
-fn clean_up() {
-    let mut told = env::args().rev();
-    let scratch = told.next().expect("the scratch directory");
-    let mark = told.next().expect("the mark");
-    reap(io::stdin().lock(), &mark, Path::new(&scratch)).expect("all is cleaned up");
+/// A supervisor, which finds what it is told at the end of its arguments.
+fn run_programs() {
+    let scratch = env::args().next_back().expect("the scratch directory");
+    let socket = io::stdin().as_fd().try_clone_to_owned().expect("a socket");
+    supervise(socket, Path::new(&scratch)).expect("all is cleaned up");
 }
 
 #[test]
 fn nothing_outlives_a_killed_worker() {
     match env::var(ROLE).as_deref() {
         Ok("worker") => return work(),
-        Ok("reaper") => return clean_up(),
+        Ok("supervisor") => return run_programs(),
         _ => {}
     }
     let meeting = tempfile::tempdir().expect("a directory");
