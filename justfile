@@ -71,4 +71,4 @@ fuzz-seeds:
 
 # Real processes killed, stopped, cut off and starved at random for some minutes; a table in the end.
 drill minutes="30":
-    UMBEL_DRILL_MINUTES={{minutes}} cargo test -p umbel --test e2e drill:: -- --nocapture
+    UMBEL_TEST_PATIENCE=600 UMBEL_DRILL_MINUTES={{minutes}} cargo test -p umbel --test e2e drill:: -- --nocapture

@@ -16,18 +16,23 @@ use tempfile::TempDir;
 pub(crate) const UMBEL: &str = env!("CARGO_BIN_EXE_umbel");
 
 /// How long a fact may take to come true on a slow, busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+/// `UMBEL_TEST_PATIENCE` says another, in seconds.
+pub(crate) fn patience() -> Duration {
+    let given = std::env::var("UMBEL_TEST_PATIENCE").ok();
+    let seconds = given.map_or(120, |text| text.parse().expect("a number of seconds"));
+    Duration::from_secs(seconds)
+}
 
 /// Waits until `fact` gives something, asking again and again.
 pub(crate) fn eventually<T>(what: &str, mut fact: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
+    let (begun, patience) = (Instant::now(), patience());
     loop {
         if let Some(found) = fact() {
             return found;
         }
         assert!(
-            begun.elapsed() < PATIENCE,
-            "not within {PATIENCE:?}: {what}"
+            begun.elapsed() < patience,
+            "not within {patience:?}: {what}"
         );
         std::thread::sleep(Duration::from_millis(20)); // poll
     }
@@ -74,7 +79,7 @@ impl Process {
 
     /// The next line on standard output.
     pub(crate) fn line(&mut self) -> String {
-        match self.lines.recv_timeout(PATIENCE) {
+        match self.lines.recv_timeout(patience()) {
             Ok(line) => line,
             Err(gone) => panic!("no line ({gone}); stderr:\n{}", self.stderr_text()),
         }

@@ -155,11 +155,15 @@ fn fill_disk(fleet: &mut Fleet) {
     let said = |fleet: &Fleet, words| fleet.coordinator.stderr_text().matches(words).count();
     let closed = said(fleet, "the store is closed");
     let opened = said(fleet, "the store is open again");
-    let longest = Rlimit {
-        current: Some(longest_file(&fleet.data())),
-        maximum: None,
+    let mut longest = longest_file(&fleet.data());
+    let limit = |bytes| {
+        let limit = Rlimit {
+            current: Some(bytes),
+            maximum: None,
+        };
+        prlimit(Some(pid), Resource::Fsize, limit).expect("its own process")
     };
-    let free: Rlimit = prlimit(Some(pid), Resource::Fsize, longest).expect("its own process");
+    let free = limit(longest);
     let path = fleet.dir.path().join("filler");
     fs::write(&path, ("x".repeat(200 << 10) + "\n").repeat(FILLERS)).expect("a file");
     let filler = path.to_str().expect("UTF-8").to_owned();
@@ -170,6 +174,11 @@ fn fill_disk(fleet: &mut Fleet) {
             .last_mut()
             .is_some_and(|client: &mut Child| client.try_wait().expect("a child").is_none());
         if !waits {
+            if !clients.is_empty() {
+                // There is room within the longest file: what comes next meets less of it.
+                longest /= 2;
+                limit(longest);
+            }
             let mut client = fleet.umbel(&["job", "submit", "umbel.echo", "--inputs", &filler]);
             let client = client.stdout(Stdio::piped()).stderr(Stdio::null());
             clients.push(client.spawn().expect("the binary starts"));
@@ -193,6 +202,10 @@ fn fill_disk(fleet: &mut Fleet) {
             let id = String::from_utf8_lossy(&output.stdout).trim().to_owned();
             let view = fleet.json(&["job", "get", &id]);
             assert_eq!(view["counts"]["total"], FILLERS, "{view}");
+            eventually("what filled the disk is done", || {
+                (fleet.json(&["job", "get", &id])["state"] != "running").then_some(())
+            });
+            fleet.delete(&id);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The processes of a drill, and what must hold of all of them.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -33,6 +34,8 @@ pub(crate) struct Fleet {
     pub(crate) coordinator: Process,
     pub(crate) workers: Vec<(String, Process)>,
     pub(crate) proxy: Proxy,
+    /// What each published version multiplies by.
+    pub(crate) factors: BTreeMap<u64, u64>,
     address: String,
     /// Numbers workers and jobs.
     numbers: u64,
@@ -55,6 +58,7 @@ impl Fleet {
             coordinator,
             workers: Vec::new(),
             proxy,
+            factors: BTreeMap::new(),
             address,
             numbers: 0,
         };
@@ -80,7 +84,8 @@ impl Fleet {
             quiet_environment(&mut command);
             command
                 .args(["worker", "start", "--slots", "2", "--name", &name])
-                .args(["--coordinator", &self.proxy.url]);
+                .args(["--coordinator", &self.proxy.url])
+                .env("UMBEL_CACHE", self.dir.path().join("cache"));
             let log = self.dir.path().join(format!("{name}.log"));
             self.workers.push((name, Process::start(&mut command, log)));
         }
@@ -122,6 +127,18 @@ impl Fleet {
     pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let text = self.run(&[arguments, &["--output", "json"]].concat());
         serde_json::from_str(&text).expect("one JSON document")
+    }
+
+    /// Forgets a job that has ended; gone already is as good.
+    pub(crate) fn delete(&mut self, id: &str) {
+        let done = eventually_or(|| {
+            let output = self.umbel(&["job", "delete", id]).output();
+            let output = output.expect("the binary runs");
+            let gone = output.status.success() || told(&output).contains("no job");
+            gone.then_some(())
+        });
+        assert!(done.is_some(), "job {id} is not deleted");
+        self.tally.add("jobs deleted", 1);
     }
 
     /// The names of the workers that the coordinator knows.
@@ -170,14 +187,25 @@ impl Fleet {
         eventually("no process is left", || {
             strays(&marks).is_empty().then_some(())
         });
-        self.tally
+        std::mem::take(&mut self.tally)
+    }
+}
+
+impl Drop for Fleet {
+    /// What fails leaves its data and logs, and says how far it had come.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.dir.disable_cleanup(true);
+            super::say(&format!("data and logs are left in {:?}", self.dir.path()));
+            self.tally.show();
+        }
     }
 }
 
 /// As [`eventually`], for those who know why it came to nothing.
 fn eventually_or<T>(mut fact: impl FnMut() -> Option<T>) -> Option<T> {
     let begun = std::time::Instant::now();
-    while begun.elapsed() < crate::cluster::PATIENCE {
+    while begun.elapsed() < crate::cluster::patience() {
         if let Some(found) = fact() {
             return Some(found);
         }

@@ -2,7 +2,8 @@
 //! shapes run; in the end every job has ended, every output is exact and each result is there
 //! once, the data check clean, and no process is left.
 //!
-//! `UMBEL_TEST_SEED=N` runs one again, `UMBEL_DRILL_MINUTES=N` goes on for so long.
+//! `UMBEL_TEST_SEED=N` runs one again, `UMBEL_DRILL_MINUTES=N` goes on for so long. One that fails
+//! shows its table too, and leaves data and logs.
 
 mod fault;
 mod fleet;
@@ -44,6 +45,14 @@ pub(crate) struct Tally(BTreeMap<&'static str, u64>);
 impl Tally {
     pub(crate) fn add(&mut self, what: &'static str, count: u64) {
         *self.0.entry(what).or_default() += count;
+    }
+
+    /// As a table for a document.
+    pub(crate) fn show(&self) {
+        say("| what was done | how often |\n|---|---|");
+        for (what, count) in &self.0 {
+            say(&format!("| {what} | {count} |"));
+        }
     }
 }
 
@@ -98,8 +107,5 @@ fn whatever_dies_every_job_ends_with_every_result() {
     say(&format!(
         "drill with seed {seed}: {round} rounds in {minutes:.1} minutes\n"
     ));
-    say("| what was done | how often |\n|---|---|");
-    for (what, count) in &tally.0 {
-        say(&format!("| {what} | {count} |"));
-    }
+    tally.show();
 }
