@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use prost::Message as _;
-use umbel_core::limit::{INLINE_BYTES_MAX, INLINE_INPUTS_MAX, INPUT_BYTES_MAX};
+use umbel_core::limit::{
+    ARTIFACT_PACKED_BYTES_MAX, INLINE_BYTES_MAX, INLINE_INPUTS_MAX, INPUT_BYTES_MAX,
+};
 use umbel_proto::block::Block;
 use umbel_proto::convert::{self, StagedBlock};
 use umbel_proto::v1;
@@ -12,12 +14,15 @@ pub(crate) fn request(bytes: &[u8]) -> bool {
     let Some((kind, rest)) = bytes.split_first() else {
         return false;
     };
-    match kind % 5 {
+    match kind % 8 {
         0 => create(rest),
         1 => append(rest),
         2 => invoke(rest),
         3 => job_ref(rest),
-        _ => range(rest),
+        4 => range(rest),
+        5 => redrive(rest),
+        6 => publish(rest),
+        _ => point(rest),
     }
 }
 
@@ -99,4 +104,58 @@ fn range(bytes: &[u8]) -> bool {
     };
     assert!(range.start <= range.end);
     true
+}
+
+fn redrive(bytes: &[u8]) -> bool {
+    let Ok(wire) = v1::RedriveJobRequest::decode(bytes) else {
+        return false;
+    };
+    let Ok(wish) = convert::redrive(wire) else {
+        return false;
+    };
+    let filter = &wish.filter;
+    // All that it asks for has failed or was not run.
+    assert!(
+        filter.failed || filter.cancelled || filter.indices.is_some() || !filter.types.is_empty()
+    );
+    v1::RedriveJobRequest::decode(&wish.content()[..]).expect("it was encoded");
+    true
+}
+
+fn publish(bytes: &[u8]) -> bool {
+    let Ok(wire) = v1::Publication::decode(bytes) else {
+        return false;
+    };
+    let Ok(asked) = convert::publication(wire) else {
+        return false;
+    };
+    assert!(asked.packed_bytes <= ARTIFACT_PACKED_BYTES_MAX);
+    // What is kept of it is read as the same when it is published again.
+    let again = v1::Publication {
+        function: asked.function.clone(),
+        spec: Some(convert::wire_version_spec(&asked.spec)),
+        artifact_digest: asked.digest.0.to_vec().into(),
+        packed_bytes: asked.packed_bytes,
+        published_by: asked.by.clone(),
+    };
+    let again = convert::publication(again).expect("it was accepted");
+    assert_eq!(again.content(), asked.content());
+    assert_eq!(again, asked);
+    true
+}
+
+fn point(bytes: &[u8]) -> bool {
+    let Ok(wire) = v1::PointAliasRequest::decode(bytes) else {
+        return false;
+    };
+    let function = convert::function_name("function", wire.function);
+    let alias = convert::alias_name("alias", wire.alias);
+    let version = convert::version_number("version", wire.version);
+    let (Ok(function), Ok(alias)) = (function, alias) else {
+        return false;
+    };
+    // A job may name what may be published and pointed at.
+    let target = format!("{function}@{alias}");
+    convert::invoke_target(target, None, &Bytes::new()).expect("it is a target");
+    version.is_ok() && convert::check_by("by", &wire.by).is_ok()
 }

@@ -1,10 +1,12 @@
-//! What is read from disk.
+//! What is read from disk, and what lies there as it came.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use umbel_core::change::KeptRequest;
+use umbel_core::function::VersionId;
 use umbel_core::id::{Appender, JobId, LeaseId};
-use umbel_core::limit::INPUT_BYTES_MAX;
+use umbel_core::limit::{ARTIFACT_FILES_MAX, ARTIFACT_UNPACKED_BYTES_MAX, INPUT_BYTES_MAX};
 use umbel_proto::block::Block;
 use umbel_proto::columns::Columns;
 use umbel_proto::disk;
@@ -31,7 +33,7 @@ pub(crate) fn record(bytes: &[u8]) -> bool {
             true
         }};
     }
-    match kind % 6 {
+    match kind % 11 {
         0 => there_and_back!(|bytes| disk::decode_job(JOB, bytes), disk::encode_job),
         1 => there_and_back!(disk::decode_status, disk::encode_status),
         2 => there_and_back!(
@@ -51,6 +53,24 @@ pub(crate) fn record(bytes: &[u8]) -> bool {
             true
         }
         4 => there_and_back!(|bytes| disk::decode_lease(LEASE, bytes), disk::encode_lease),
+        5 => there_and_back!(
+            |bytes| disk::decode_function("f".to_owned(), bytes),
+            disk::encode_function
+        ),
+        6 => there_and_back!(
+            |bytes| disk::decode_version(VersionId(7), bytes),
+            disk::encode_version
+        ),
+        7 => there_and_back!(
+            |bytes| disk::decode_alias("f".to_owned(), "live".to_owned(), bytes),
+            disk::encode_alias
+        ),
+        8 => there_and_back!(disk::decode_retired, |at_ms: &u64| disk::encode_retired(
+            *at_ms
+        )),
+        9 => there_and_back!(disk::decode_request, |kept: &KeptRequest| {
+            disk::encode_request(*kept)
+        }),
         _ => there_and_back!(disk::decode_format, |format: &disk::Format| {
             disk::encode_format(*format)
         }),
@@ -99,6 +119,16 @@ pub(crate) fn columns(bytes: &[u8]) -> bool {
         return false;
     };
     assert_eq!(columns.rows().count(), usize::from(*count));
+    true
+}
+
+/// An artifact: what is found in it is within the limits, and it does not unpack to more.
+pub(crate) fn artifact(bytes: &[u8]) -> bool {
+    let Ok(contents) = umbel_artifact::check(bytes) else {
+        return false;
+    };
+    assert!(contents.unpacked_bytes <= ARTIFACT_UNPACKED_BYTES_MAX);
+    assert!(contents.file_count <= ARTIFACT_FILES_MAX);
     true
 }
 

@@ -30,6 +30,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("columns", disk::columns),
     ("key", umbel_store::fuzzing::key),
     ("backup", disk::backup),
+    ("artifact", disk::artifact),
     ("lines", input::lines),
     ("csv", input::csv),
     ("json", input::json),

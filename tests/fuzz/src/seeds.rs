@@ -4,8 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message as _;
-use umbel_core::change::{FailedRecord, JobRecord, JobStatus, LeaseRecord, Record, WaitingRecord};
-use umbel_core::function::{Digest, Holdings, Runtime, Runtimes, VersionId};
+use umbel_core::change::{
+    FailedRecord, JobRecord, JobStatus, KeptRequest, LeaseRecord, Record, WaitingRecord,
+};
+use umbel_core::function::{
+    Alias, Artifact, Digest, FunctionRecord, Holdings, Move, MoveKind, Route, Runtime, Runtimes,
+    UploadId, Version, VersionId, VersionSpec,
+};
 use umbel_core::histogram::Histogram;
 use umbel_core::history::History;
 use umbel_core::id::{Appender, InvokeId, JobId, LeaseId, WorkerId};
@@ -38,10 +43,10 @@ pub fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
             seeds.push((target, format!("seed-{number}"), bytes));
         }
     };
-    add("client", client());
+    add("client", [client(), later_requests()].concat());
     add("session_in", to_coordinator());
     add("session_out", to_worker());
-    add("disk", records());
+    add("disk", [records(), later_records()].concat());
     add("block", vec![block(&["a"]), block(&["", "bb", "ccc"])]);
     add("columns", vec![[&[3][..], &columns(3)].concat()]);
     add(
@@ -59,6 +64,7 @@ pub fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
             umbel_store::fuzzing::small_backup(&[]),
         ],
     );
+    add("artifact", artifacts());
     add("lines", texts(&["a\nb\n", "\n\nc", ""]));
     add(
         "csv",
@@ -136,6 +142,80 @@ fn client() -> Vec<Vec<u8>> {
     ]
 }
 
+/// What clients ask of ended jobs, and of published functions.
+fn later_requests() -> Vec<Vec<u8>> {
+    let redrive = v1::RedriveJobRequest {
+        job_id: JOB.to_string(),
+        request_id: "again-1".to_owned(),
+        filter: Some(v1::RedriveFilter {
+            failed: true,
+            ranges: vec![v1::IndexRange { begin: 3, end: 9 }],
+            types: vec!["ExitCode".to_owned()],
+            ..v1::RedriveFilter::default()
+        }),
+        target: "resize@7".to_owned(),
+        program: None,
+    };
+    let version = version();
+    let publication = v1::Publication {
+        function: version.function,
+        spec: Some(convert::wire_version_spec(&version.spec)),
+        artifact_digest: version.artifact.digest.0.to_vec().into(),
+        packed_bytes: version.artifact.packed_bytes,
+        published_by: version.published_by,
+    };
+    let point = v1::PointAliasRequest {
+        function: "resize".to_owned(),
+        alias: "canary".to_owned(),
+        version: 3,
+        by: "a@b".to_owned(),
+    };
+    vec![
+        tagged(5, &redrive),
+        tagged(6, &publication),
+        tagged(7, &point),
+    ]
+}
+
+pub(crate) fn version() -> Version {
+    Version {
+        id: VersionId(7),
+        function: "resize".to_owned(),
+        number: 3,
+        content: Digest([3; 32]),
+        spec: VersionSpec {
+            runtime: Runtime::Python,
+            handler: "app.handler".to_owned(),
+            command: Vec::new(),
+            environment: [("LEVEL".to_owned(), "3".to_owned())].into(),
+            memory_bytes: Some(128 << 20),
+            files_max: Some(64),
+            processes_max: Some(8),
+            timeout_ms: Some(5_000),
+            init_timeout_ms: Some(10_000),
+            idle_timeout_ms: Some(60_000),
+            warm: 1,
+            pure: true,
+        },
+        artifact: Artifact {
+            digest: Digest([1; 32]),
+            upload: UploadId([4; 16]),
+            packed_bytes: 1_000,
+            unpacked_bytes: 3_000,
+            file_count: 2,
+        },
+        published_ms: 1_700_000_000_000,
+        published_by: "a@b".to_owned(),
+    }
+}
+
+/// The manifest of this crate, packed.
+fn artifacts() -> Vec<Vec<u8>> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let packed = umbel_artifact::pack(path.as_ref());
+    packed.map(|packed| packed.bytes).into_iter().collect()
+}
+
 fn failure() -> Failure {
     Failure {
         kind: FailureKind::Timeout,
@@ -208,6 +288,10 @@ fn to_coordinator() -> Vec<Vec<u8>> {
             begun,
             indices: Ranges::one(5..9),
         }),
+        FromWorker::Holds(Holdings {
+            warm: vec![Digest([1; 32])],
+            cached: vec![Digest([2; 32])],
+        }),
         FromWorker::Leaving,
         FromWorker::InvokeDone(InvokeDone {
             id: InvokeId(1),
@@ -250,6 +334,7 @@ fn to_worker() -> Vec<Vec<u8>> {
     };
     let messages = [
         ToWorker::Welcome(welcome),
+        ToWorker::Version(Arc::new(version())),
         ToWorker::Ack(7),
         ToWorker::Revoke(vec![LEASE]),
         ToWorker::Drain,
@@ -315,7 +400,44 @@ fn records() -> Vec<Vec<u8>> {
         (2, disk::encode_appended(block)),
         (3, disk::encode_record(&record(), disk::Columns::Inline, 0)),
         (4, disk::encode_lease(&lease)),
-        (5, disk::encode_format(format)),
+        (10, disk::encode_format(format)),
+    ]
+    .map(|(tag, bytes)| [&[tag][..], &bytes].concat())
+    .to_vec()
+}
+
+/// Records of published functions, and of request ids.
+fn later_records() -> Vec<Vec<u8>> {
+    let function = FunctionRecord {
+        name: "f".to_owned(),
+        last_number: 3,
+        last_id: VersionId(7),
+        deleted: false,
+    };
+    let alias = Alias {
+        function: "f".to_owned(),
+        name: "live".to_owned(),
+        route: Route { to: 3 },
+        follows: true,
+        trail: vec![1, 2],
+        moves: vec![Move {
+            kind: MoveKind::Pointed,
+            by: "a@b".to_owned(),
+            at_ms: 1_700_000_000_000,
+            from: Some(2),
+            to: 3,
+        }],
+    };
+    let kept = KeptRequest {
+        job: JOB,
+        until_ms: 1_700_000_000_000,
+    };
+    [
+        (5, disk::encode_function(&function)),
+        (6, disk::encode_version(&version())),
+        (7, disk::encode_alias(&alias)),
+        (8, disk::encode_retired(1_700_000_000_000)),
+        (9, disk::encode_request(kept)),
     ]
     .map(|(tag, bytes)| [&[tag][..], &bytes].concat())
     .to_vec()

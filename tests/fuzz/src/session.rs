@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message as _;
 use umbel_core::config::Config;
-use umbel_core::event::{Event, Proposal};
+use umbel_core::event::{Event, Proposal, Publication};
 use umbel_core::function::{Holdings, Runtime, Runtimes};
 use umbel_core::id::{JobId, ReplyId, SessionId, WorkerId};
 use umbel_core::job::{JobSpec, Source, StartMode, Target};
@@ -17,6 +17,8 @@ use umbel_core::time::Now;
 use umbel_proto::columns::Columns;
 use umbel_proto::convert::{self, FromCoordinator, Incoming, Inputs};
 use umbel_proto::v1;
+
+use crate::seeds;
 
 /// A worker's message: what is understood is written back as the same, and no machine falls
 /// over it.
@@ -51,7 +53,7 @@ pub(crate) fn to_coordinator(bytes: &[u8]) -> bool {
     true
 }
 
-/// A machine with a job that one worker runs, to which a message comes.
+/// A machine with two jobs that one worker runs, one of a published function, to which a message comes.
 fn machine(incoming: Incoming) {
     let mut now = Now {
         mono_ms: 1_000,
@@ -74,28 +76,27 @@ fn machine(incoming: Incoming) {
     };
     let hello = Box::new(hello);
     machine.handle(now, Event::Hello { session, hello }, &mut out);
-    let proposal = Box::new(Proposal {
-        id: JobId([5; 16]),
-        spec: JobSpec {
-            name: String::new(),
-            target: Target::Function("f".to_owned()),
-            policy: Policy::default(),
-            labels: Labels::new(),
-            start: StartMode::AsSealed,
-        },
-        source: Source::Range {
-            begin: 0,
-            count: 100,
-        },
-        blocks: Vec::new(),
-        seal: true,
-        request_id: String::new(),
-        content_digest: [0; 32],
+    let version = seeds::version();
+    let publication = Publication {
+        function: version.function.clone(),
+        spec: version.spec,
+        artifact: version.artifact,
+        staged: true,
+        content: version.content,
+        by: version.published_by,
         refusal: None,
-    });
-    let reply = ReplyId(1);
-    machine.handle(now, Event::CreateJob { reply, proposal }, &mut out);
-    machine.advance(now, &mut out);
+    };
+    let event = Event::Publish {
+        reply: ReplyId(1),
+        publication: Box::new(publication),
+    };
+    machine.handle(now, event, &mut out);
+    for (number, function) in (2..).zip(["f", &version.function]) {
+        let reply = ReplyId(number.into());
+        let proposal = Box::new(proposal(number, function));
+        machine.handle(now, Event::CreateJob { reply, proposal }, &mut out);
+        machine.advance(now, &mut out);
+    }
     let event = match incoming {
         Incoming::Hello(hello) => Event::Hello {
             session: SessionId(2),
@@ -109,6 +110,29 @@ fn machine(incoming: Incoming) {
         machine.advance(now, &mut out);
         machine.check();
         now.mono_ms += u64::try_from(Duration::from_secs(1).as_millis()).unwrap_or(0);
+    }
+}
+
+/// A job of a hundred.
+fn proposal(number: u8, function: &str) -> Proposal {
+    Proposal {
+        id: JobId([3 + number; 16]),
+        spec: JobSpec {
+            name: String::new(),
+            target: Target::Function(function.to_owned()),
+            policy: Policy::default(),
+            labels: Labels::new(),
+            start: StartMode::AsSealed,
+        },
+        source: Source::Range {
+            begin: 0,
+            count: 100,
+        },
+        blocks: Vec::new(),
+        seal: true,
+        request_id: String::new(),
+        content_digest: [0; 32],
+        refusal: None,
     }
 }
 
