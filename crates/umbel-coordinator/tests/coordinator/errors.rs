@@ -36,6 +36,7 @@ provocations! {
     "NOT_PUBLISHED" published::not_published,
     "FUNCTION_BROUGHT" published::function_brought,
     "FUNCTION_PUBLISHED" published::function_published,
+    "NO_RUNTIME" published::no_runtime,
     "ARTIFACT_TOO_LARGE" published::artifact_too_large,
     "ARTIFACT_BROKEN" published::artifact_broken,
     "TOO_MANY_VERSIONS" published::too_many_versions,

@@ -122,6 +122,19 @@ pub(crate) async fn function_brought() -> Status {
     try_publish(&cluster, "shout").await
 }
 
+pub(crate) async fn no_runtime() -> Status {
+    let cluster = Cluster::start().await;
+    let _worker = cluster.worker("w").await;
+    let packed = packed("a = 1");
+    let mut wish = publication("f", &packed);
+    wish.spec = Some(v1::VersionSpec {
+        runtime: v1::Runtime::Wasm.into(),
+        ..v1::VersionSpec::default()
+    });
+    let sent = send(&mut cluster.functions().await, wish, packed.bytes).await;
+    sent.expect_err("it is refused")
+}
+
 pub(crate) async fn function_published() -> Status {
     let cluster = cluster_with("shout", &["a = 1"]).await;
     let mut late = cluster.connect(hello("w")).await.expect("a stream");
