@@ -19,7 +19,8 @@ use crate::output::{self, count, size};
 #[command(after_help = "\
 Examples:
   umbel admin backup /backups/monday
-  umbel admin check --data /backups/monday")]
+  umbel admin restore /backups/monday --data /tmp/monday
+  umbel admin check --data /tmp/monday")]
 pub(crate) struct Args {
     #[command(subcommand)]
     verb: Verb,
