@@ -124,6 +124,11 @@ impl Backlog {
         }
     }
 
+    /// Whether anything which waits is pinned to a version.
+    pub(crate) fn is_pinned(&self) -> bool {
+        !self.pinned.is_empty()
+    }
+
     /// The versions that something which waits is pinned to.
     pub(crate) fn pinned(&self) -> impl Iterator<Item = (VersionId, u64)> {
         self.pinned

@@ -68,7 +68,7 @@ fn grant(t: &mut Tables, out: &mut Out, job: JobId, worker: WorkerId) -> Option<
         .backlog
         .cut_lone(&|version| can.run(&t.functions, version))?;
     t.reserved.remove(&worker);
-    let history = route::pinned(t, job, cut.wait.history);
+    let history = can.pin(cut.wait.history);
     let id = lease::promise(t, out, (worker, job, 1), &cut.indices, history)?;
     lease::send(t, out, id);
     Some(())

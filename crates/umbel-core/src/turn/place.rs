@@ -6,6 +6,7 @@ use crate::job::Source;
 use crate::limit;
 use crate::tables::Tables;
 use crate::tables::demands::GroupId;
+use crate::tables::job::{Job, Running};
 use crate::tables::pace::Room;
 
 /// Hungry workers that are compared by how near a version is.
@@ -19,11 +20,7 @@ pub(crate) fn place(t: &mut Tables, out: &mut Out, mut grants: usize) {
             t.marks.more = true;
             break;
         }
-        let hungry = hungry_for(t, group, job);
-        let granted = hungry
-            .into_iter()
-            .find_map(|worker| grant(t, out, worker, job));
-        if granted.is_none() {
+        if grant_to_hungry(t, out, group, job).is_none() {
             // Nobody can take it in this turn; others in the line may go.
             t.demands.line_up(group, job, None);
             passed.push(job);
@@ -36,28 +33,34 @@ pub(crate) fn place(t: &mut Tables, out: &mut Out, mut grants: usize) {
     }
 }
 
-/// The workers to try, of those that want more: the least loaded. A job that is bounded in
-/// slots has one lease on a worker, so that its slots are counted rightly.
-///
-/// For a published function some of the least loaded are looked at, and where its version
-/// stands ready goes first, then where its artifact is. A worker is only hungry until it
-/// has its fill: so the preference says who is filled first, and work that is left goes to
-/// the others in the same turn.
-fn hungry_for(t: &Tables, group: GroupId, job: JobId) -> Vec<WorkerId> {
-    let Some(known) = t.jobs.find(job) else {
-        return Vec::new();
-    };
-    let bounded = known.slot_limit().is_some();
-    let hungry = t.demands.hungry(group);
-    let mut hungry = hungry.filter(|worker| !bounded || !t.leases.holds(*worker, job));
-    let Some(running) = &known.running else {
-        return Vec::new();
-    };
+/// Grants a chunk to one of the workers that want more: the least loaded, or of a published
+/// function where it is near.
+fn grant_to_hungry(t: &mut Tables, out: &mut Out, group: GroupId, id: JobId) -> Option<()> {
+    let job = t.jobs.find(id)?;
+    let running = job.running.as_ref()?;
     if running.runtimes.is_none() {
-        return hungry.next().into_iter().collect();
+        let worker = hungry_for(t, group, job).next()?;
+        return grant(t, out, worker, id);
     }
+    let mut near = nearest(t, group, job, running).into_iter();
+    near.find_map(|worker| grant(t, out, worker, id))
+}
+
+/// The workers that want more, the least loaded first. A job that is bounded in slots has
+/// one lease on a worker, so that its slots are counted rightly.
+fn hungry_for(t: &Tables, group: GroupId, job: &Job) -> impl Iterator<Item = WorkerId> {
+    let (id, bounded) = (job.id(), job.slot_limit().is_some());
+    let hungry = t.demands.hungry(group);
+    hungry.filter(move |worker| !bounded || !t.leases.holds(*worker, id))
+}
+
+/// Some of the least loaded workers for a published function: where its version stands ready
+/// goes first, then where its artifact is. A worker is only hungry until it has its fill: so
+/// the preference says who is filled first, and work that is left goes to the others in the
+/// same turn.
+fn nearest(t: &Tables, group: GroupId, job: &Job, running: &Running) -> Vec<WorkerId> {
     let next = running.backlog.next_version(t.clock.wall_ms());
-    let next = next.or_else(|| route::meant(t, known));
+    let next = next.or_else(|| route::meant(t, job));
     let next = next.and_then(|id| t.functions.version(id));
     let nearness = |id: &WorkerId| {
         let worker = t.roster.find(*id);
@@ -67,6 +70,7 @@ fn hungry_for(t: &Tables, group: GroupId, job: JobId) -> Vec<WorkerId> {
             (!able, worker.nearness(next))
         })
     };
+    let hungry = hungry_for(t, group, job);
     let mut hungry: Vec<WorkerId> = hungry.take(LOOK_MAX).collect();
     hungry.sort_by_key(nearness);
     hungry
@@ -93,14 +97,14 @@ fn grant(t: &mut Tables, out: &mut Out, worker: WorkerId, id: JobId) -> Option<(
         able_slots: t.demands.able_len(running.group).1,
     };
     let count = running.pace.chunk(room);
-    let can = |version| can.run(functions, version);
-    let mut cut = running.backlog.cut(count, wall_ms, &can)?;
+    let runs = |version| can.run(functions, version);
+    let mut cut = running.backlog.cut(count, wall_ms, &runs)?;
     if source == Source::Blocks {
         let fits = running.fit_bytes(&cut.indices, limit::CHUNK_BYTES_MAX);
         let rest = cut.indices.split_off(fits);
         running.backlog.put(&rest, cut.wait);
     }
-    let history = route::pinned(t, id, cut.wait.history);
+    let history = can.pin(cut.wait.history);
     let id = lease::promise(t, out, (worker, id, slots), &cut.indices, history)?;
     lease::send(t, out, id);
     Some(())

@@ -85,10 +85,6 @@ pub(crate) fn send(t: &mut Tables, out: &mut Out, id: LeaseId) {
     let Some(session) = t.roster.find(worker).and_then(|worker| worker.session) else {
         return;
     };
-    tell(t, out, (worker, session), version);
-    let Some(lease) = t.leases.find(id) else {
-        return;
-    };
     let Some(job) = t.jobs.find(lease.job) else {
         return;
     };
@@ -110,6 +106,7 @@ pub(crate) fn send(t: &mut Tables, out: &mut Out, id: LeaseId) {
         Source::Blocks => GrantInputs::Blocks(running.blocks_of(&lease.granted)),
     };
     let message = ToWorker::Grant(Grant { head, inputs });
+    tell(t, out, (worker, session), version);
     out.push(Command::Send { session, message });
 }
 

@@ -30,15 +30,6 @@ pub(crate) fn meant(t: &Tables, job: &Job) -> Option<VersionId> {
     kept.or_else(|| now(t, job.target()))
 }
 
-/// A history as it is granted: what is pinned to nothing yet is pinned to what its job means.
-pub(crate) fn pinned(t: &Tables, job: JobId, history: History) -> History {
-    let meant = || meant(t, t.jobs.find(job)?);
-    History {
-        version: history.version.or_else(meant),
-        ..history
-    }
-}
-
 /// The number of a version within its function.
 pub(crate) fn number(t: &Tables, version: Option<VersionId>) -> Option<u32> {
     version.and_then(|id| Some(t.functions.version(id)?.number))
@@ -113,10 +104,13 @@ pub(crate) fn unknown_alias(t: &Tables, function: &str, alias: &str) -> Refusal 
 /// a published function.
 pub(crate) fn runtimes(t: &Tables, job: &Job, running: &Running) -> Option<Runtimes> {
     let meant = meant(t, job);
+    let names_version = matches!(job.target(), Target::Version(..));
+    if meant.is_none() && !names_version && !running.backlog.is_pinned() {
+        return None; // As most do: nothing more is looked at.
+    }
     let of = |id: VersionId| t.functions.version(id).map(|version| version.spec.runtime);
     let pinned = running.backlog.pinned().filter_map(|(id, _)| of(id));
     let mut runtimes: Runtimes = pinned.collect();
-    let names_version = matches!(job.target(), Target::Version(..));
     if meant.is_none() && runtimes.is_empty() && !names_version {
         return None;
     }
@@ -167,14 +161,30 @@ impl Can {
         let version = version.and_then(|id| functions.version(id));
         version.is_some_and(|version| self.runtimes.contains(version.spec.runtime))
     }
+
+    /// A history as it is granted: what is pinned to nothing yet is pinned to what its job
+    /// means.
+    pub(crate) fn pin(self, history: History) -> History {
+        History {
+            version: history.version.or(self.meant),
+            ..history
+        }
+    }
 }
 
-/// What a worker can run of a job.
+/// What a worker can run of a job. Only for a published function is anything looked up.
 pub(crate) fn can(t: &Tables, job: &Job, worker: WorkerId) -> Can {
     let running = job.running.as_ref();
+    if running.is_none_or(|running| running.runtimes.is_none()) {
+        return Can {
+            published: false,
+            runtimes: Runtimes::NONE,
+            meant: None,
+        };
+    }
     let able = t.roster.find(worker);
     Can {
-        published: running.is_some_and(|running| running.runtimes.is_some()),
+        published: true,
         runtimes: able.map_or(Runtimes::NONE, |worker| worker.runtimes),
         meant: meant(t, job),
     }
