@@ -34,6 +34,10 @@ pub(crate) async fn run(
                     if engine.stored(live_bytes).await.is_err() {
                         return;
                     }
+                    // Told once a turn: what it lets go is marked before the next look.
+                    if engine.look(|_, _| ()).await.is_err() {
+                        return;
+                    }
                     // What the machine lets go for room is removed at once, and the next follows.
                     let too_much = keep_bytes > 0 && live_bytes > keep_bytes;
                     if too_much { PAUSE } else { EVERY }

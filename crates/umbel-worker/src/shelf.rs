@@ -188,7 +188,7 @@ impl Shelf {
             Some(cached) => cached,
             None => self.fetch(version).await?,
         };
-        let version = Arc::clone(version);
+        let (name, version) = (Arc::clone(version), Arc::clone(version));
         let made = tokio::task::spawn_blocking(move || {
             let executable = version::executable(&version, cached.folder());
             let executable = executable.map_err(|words| unable(&version, &words))?;
@@ -198,27 +198,32 @@ impl Shelf {
             }))
         });
         made.await
-            .unwrap_or_else(|error| Err(rejected("BrokenArtifact", error.to_string())))
+            .unwrap_or_else(|error| Err(passing(&name, &error.to_string())))
     }
 
     async fn cached(self: &Arc<Self>, version: &Version) -> Result<Option<Cached>, Failure> {
         let digest = version.artifact.digest;
-        self.with_cache(move |cache| cache.find(digest))
+        self.with_cache(version, move |cache| cache.find(digest))
             .await
-            .map_err(|words| unable(version, &words))
     }
 
     /// Uses the cache on a thread that may wait for the disk.
     async fn with_cache<T: Send + 'static>(
         self: &Arc<Self>,
+        version: &Version,
         with: impl FnOnce(&Cache) -> Result<T, umbel_artifact::Error> + Send + 'static,
-    ) -> Result<T, String> {
+    ) -> Result<T, Failure> {
         let shelf = Arc::clone(self);
-        let done = tokio::task::spawn_blocking(move || match &shelf.cache {
-            Some(cache) => with(cache).map_err(|error| error.to_string()),
-            None => Err("this worker keeps no artifacts".to_owned()),
-        });
-        done.await.map_err(|error| error.to_string())?
+        let done = tokio::task::spawn_blocking(move || shelf.cache.as_ref().map(with));
+        match done.await {
+            Ok(Some(Ok(done))) => Ok(done),
+            Ok(Some(Err(error @ umbel_artifact::Error::Io { .. }))) => {
+                Err(passing(version, &error.to_string()))
+            }
+            Ok(Some(Err(error))) => Err(unable(version, &error.to_string())),
+            Ok(None) => Err(unable(version, "this worker keeps no artifacts")),
+            Err(error) => Err(passing(version, &error.to_string())),
+        }
     }
 
     async fn fetch(self: &Arc<Self>, version: &Arc<Version>) -> Result<Cached, Failure> {
@@ -232,16 +237,16 @@ impl Shelf {
                     let words = status.message();
                     tracing::warn!("the artifact of {name}@{number} did not come ({words}); again");
                 }
-                Err(status) => return Err(unable(version, status.message())),
+                Err(status) if is_final(&status) => return Err(unable(version, status.message())),
+                Err(status) => return Err(passing(version, status.message())),
             }
             sleep(pause).await;
             pause *= 2;
             attempt += 1;
         };
         let digest = version.artifact.digest;
-        self.with_cache(move |cache| cache.insert(digest, &bytes[..]))
+        self.with_cache(version, move |cache| cache.insert(digest, &bytes[..]))
             .await
-            .map_err(|words| unable(version, &words))
     }
 
     /// One attempt to fetch.
@@ -320,6 +325,13 @@ impl Shelf {
 fn is_final(status: &Status) -> bool {
     let broken = matches!(reason_of(status), Some((Reason::ArtifactBroken, _)));
     broken || matches!(status.code(), Code::Unimplemented | Code::DataLoss)
+}
+
+/// A trouble of this worker or of the way to it: another attempt, or another worker, may do better.
+fn passing(version: &Version, words: &str) -> Failure {
+    let (name, number) = (&version.function, version.number);
+    let words = format!("{name}@{number} could not be made ready on this worker: {words}");
+    Failure::new(FailureKind::Crashed, "ArtifactUnavailable", words)
 }
 
 fn unable(version: &Version, words: &str) -> Failure {

@@ -10,6 +10,8 @@ use umbel_proto::status::{self, Metadata, Reason};
 use umbel_proto::v1;
 use umbel_store::Store;
 
+use crate::api::unreadable;
+
 /// Parts that travel in one message.
 const PAGE_PARTS: u16 = 8;
 
@@ -44,7 +46,7 @@ fn page(store: &Store, artifact: Artifact, first: u16, sent: u64) -> Result<Byte
     let mut page = BytesMut::new();
     for part in first..first.saturating_add(PAGE_PARTS) {
         let read = store.artifact_part(artifact.upload, part);
-        let Some(bytes) = read.map_err(|error| broken(&error.to_string()))? else {
+        let Some(bytes) = read.map_err(|error| unreadable(&error.to_string()))? else {
             break;
         };
         page.extend_from_slice(&bytes);

@@ -59,7 +59,10 @@ impl Process {
             }
             // It was killed while it had nothing to do.
             supervisor = Supervisor::take(true).map_err(failed)?;
-            supervisor.ask(&request).map_err(failed)?;
+            if let Err(error) = supervisor.ask(&request) {
+                supervisor.dismiss();
+                return Err(failed(error));
+            }
         }
         // Its ends of the streams are the program's alone from here on.
         drop(request);

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
@@ -14,7 +15,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, getpid, getpriority_process, pidfd_open, set_child_subreaper,
+    Pid, PidfdFlags, geteuid, getpid, getpriority_process, pidfd_open, set_child_subreaper,
     setpriority_process,
 };
 use rustix::thread::set_no_new_privs;
@@ -23,6 +24,8 @@ use super::bounds::{Bounds, Crowd};
 use super::message::{Order, Report, Request, Streams};
 use super::{measure, tree};
 
+/// How the name of a worker's scratch directory begins.
+pub(super) const SCRATCH_PREFIX: &str = "umbel-";
 /// How often a running program's processes are counted.
 const LOOK: Timespec = Timespec {
     tv_sec: 0,
@@ -53,12 +56,15 @@ enum Stop {
 /// The process becomes a subreaper, and neither it nor what it starts gains privileges.
 ///
 /// # Errors
-/// When the process cannot be a supervisor, or `scratch` is there and cannot be removed.
+/// When the process cannot be a supervisor, what is handed in is no socket of a worker, or `scratch`
+/// is there and cannot be removed.
 pub fn supervise(socket: OwnedFd, scratch: &Path) -> io::Result<()> {
+    let socket = UnixStream::from(socket);
+    // Anything else would look like a worker that is gone.
+    socket.local_addr()?;
     set_child_subreaper(Some(getpid()))?;
     // None is to be had for a function that its worker does not have.
     set_no_new_privs(true)?;
-    let socket = UnixStream::from(socket);
     let mut crowd = Crowd::default();
     loop {
         let stop = match Request::receive(&socket) {
@@ -66,7 +72,10 @@ pub fn supervise(socket: OwnedFd, scratch: &Path) -> io::Result<()> {
             // It has ended in the meantime.
             Ok(Some(Request::Kill)) => Stop::Killed,
             Ok(Some(Request::Leave)) => Stop::Leave,
-            Ok(None) | Err(_) => Stop::Alone,
+            Ok(None) => Stop::Alone,
+            Err(error) if is_end(&error) => Stop::Alone,
+            // The worker is there, and may have other supervisors that use the scratch directory.
+            Err(error) => return Err(error),
         };
         match stop {
             Stop::Exited | Stop::Killed | Stop::Overgrown => {}
@@ -74,6 +83,12 @@ pub fn supervise(socket: OwnedFd, scratch: &Path) -> io::Result<()> {
             Stop::Alone => return remove(scratch),
         }
     }
+}
+
+/// Whether the other side went away with something unsaid or unread.
+fn is_end(error: &io::Error) -> bool {
+    let kind = error.kind();
+    kind == io::ErrorKind::ConnectionReset || kind == io::ErrorKind::UnexpectedEof
 }
 
 /// Runs one program; nothing of it is left.
@@ -136,11 +151,10 @@ impl Drop for Priority {
 }
 
 fn answered(socket: &UnixStream, report: Report, stop: Stop) -> Stop {
-    match report.send(socket) {
-        // Who was asked to leave is listened to no longer.
-        Err(_) if stop != Stop::Leave => Stop::Alone,
-        _ => stop,
-    }
+    // Who does not listen any more may be gone, or has asked this process to leave: the next
+    // request, or the end of the socket, tells.
+    let _unheard = report.send(socket);
+    stop
 }
 
 fn spawn(order: &Order, streams: Streams, of_user: u64) -> io::Result<Child> {
@@ -195,8 +209,9 @@ fn attend(
             return match Request::receive(socket) {
                 Ok(Some(Request::Kill)) => Stop::Killed,
                 Ok(Some(Request::Leave)) => Stop::Leave,
-                // A second program is never asked for while one runs.
-                Ok(Some(Request::Start(..)) | None) | Err(_) => Stop::Alone,
+                // A second program is never asked for while one runs. The end of the socket is
+                // read again when nothing is left of the program.
+                Ok(Some(Request::Start(..)) | None) | Err(_) => Stop::Killed,
             };
         }
     }
@@ -204,10 +219,11 @@ fn attend(
 
 fn remove(scratch: &Path) -> io::Result<()> {
     // Never what was not made for this.
-    if scratch
-        .file_name()
-        .is_none_or(|name| name == OsStr::new(""))
-    {
+    let name = scratch.file_name().map(OsStr::as_encoded_bytes);
+    let is_named = name.is_some_and(|name| name.starts_with(SCRATCH_PREFIX.as_bytes()));
+    let is_own = fs::symlink_metadata(scratch)
+        .is_ok_and(|found| found.is_dir() && found.uid() == geteuid().as_raw());
+    if !(is_named && is_own) {
         return Ok(());
     }
     let mut left = Ok(());

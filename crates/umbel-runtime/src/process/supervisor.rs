@@ -21,6 +21,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::message::{Report, Request};
+use super::supervise::SCRATCH_PREFIX;
 
 /// So many stay ready when they have nothing to do.
 const IDLE_MAX: usize = 32;
@@ -51,7 +52,7 @@ static INSTALLED: OnceLock<Supervision> = OnceLock::new();
 /// # Errors
 /// When none can be started, or it was said before (`AlreadyExists`).
 pub fn install_supervisor(mut command: Command) -> io::Result<()> {
-    let scratch = tempfile::Builder::new().prefix("umbel-").tempdir()?;
+    let scratch = tempfile::Builder::new().prefix(SCRATCH_PREFIX).tempdir()?;
     command
         .arg(scratch.path())
         .stdout(Stdio::null())
@@ -122,13 +123,17 @@ impl Supervisor {
     }
 
     /// Lets it end all that it runs, and itself; nobody waits for that.
-    pub(super) fn dismiss(mut self) {
+    pub(super) fn dismiss(self) {
         // If it is gone already, so much the better.
         let _gone = Request::Leave.send(&self.socket);
         self.wake();
         let _burial = thread::Builder::new()
             .name("umbel-supervisor".to_owned())
-            .spawn(move || self.child.wait());
+            .spawn(move || {
+                // Its socket is open until then: a closed one would say that the worker is gone.
+                let mut leaving = self;
+                leaving.child.wait()
+            });
     }
 
     pub(super) fn ask(&self, request: &Request) -> io::Result<()> {
