@@ -18,7 +18,7 @@ use self::pipes::Pipes;
 use crate::context::Context;
 use crate::executable::Execution;
 use crate::failure::{Failure, FailureKind};
-use crate::process::{self, Process};
+use crate::process::{self, Process, unattended};
 
 /// Why a program is attended to no longer.
 enum End {
@@ -60,7 +60,8 @@ fn run_measured(
     } else {
         input
     };
-    let (mut pipes, streams) = Pipes::new(stdin, outputs, context.limits).map_err(broken)?;
+    let (mut pipes, streams) =
+        Pipes::new(stdin, outputs, context.limits).map_err(|error| unattended(&error))?;
     let process = Process::spawn(&command, streams, program.bounds())?;
 
     let end = attend(&process, &mut pipes, context);
@@ -73,7 +74,7 @@ fn run_measured(
         Ok(ended) => ended,
         Err(error) => {
             let log = pipes.drop_output();
-            return Err(broken(error).with_log(log));
+            return Err(unattended(&error).with_log(log));
         }
     };
 
@@ -84,7 +85,7 @@ fn run_measured(
         End::Cancelled => Some(Failure::cancelled()),
         End::TimedOut => Some(timed_out(started, context)),
         End::TooLarge => Some(too_large(context)),
-        End::Broken(error) => Some(broken(error.into())),
+        End::Broken(error) => Some(unattended(&error.into())),
     };
     let (outcome, log) = match failure {
         None => (Ok(()), pipes.keep_output()),
@@ -161,15 +162,6 @@ fn timed_out(started: Instant, context: &Context<'_>) -> Failure {
 
 fn too_large(context: &Context<'_>) -> Failure {
     Failure::output_too_large(context.limits.output_bytes_max)
-}
-
-/// The worker lost its hold on a program that may have been healthy.
-fn broken(error: std::io::Error) -> Failure {
-    Failure::new(
-        FailureKind::Crashed,
-        "Unattended",
-        format!("the worker could not attend to the program, and killed it: {error}"),
-    )
 }
 
 #[cfg(test)]

@@ -75,6 +75,17 @@ fn is_alive(pid: &str) -> bool {
     })
 }
 
+/// Waits until the supervisor has told of the end of the instance that is idle.
+fn wait_until_known(lambda: &Lambda) {
+    let limit = Instant::now() + LONG;
+    let instance = lambda.idle.take().unwrap();
+    while instance.is_usable() {
+        assert!(Instant::now() < limit, "nobody told of its end");
+        thread::yield_now();
+    }
+    lambda.idle.put(instance);
+}
+
 fn wait_for_end(pid: &str) {
     let limit = Instant::now() + LONG;
     while is_alive(pid) {
@@ -250,7 +261,7 @@ fn an_instance_that_ended_while_idle_is_nobodys_failure() {
     let first = output(&case.lambda, "").unwrap();
     let pid = rustix::process::Pid::from_raw(first.parse().unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-    wait_for_end(&first);
+    wait_until_known(&case.lambda);
 
     let cancel = CancelFlag::new();
     let (outcome, cold) = execute(&case.lambda, b"", &context(&cancel));

@@ -76,8 +76,9 @@ impl Process {
                 Err(failed(errno.into()))
             }
             Ok(Report::Ended { .. }) | Err(_) => {
+                // The program may have begun, and even be what ended it.
                 supervisor.dismiss();
-                Err(failed(io::Error::other("its supervisor ended")))
+                Err(unattended(&io::Error::other("its supervisor ended")))
             }
         }
     }
@@ -171,6 +172,15 @@ impl End {
             _ => self.status.to_string(),
         }
     }
+}
+
+/// The worker lost its hold on a program that may have been healthy.
+pub(crate) fn unattended(error: &io::Error) -> Failure {
+    Failure::new(
+        FailureKind::Crashed,
+        "Unattended",
+        format!("the worker could not attend to the program, and killed it: {error}"),
+    )
 }
 
 fn spawn_failure(command: &Command, error: &io::Error) -> Failure {
