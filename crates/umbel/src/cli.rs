@@ -24,7 +24,13 @@ Example:
 /// Execution is at least once, recording exactly once: a job survives killed workers and a
 /// killed coordinator, and each of its inputs has one result.
 #[derive(Debug, Parser)]
-#[command(name = "umbel", version, after_help = LIMITS, disable_help_subcommand = true)]
+#[command(
+    name = "umbel",
+    version,
+    after_help = LIMITS,
+    disable_help_subcommand = true,
+    arg_required_else_help = true
+)]
 pub(crate) struct Cli {
     #[command(flatten)]
     global: GlobalArgs,
@@ -79,18 +85,6 @@ Examples:
     Bench(command::bench::Args),
     /// Print a script that completes commands in a shell
     Completions(command::completions::Args),
-    /// A worker with the demo's own function
-    #[command(hide = true)]
-    DemoWorker(command::worker_start::Args),
-    /// Very many workers in one process, for a bench
-    #[command(hide = true)]
-    BenchSwarm(command::bench::swarm::Args),
-    /// A function for a bench
-    #[command(hide = true)]
-    BenchFunction,
-    /// Runs programs for a worker, and leaves nothing of them behind
-    #[command(hide = true)]
-    Supervisor(command::supervisor::Args),
 }
 
 #[derive(Debug, Subcommand)]
@@ -109,17 +103,87 @@ enum Worker {
     Drain(command::worker_list::DrainArgs),
 }
 
-impl Cli {
+/// What umbel starts itself with. Apart from [`Cli`], so that no help and no completion offers it.
+#[derive(Debug, Parser)]
+#[command(name = "umbel", disable_help_subcommand = true)]
+pub(crate) struct Inner {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: InnerCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum InnerCommand {
+    /// A worker with the demo's own function
+    DemoWorker(command::worker_start::Args),
+    /// Very many workers in one process, for a bench
+    BenchSwarm(command::bench::swarm::Args),
+    /// A function for a bench
+    BenchFunction,
+    /// Runs programs for a worker, and leaves nothing of them behind
+    Supervisor(command::supervisor::Args),
+}
+
+/// What was asked of this process.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    /// By a person or a script.
+    Outside(Box<Cli>),
+    /// By another process of umbel.
+    Inside(Box<Inner>),
+}
+
+impl Asked {
+    /// Reads the command line; bad usage ends the process here, with 2.
+    pub(crate) fn parse() -> Self {
+        let first = std::env::args_os().nth(1).unwrap_or_default();
+        let inner = Inner::command();
+        if first
+            .to_str()
+            .is_some_and(|name| inner.find_subcommand(name).is_some())
+        {
+            return Self::Inside(Box::new(Inner::parse()));
+        }
+        Self::Outside(Box::new(Cli::parse()))
+    }
+
     /// Carries the command out.
     pub(crate) async fn run(self) -> Result<(), Exit> {
+        match self {
+            Self::Outside(cli) => cli.run().await,
+            Self::Inside(inner) => inner.run().await,
+        }
+    }
+}
+
+impl Inner {
+    async fn run(self) -> Result<(), Exit> {
+        let global = Global::from(self.global);
+        // A worker's log starts once its config is read.
+        if !matches!(self.command, InnerCommand::DemoWorker(_)) {
+            log::start(global.log.as_deref().unwrap_or("warn"), global.log_format)?;
+        }
+        match self.command {
+            InnerCommand::DemoWorker(args) => {
+                Box::pin(command::demo::run_worker(args, &global)).await
+            }
+            InnerCommand::BenchSwarm(args) => {
+                Box::pin(command::bench::swarm::run(args, &global)).await
+            }
+            InnerCommand::BenchFunction => command::bench::client::run(),
+            InnerCommand::Supervisor(args) => command::supervisor::run(&args),
+        }
+    }
+}
+
+impl Cli {
+    async fn run(self) -> Result<(), Exit> {
         let global = Global::from(self.global);
         // What has a config file of its own starts its log once that is read.
         if !matches!(
             self.command,
-            Command::Up(_)
-                | Command::Coordinator(_)
-                | Command::Worker(Worker::Start(_))
-                | Command::DemoWorker(_)
+            Command::Up(_) | Command::Coordinator(_) | Command::Worker(Worker::Start(_))
         ) {
             log::start(global.log.as_deref().unwrap_or("warn"), global.log_format)?;
         }
@@ -153,11 +217,7 @@ impl Command {
             Self::Cluster(args) => Box::pin(command::cluster::run(args, global)).await,
             Self::Admin(args) => Box::pin(command::admin::run(args, global)).await,
             Self::Bench(args) => Box::pin(command::bench::run(args, global)).await,
-            Self::BenchSwarm(args) => Box::pin(command::bench::swarm::run(args, global)).await,
-            Self::BenchFunction => command::bench::client::run(),
             Self::Completions(args) => command::completions::run(&args),
-            Self::DemoWorker(args) => Box::pin(command::demo::run_worker(args, global)).await,
-            Self::Supervisor(args) => command::supervisor::run(&args),
         }
     }
 }
@@ -182,6 +242,16 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         definition().debug_assert();
+    }
+
+    #[test]
+    fn what_umbel_starts_itself_with_is_offered_to_nobody() {
+        Inner::command().debug_assert();
+        let outside = definition();
+        for inner in Inner::command().get_subcommands() {
+            let name = inner.get_name();
+            assert!(outside.find_subcommand(name).is_none(), "{name}");
+        }
     }
 
     #[test]

@@ -101,14 +101,63 @@ impl From<Error> for Exit {
                 "{message}; `umbel up` starts one on this machine, --coordinator names another"
             )),
             Error::Source(_) | Error::InputTooLarge { .. } => Self::Usage(message),
+            Error::Refused(_) => Self::Refused(in_flags(&message)),
             _ => Self::Refused(message),
         }
     }
 }
 
+/// A refusal that begins with a field of a request, with the flag that sets the field instead.
+fn in_flags(message: &str) -> String {
+    let named = message
+        .split_once(": ")
+        .and_then(|(field, rest)| Some(format!("{}: {rest}", flag(field)?)));
+    named.unwrap_or_else(|| message.to_owned())
+}
+
+/// The flag that sets a field of a request. Names of both are the same but for units.
+fn flag(field: &str) -> Option<String> {
+    let name = match field {
+        "request_id" => field,
+        "filter.types" => "type",
+        "filter.ranges" => "index",
+        "spec.labels" => "label",
+        "spec.name" => "name",
+        _ => field.strip_prefix("spec.policy.")?,
+    };
+    let name = match name {
+        "backoff_initial_ms" | "backoff_max_ms" => "backoff",
+        "tolerate_count" | "tolerate_basis_points" => "tolerate",
+        "log_basis_points" => "logs",
+        name => name.strip_suffix("_ms").unwrap_or(name),
+    };
+    let plain = |c: char| c.is_ascii_lowercase() || c == '_';
+    name.chars()
+        .all(plain)
+        .then(|| format!("--{}", name.replace('_', "-")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refused_field_is_named_by_its_flag() {
+        let cases = [
+            (
+                "spec.policy.max_attempts: it is 5000",
+                "--max-attempts: it is 5000",
+            ),
+            ("spec.policy.backoff_max_ms: no", "--backoff: no"),
+            ("spec.labels: 33", "--label: 33"),
+            ("filter.types: 40", "--type: 40"),
+            ("no job is named \"x\": look", "no job is named \"x\": look"),
+            ("spec.start: 7", "spec.start: 7"),
+        ];
+        for (message, expected) in cases {
+            assert_eq!(in_flags(message), expected);
+        }
+    }
 
     #[test]
     fn inputs_that_cannot_be_sent_are_bad_usage() {

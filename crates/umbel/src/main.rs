@@ -19,11 +19,9 @@ mod tally;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 fn main() -> ExitCode {
     // Bad usage ends here, with 2.
-    let cli = cli::Cli::parse();
+    let asked = cli::Asked::parse();
     log::mute_backtraces();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -34,7 +32,7 @@ fn main() -> ExitCode {
             return exit::Exit::internal(format!("cannot start threads: {error}")).report();
         }
     };
-    let ended = runtime.block_on(Box::pin(cli.run()));
+    let ended = runtime.block_on(Box::pin(asked.run()));
     // A thread that still reads a terminal's stdin would hold up the exit for ever.
     runtime.shutdown_background();
     ended.map_or_else(exit::Exit::report, |()| ExitCode::SUCCESS)

@@ -229,6 +229,9 @@ fn check(settings: &Settings, form: OutputForm) -> Result<(), Exit> {
             output::line(&format!("and {} more", count(more)))?;
         }
         let Progress { jobs, keys, bytes } = report.looked_at;
+        if problems == 0 {
+            output::line("no problems")?;
+        }
         output::remark(&format!(
             "{} jobs, {} keys, {} read",
             count(jobs),

@@ -70,8 +70,25 @@ impl PolicyArgs {
 fn failure_word(text: &str) -> Result<String, String> {
     match text.trim() {
         "" => Err("name a kind, such as timeout, or a type, such as ValueError".to_owned()),
-        word => Ok(word.to_owned()),
+        "rejected" => Err("what was rejected is never tried again; leave it out".to_owned()),
+        word => match misspelled(word) {
+            Some(kind) => Err(format!("did you mean {kind}?")),
+            None => Ok(word.to_owned()),
+        },
     }
+}
+
+/// The kind that a word was surely meant to be: any other word is a type, and would silently match
+/// nothing. Types are names in some language, so few are all small letters.
+fn misspelled(word: &str) -> Option<&'static str> {
+    const KINDS: [&str; 4] = ["function", "timeout", "crashed", "lost"];
+    if KINDS.contains(&word) || !word.bytes().all(|byte| byte.is_ascii_lowercase()) {
+        return None;
+    }
+    let near = |kind: &&str| strsim::levenshtein(word, kind) <= 2;
+    KINDS
+        .into_iter()
+        .find(|kind| (kind.len() > 4 && near(kind)) || word.starts_with(kind))
 }
 
 /// A number of slots, or `none`.
@@ -193,6 +210,9 @@ mod tests {
             "--max-concurrency=0",
             "--enough=0",
             "--retry-on=",
+            "--retry-on=rejected",
+            "--retry-on=timeot",
+            "--no-retry-on=crash",
             "--timeout=0s",
             "--priority=high",
             "--logs=some",

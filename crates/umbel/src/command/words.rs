@@ -45,6 +45,36 @@ pub(crate) fn duration_ms(text: &str) -> Result<u64, String> {
         .ok_or_else(|| format!("{text} is longer than umbel can count"))
 }
 
+/// Reads a length of time, or a number of milliseconds as a config file has it.
+pub(crate) fn ms(text: &str) -> Result<u64, String> {
+    text.parse().or_else(|_| duration_ms(text))
+}
+
+/// Reads a number of bytes, or a size such as `512MiB` or `20GiB`.
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 9] = [
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("TiB", 1 << 40),
+        ("KB", 1_000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+        ("TB", 1_000_000_000_000),
+        ("B", 1),
+    ];
+    let form = || {
+        format!("{text:?} is no size; write a number of bytes, or one with a unit, such as 20GiB")
+    };
+    let unit = UNITS.into_iter().find(|(unit, _)| text.ends_with(unit));
+    let (name, each) = unit.unwrap_or_default();
+    let number = text.strip_suffix(name).unwrap_or(text);
+    let whole: u64 = number.parse().map_err(|_| form())?;
+    whole
+        .checked_mul(each.max(1))
+        .ok_or_else(|| format!("{text} is more than umbel can count"))
+}
+
 /// Reads a length of time that leaves time to run, in milliseconds.
 pub(crate) fn run_time_ms(text: &str) -> Result<u64, String> {
     match duration_ms(text)? {
@@ -210,6 +240,31 @@ mod tests {
             duration_ms("18446744073709551615d").is_err(),
             "more than fits"
         );
+    }
+
+    #[test]
+    fn sizes_are_bytes_or_have_a_unit() {
+        let good = [
+            ("0", 0),
+            ("4096", 4_096),
+            ("1B", 1),
+            ("2KiB", 2_048),
+            ("3MB", 3_000_000),
+            ("20GiB", 20 << 30),
+        ];
+        for (text, expected) in good {
+            assert_eq!(bytes(text), Ok(expected), "{text}");
+        }
+        for text in ["", "GiB", "1.5GiB", "-1", "5 MiB", "5mib", "99999999999TiB"] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn milliseconds_need_no_unit() {
+        assert_eq!(ms("1500"), Ok(1_500));
+        assert_eq!(ms("7d"), Ok(604_800_000));
+        assert!(ms("soon").is_err());
     }
 
     #[test]

@@ -57,10 +57,26 @@ pub(crate) async fn run(Args {}: Args, global: &Global) -> Result<(), Exit> {
             output::count(worker.invocations),
             worker.version.clone(),
             labels.join(" "),
-            worker.functions.join(" "),
+            functions(&worker.functions),
         ]);
     }
     table.print("no workers yet; start one with: umbel worker start")
+}
+
+/// The functions of a worker's own; of those that every worker has, only how many.
+fn functions(names: &[String]) -> String {
+    let (builtin, own): (Vec<_>, Vec<_>) =
+        names.iter().partition(|name| name.starts_with("umbel."));
+    let builtin = match builtin.len() {
+        0 => String::new(),
+        count => format!("umbel.* ({count})"),
+    };
+    let own = own.into_iter().map(String::as_str);
+    let all: Vec<_> = own
+        .chain([builtin.as_str()])
+        .filter(|text| !text.is_empty())
+        .collect();
+    all.join(" ")
 }
 
 /// Asks a worker to leave.
@@ -82,5 +98,19 @@ pub(crate) async fn drain(args: DrainArgs, global: &Global) -> Result<(), Exit> 
             "worker {} takes nothing new, finishes what it has and leaves",
             args.name
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_workers_own_functions_stand_before_those_that_all_have() {
+        let shown =
+            |names: &[&str]| functions(&names.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(shown(&["umbel.echo", "umbel.spin", "wc"]), "wc umbel.* (2)");
+        assert_eq!(shown(&["wc"]), "wc");
+        assert_eq!(shown(&[]), "");
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Error, data, file, overrule};
+use crate::command::words;
 use crate::global::Global;
 use crate::log;
 
@@ -64,7 +65,7 @@ pub(crate) struct CoordinatorFlags {
         hide_env = true
     )]
     config: Option<PathBuf>,
-    /// Where to keep jobs and results [default: $XDG_DATA_HOME/umbel or ~/.local/share/umbel]
+    /// Where to keep jobs and results [default: UMBEL_DATA, $XDG_DATA_HOME/umbel or ~/.local/share/umbel]
     #[arg(long, env = "UMBEL_DATA", value_name = "DIR", hide_env = true)]
     data: Option<PathBuf>,
     /// The address to serve on; port 0 takes a free one [default: 127.0.0.1:7600]
@@ -85,25 +86,28 @@ pub(crate) struct CoordinatorFlags {
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "What is kept")]
 struct Keeping {
-    /// How long an ended job is kept with its results; 0: until it is deleted [default: 0]
-    #[arg(long, env = "UMBEL_KEEP_MS", value_name = "MS", hide_env = true)]
+    /// How long an ended job is kept with its results, such as 7d, or in milliseconds; 0: until it is
+    /// deleted [default: 0]
+    #[arg(long, env = "UMBEL_KEEP_MS", value_name = "TIME", value_parser = words::ms, hide_env = true)]
     keep_ms: Option<u64>,
-    /// Stored bytes above which the jobs that ended first are swept; 0: none [default: 0]
-    #[arg(long, env = "UMBEL_KEEP_BYTES", value_name = "BYTES", hide_env = true)]
+    /// Stored bytes, such as 20GiB, above which the jobs that ended first are swept; 0: none [default: 0]
+    #[arg(long, env = "UMBEL_KEEP_BYTES", value_name = "SIZE", value_parser = words::bytes, hide_env = true)]
     keep_bytes: Option<u64>,
     /// Stored bytes, less a tenth, above which no new job or input is taken; 0: none [default: 0]
     #[arg(
         long,
         env = "UMBEL_STORE_BYTES_MAX",
-        value_name = "BYTES",
+        value_name = "SIZE",
+        value_parser = words::bytes,
         hide_env = true
     )]
     store_bytes_max: Option<u64>,
-    /// Free bytes on the disk below which no new job or input is taken [default: 268435456]
+    /// Free bytes on the disk below which no new job or input is taken [default: 256MiB]
     #[arg(
         long,
         env = "UMBEL_DISK_FREE_BYTES_MIN",
-        value_name = "BYTES",
+        value_name = "SIZE",
+        value_parser = words::bytes,
         hide_env = true
     )]
     disk_free_bytes_min: Option<u64>,
@@ -112,36 +116,36 @@ struct Keeping {
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Tuning")]
 struct Tuning {
-    /// Memory for what was read from disk lately [default: 67108864]
-    #[arg(long, env = "UMBEL_CACHE_BYTES", value_name = "BYTES", hide_env = true)]
+    /// Memory for what was read from disk lately [default: 64MiB]
+    #[arg(long, env = "UMBEL_CACHE_BYTES", value_name = "SIZE", value_parser = words::bytes, hide_env = true)]
     cache_bytes: Option<u64>,
-    /// Silence after which a worker is lost [default: 10000]
+    /// Silence after which a worker is lost [default: 10s]
     #[arg(
         long,
         env = "UMBEL_LEASE_TIMEOUT_MS",
-        value_name = "MS",
+        value_name = "TIME", value_parser = words::ms,
         hide_env = true
     )]
     lease_timeout_ms: Option<u64>,
-    /// How long a worker whose stream ended may take to return [default: 1000]
+    /// How long a worker whose stream ended may take to return [default: 1s]
     #[arg(
         long,
         env = "UMBEL_RECONNECT_GRACE_MS",
-        value_name = "MS",
+        value_name = "TIME", value_parser = words::ms,
         hide_env = true
     )]
     reconnect_grace_ms: Option<u64>,
-    /// How long leased work waits for its worker after a restart [default: 5000]
-    #[arg(long, env = "UMBEL_RECLAIM_MS", value_name = "MS", hide_env = true)]
+    /// How long leased work waits for its worker after a restart [default: 5s]
+    #[arg(long, env = "UMBEL_RECLAIM_MS", value_name = "TIME", value_parser = words::ms, hide_env = true)]
     reclaim_ms: Option<u64>,
-    /// How often a worker gives a sign of life [default: 1000]
-    #[arg(long, env = "UMBEL_HEARTBEAT_MS", value_name = "MS", hide_env = true)]
+    /// How often a worker gives a sign of life [default: 1s]
+    #[arg(long, env = "UMBEL_HEARTBEAT_MS", value_name = "TIME", value_parser = words::ms, hide_env = true)]
     heartbeat_ms: Option<u64>,
-    /// How long an unsealed job may go without new inputs [default: 3600000]
+    /// How long an unsealed job may go without new inputs [default: 1h]
     #[arg(
         long,
         env = "UMBEL_UPLOAD_IDLE_TIMEOUT_MS",
-        value_name = "MS",
+        value_name = "TIME", value_parser = words::ms,
         hide_env = true
     )]
     upload_idle_timeout_ms: Option<u64>,

@@ -68,29 +68,13 @@ fn expected_in_place(message: &str) -> Option<Vec<String>> {
 fn hint(key: &str, options: &[String]) -> String {
     let nearest = options
         .iter()
-        .map(|option| (distance(key, option), option))
+        .map(|option| (strsim::levenshtein(key, option), option))
         .filter(|(distance, option)| *distance <= option.len().max(key.len()) / 3)
         .min();
     match nearest {
         Some((_, option)) => format!("did you mean `{option}`?"),
         None => format!("the options are {}", options.join(", ")),
     }
-}
-
-/// How many letters are to be changed, added or left out to make one word of the other.
-fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (above, letter) in left.chars().enumerate() {
-        let mut diagonal = above;
-        row[0] = above + 1;
-        for (column, other) in right.iter().enumerate() {
-            let changed = diagonal + usize::from(letter != *other);
-            diagonal = row[column + 1];
-            row[column + 1] = changed.min(row[column] + 1).min(diagonal + 1);
-        }
-    }
-    row[right.len()]
 }
 
 /// Tells whether a file of the repository shows every option of `T`, each at its default.

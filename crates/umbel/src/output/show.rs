@@ -139,8 +139,15 @@ pub(crate) fn failure_text(failure: &v1::Failure) -> String {
     let type_ = one_line(&failure.r#type, MESSAGE_WIDTH);
     format!(
         "{kind}{space}{type_}: {}",
-        one_line(&failure.message, MESSAGE_WIDTH)
+        one_line(&joined(&failure.message), MESSAGE_WIDTH)
     )
+}
+
+/// The lines of a message as one.
+fn joined(message: &str) -> String {
+    let lines = message.lines().map(str::trim_end);
+    let lines: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
+    lines.join("; ")
 }
 
 /// A failure that no coordinator has heard of, with its words as they are.
@@ -188,7 +195,7 @@ mod tests {
         };
         assert_eq!(
             failure_line(5, &failure, 1, "w0"),
-            "input 5 failed on w0: function ExitCode: it exited\\nwith 2 (1 attempt)"
+            "input 5 failed on w0: function ExitCode: it exited; with 2 (1 attempt)"
         );
         assert!(failure_line(5, &failure, 0, "").starts_with("input 5 failed: function"));
     }

@@ -97,11 +97,13 @@ struct Comparison<'a> {
 pub(super) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
     let client = Client::connect(&global.coordinator)?;
     let mut signals = Signals::listen()?;
+    // By its id: `last` may be another job by the time that somebody reads this.
+    let job = client.get(&args.job).await?;
     let compared = tokio::select! {
-        compared = compare(&client, &args) => compared?,
+        compared = compare(&client, &args, &job) => compared?,
         () = signals.next() => return Err(Exit::interrupted("")),
     };
-    tell(&args, &compared, global.output)?;
+    tell(&args, &job.id, &compared, global.output)?;
     match compared.iter().filter(|one| !one.verdict.same).count() {
         0 => Ok(()),
         differ => Err(Exit::failed(format!(
@@ -111,8 +113,7 @@ pub(super) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
     }
 }
 
-async fn compare(client: &Client, args: &Args) -> Result<Vec<Compared>, Exit> {
-    let job = client.get(&args.job).await?;
+async fn compare(client: &Client, args: &Args, job: &v1::Job) -> Result<Vec<Compared>, Exit> {
     let total = job.counts.unwrap_or_default().total;
     if total == 0 {
         return Err(Exit::usage(format!(
@@ -120,7 +121,7 @@ async fn compare(client: &Client, args: &Args) -> Result<Vec<Compared>, Exit> {
             job.id
         )));
     }
-    let each = |index| one(client, args, &job, index);
+    let each = |index| one(client, args, job, index);
     let indices = spread(total, args.sample);
     let mut compared: Vec<Compared> = stream::iter(indices)
         .map(each)
@@ -216,12 +217,12 @@ fn side<'a>(target: &'a str, runs: impl Iterator<Item = &'a Ran>) -> Side<'a> {
     }
 }
 
-fn tell(args: &Args, compared: &[Compared], form: OutputForm) -> Result<(), Exit> {
+fn tell(args: &Args, job: &str, compared: &[Compared], form: OutputForm) -> Result<(), Exit> {
     let total = compared.len() as u64;
     let same = compared.iter().filter(|one| one.verdict.same).count() as u64;
     let differ = compared.iter().filter(|one| !one.verdict.same);
     let comparison = Comparison {
-        job: &args.job,
+        job,
         compared: total,
         same,
         different: total - same,

@@ -7,7 +7,7 @@ use umbel_client::{Client, Redrive, v1};
 
 use super::watch;
 use crate::command::submission::verdict;
-use crate::command::words::range;
+use crate::command::words::indices;
 use crate::exit::Exit;
 use crate::global::{Global, OutputForm};
 use crate::output::{self, Job, Progress};
@@ -65,8 +65,8 @@ struct FilterArgs {
     /// What was cancelled with its job, and so not run
     #[arg(long)]
     cancelled: bool,
-    /// Only these inputs, half open; failed and cancelled ones unless one is named; may be repeated
-    #[arg(long, value_name = "A..B", value_parser = range)]
+    /// Only this input, or only these, half open; failed and cancelled ones unless one is named; may be repeated
+    #[arg(long, value_name = "I|A..B", value_parser = indices)]
     index: Vec<Range<u64>>,
     /// Of what failed only failures of this type, such as ValueError or ExitCode; may be repeated
     #[arg(long = "type", value_name = "TYPE")]
@@ -119,15 +119,18 @@ pub(super) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
         output::remark(&format!("warning: {warning}"));
     }
     let job = response.job.unwrap_or_default();
-    match global.output {
-        OutputForm::Json => output::document(&Redriven {
-            job: Job::from(&job),
+    let document = |job: &v1::Job| {
+        output::document(&Redriven {
+            job: Job::from(job),
             redriven: response.invocations,
-        })?,
-        OutputForm::Table => output::line(&words(&job, response.invocations, response.existed))?,
+        })
+    };
+    let json = global.output == OutputForm::Json;
+    if !json {
+        output::line(&words(&job, response.invocations, response.existed))?;
     }
     if !args.wait {
-        return Ok(());
+        return if json { document(&job) } else { Ok(()) };
     }
     let mut progress = Progress::new();
     let ended = watch::follow(&client, &job.id, &mut signals, |job| {
@@ -137,6 +140,10 @@ pub(super) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
     .await;
     progress.clear();
     let job = ended?;
+    // One document, of the job as it ended.
+    if json {
+        document(&job)?;
+    }
     output::remark(&output::summary(&job));
     verdict(&job)
 }

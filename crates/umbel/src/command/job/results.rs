@@ -7,7 +7,7 @@ use futures::StreamExt as _;
 use umbel_client::{Client, ResultsOptions, v1};
 
 use crate::command::submission::after_acceptance;
-use crate::command::words::range;
+use crate::command::words::indices;
 use crate::exit::Exit;
 use crate::global::{Global, OutputForm};
 use crate::output::{self, JobResult, Out};
@@ -16,6 +16,7 @@ const EXAMPLES: &str = "\
 Examples:
   umbel job results last
   umbel job results crawl --state failed --output json
+  umbel job results last --index 7
   umbel job results last --index 100..200 --raw
   umbel job results last --follow --as-completed";
 
@@ -30,8 +31,8 @@ pub(super) struct Args {
     /// The job: its id, its name, or `last`
     #[arg(value_name = "ID")]
     job: String,
-    /// Only these inputs, half open
-    #[arg(long, value_name = "A..B", value_parser = range)]
+    /// Only this input, or only these, half open
+    #[arg(long, value_name = "I|A..B", value_parser = indices)]
     index: Option<Range<u64>>,
     /// Only results in this state
     #[arg(long, value_enum)]
