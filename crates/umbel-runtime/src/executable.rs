@@ -29,8 +29,9 @@ pub enum Executable {
 pub struct Execution {
     /// Success says that the output stands at the buffer's end; a failure left no bytes there.
     pub outcome: Result<(), Failure>,
-    /// CPU time (user and system) of the program and the children that it waited for, where it
-    /// could be measured. Always absent for a native function: the thread's CPU clock, read once
+    /// CPU time (user and system) of a program and the children that it waited for; of a warm
+    /// process, what all its threads used from the hand-over to the answer, and to start if it was a
+    /// cold start; of an instance of WebAssembly, its own. Always absent for a native function: the thread's CPU clock, read once
     /// for a chunk, is cheaper and no less true.
     pub cpu_us: Option<u64>,
     /// What it took to have an instance, where none stood ready.

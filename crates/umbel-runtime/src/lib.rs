@@ -36,6 +36,7 @@
 //! ```
 
 mod catalog;
+mod clock;
 mod context;
 mod exec;
 mod executable;

@@ -48,6 +48,10 @@ pub(super) struct Instance {
     process: Option<Process>,
     /// Whether it was killed, or cannot be trusted any more.
     spent: bool,
+    /// CPU time of the process that is in the account of an attempt already.
+    accounted_us: u64,
+    /// CPU time of the process when it ended.
+    ended_us: Option<u64>,
     /// None only while it is dropped.
     runtime: Option<Runtime>,
     _scratch: TempDir,
@@ -103,6 +107,8 @@ impl Instance {
             },
             process: Some(process),
             spent: false,
+            accounted_us: 0,
+            ended_us: None,
             runtime: Some(runtime),
             _scratch: scratch,
         })
@@ -215,6 +221,15 @@ impl Instance {
         !self.spent && self.process.as_ref().is_some_and(|it| !it.has_ended())
     }
 
+    /// CPU time that the process has used since this was last asked; none where it is not known.
+    pub(super) fn take_cpu_us(&mut self) -> Option<u64> {
+        let running = self.process.as_ref().and_then(Process::cpu_us);
+        let used = running.or(self.ended_us)?;
+        let since = used.saturating_sub(self.accounted_us);
+        self.accounted_us = used;
+        Some(since)
+    }
+
     /// What the process has printed since its last invocation.
     fn printed(&mut self) -> String {
         self.log.read_rest();
@@ -245,6 +260,7 @@ impl Instance {
     /// had to end it.
     fn ended(&mut self, in_words: impl FnOnce(&str) -> Failure) -> Failure {
         let end: Option<io::Result<End>> = self.process.take().map(Process::reap);
+        self.ended_us = end.as_ref().and_then(|end| end.as_ref().ok()?.cpu_us);
         match end {
             Some(Ok(end)) => end.failure().unwrap_or_else(|| in_words(&end.in_words())),
             Some(Err(error)) => in_words(&format!("its status is not known: {error}")),

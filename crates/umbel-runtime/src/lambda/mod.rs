@@ -284,8 +284,8 @@ pub(crate) fn run(
     outputs: &mut Vec<u8>,
     context: &Context<'_>,
 ) -> Execution {
-    let mut cold_start = None;
-    let (outcome, log) = match answer_of(lambda, input, context, &mut cold_start) {
+    let mut measured = Measured::default();
+    let (outcome, log) = match answer_of(lambda, input, context, &mut measured) {
         Ok(Answered { output, log }) => {
             outputs.extend_from_slice(&output);
             (Ok(()), log)
@@ -294,23 +294,32 @@ pub(crate) fn run(
     };
     Execution {
         outcome,
-        cpu_us: None,
-        cold_start,
+        cpu_us: measured.cpu_us,
+        cold_start: measured.cold_start,
         log,
     }
+}
+
+/// What became known of an attempt on the way, however it ends.
+#[derive(Debug, Default)]
+struct Measured {
+    cpu_us: Option<u64>,
+    cold_start: Option<ColdStart>,
 }
 
 fn answer_of(
     lambda: &Lambda,
     input: &[u8],
     context: &Context<'_>,
-    cold_start: &mut Option<ColdStart>,
+    measured: &mut Measured,
 ) -> Result<Answered, Failure> {
     context.check()?;
     // An instance that ended while nobody looked is none, and nobody's failure.
     while let Some(mut warm) = lambda.idle.take() {
+        // What it did after its last answer is in no account.
+        warm.take_cpu_us();
         if warm.await_asking(lambda, context)
-            && let Some(answered) = attempt(lambda, warm, input, context)?
+            && let Some(answered) = attempt(lambda, warm, input, context, measured)?
         {
             return Ok(answered);
         }
@@ -318,8 +327,8 @@ fn answer_of(
     }
     let (fresh, cold) = start(lambda, context)?;
     let ready = Instant::now();
-    let answered = attempt(lambda, fresh, input, context);
-    *cold_start = Some(ColdStart {
+    let answered = attempt(lambda, fresh, input, context, measured);
+    measured.cold_start = Some(ColdStart {
         first_call_us: micros(ready.elapsed()),
         ..cold
     });
@@ -351,9 +360,11 @@ fn attempt(
     mut instance: Instance,
     input: &[u8],
     context: &Context<'_>,
+    measured: &mut Measured,
 ) -> Result<Option<Answered>, Failure> {
     let context = context.within(lambda.program.timeout());
     let outcome = instance.invoke(input, &context);
+    measured.cpu_us = instance.take_cpu_us();
     // Its own failure says nothing against an instance; its end does.
     if instance.is_usable() {
         lambda.idle.put(instance);

@@ -1,5 +1,7 @@
 //! Real interpreters, in all the ways in which a function answers or does not.
 
+mod node;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::thread;
@@ -25,17 +27,6 @@ fn python(test: &str, source: &str) -> Option<Case> {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("app.py"), source).unwrap();
     let lambda = Lambda::python("case", folder.path(), Some("app.handler")).unwrap();
-    Some(Case {
-        lambda,
-        _folder: folder,
-    })
-}
-
-fn node(test: &str, file_name: &str, source: &str) -> Option<Case> {
-    tool(test, "node", "node")?;
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join(file_name), source).unwrap();
-    let lambda = Lambda::node("case", folder.path(), Some("app.handler")).unwrap();
     Some(Case {
         lambda,
         _folder: folder,
@@ -190,6 +181,39 @@ fn an_exception_is_a_failure_with_its_type_its_stack_and_what_was_printed() {
     let failure = output(&case.lambda, "{}").unwrap_err();
     assert_eq!(failure.log.matches("one").count(), 1);
     assert_eq!(case.lambda.idle_count(), 1);
+}
+
+#[test]
+fn what_each_invocation_of_a_warm_process_used_is_its_own() {
+    let source = "
+import time
+def handler(event, context):
+    until = time.process_time() + event / 1000
+    while time.process_time() < until:
+        pass
+    return event
+";
+    let Some(case) = python("what_each_invocation_used", source) else {
+        return;
+    };
+    let cancel = CancelFlag::new();
+    let used = |milliseconds: &str| {
+        let context = context(&cancel);
+        let execution = run(
+            &case.lambda,
+            milliseconds.as_bytes(),
+            &mut Vec::new(),
+            &context,
+        );
+        execution.outcome.unwrap();
+        (execution.cpu_us.unwrap(), execution.cold_start.is_some())
+    };
+    let (with_its_start, cold) = used("0");
+    assert!(cold && with_its_start > 1_000, "{with_its_start} us");
+    let (busy, cold) = used("50");
+    assert!(!cold && busy >= 50_000, "{busy} us");
+    let (idle, _) = used("0");
+    assert!(idle < 50_000, "{idle} us");
 }
 
 #[test]
@@ -471,83 +495,6 @@ fn a_folder_without_a_bootstrap_and_a_file_that_is_no_program_are_refused() {
     fs::write(&file, "").unwrap();
     let error = Lambda::folder("case", &file, "").unwrap_err();
     assert!(error.to_string().contains("chmod +x"), "{error}");
-}
-
-#[test]
-fn a_node_function_answers_in_each_of_its_forms() {
-    let name = "a_node_function_answers_in_each_of_its_forms";
-    for (file_name, source) in [
-        (
-            "app.js",
-            "exports.handler = async (event, context) => ({ got: event, id: context.awsRequestId.length > 0 });",
-        ),
-        (
-            "app.js",
-            "exports.handler = (event, context, done) => setTimeout(() => done(null, { got: event, id: true }), 1);",
-        ),
-        (
-            "app.mjs",
-            "export const handler = (event) => ({ got: event, id: true });",
-        ),
-    ] {
-        let Some(case) = node(name, file_name, source) else {
-            return;
-        };
-        assert_eq!(
-            output(&case.lambda, r#"{"a":1}"#).unwrap(),
-            r#"{"got":{"a":1},"id":true}"#
-        );
-        assert_eq!(
-            output(&case.lambda, "no json").unwrap(),
-            r#"{"got":"no json","id":true}"#
-        );
-    }
-}
-
-#[test]
-fn an_error_of_node_is_a_failure_with_its_type_and_stack() {
-    let source = "exports.handler = async (event) => { console.log('one'); console.error('two'); return event.a.b; };";
-    let name = "an_error_of_node_is_a_failure_with_its_type_and_stack";
-    let Some(case) = node(name, "app.js", source) else {
-        return;
-    };
-    let failure = output(&case.lambda, "{}").unwrap_err();
-    assert_eq!(failure.kind, FailureKind::Function);
-    assert_eq!(failure.error_type, "TypeError");
-    assert!(failure.log.starts_with("one\ntwo\n"), "{}", failure.log);
-    assert!(failure.log.contains("app.js"), "{}", failure.log);
-    assert!(!failure.log.contains("bootstrap.cjs"), "{}", failure.log);
-}
-
-#[test]
-fn what_node_does_not_catch_ends_the_instance_and_names_the_error() {
-    let source = "exports.handler = () => new Promise(() => setTimeout(() => { throw new RangeError('late'); }, 1));";
-    let name = "what_node_does_not_catch_ends_the_instance_and_names_the_error";
-    let Some(case) = node(name, "app.js", source) else {
-        return;
-    };
-    for _ in 0..2 {
-        let failure = output(&case.lambda, "{}").unwrap_err();
-        assert_eq!(failure.error_type, "RangeError");
-        assert_eq!(failure.message, "late");
-    }
-}
-
-#[test]
-fn a_node_module_that_does_not_load_is_an_init_error() {
-    let name = "a_node_module_that_does_not_load_is_an_init_error";
-    for source in [
-        "require('no-such-module');",
-        "exports.other = () => 1;",
-        "throw new Error('no');",
-        "syntax error",
-    ] {
-        let Some(case) = node(name, "app.js", source) else {
-            return;
-        };
-        let failure = output(&case.lambda, "{}").unwrap_err();
-        assert_eq!(failure.error_type, "InitError", "{source}: {failure}");
-    }
 }
 
 /// The client that AWS publishes for Python, as pip installs it.

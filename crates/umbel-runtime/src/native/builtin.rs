@@ -5,10 +5,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, getpid, kill_process};
-use rustix::time::{ClockId, clock_gettime};
+
 use serde::Deserialize;
 
 use super::NativeFunction;
+use crate::clock::thread_cpu;
 use crate::context::Context;
 use crate::failure::{Failure, FailureKind};
 use crate::output::Output;
@@ -149,11 +150,6 @@ fn spares(input: &[u8]) -> bool {
             serde_json::from_slice(input),
             Ok(CrashInput { crash: false })
         )
-}
-
-fn thread_cpu() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::try_from(time).unwrap_or_default()
 }
 
 /// Reads an optional sign and digits; nothing else, no spaces.

@@ -1,7 +1,10 @@
-//! What an ended program has used.
+//! What a program has used.
 
 use std::fs;
+use std::time::Duration;
 
+use nix::time::{clock_getcpuclockid, clock_gettime};
+use nix::unistd::Pid as RawPid;
 use rustix::param::clock_ticks_per_second;
 use rustix::process::Pid;
 
@@ -14,6 +17,14 @@ pub(super) fn cpu_us(pid: Pid) -> Option<u64> {
     let fine = read("schedstat").and_then(|text| schedstat_us(&text));
     let coarse = read("stat").and_then(|text| stat_us(&text, clock_ticks_per_second()));
     fine.max(coarse)
+}
+
+/// The CPU time of all threads of a program that runs, without its children's: of a warm process,
+/// what one invocation has used is the difference.
+pub(super) fn running_cpu_us(pid: i32) -> Option<u64> {
+    let clock = clock_getcpuclockid(RawPid::from_raw(pid)).ok()?;
+    let used = Duration::from(clock_gettime(clock).ok()?);
+    u64::try_from(used.as_micros()).ok()
 }
 
 fn schedstat_us(text: &str) -> Option<u64> {
@@ -40,6 +51,15 @@ fn stat_us(text: &str, ticks_per_second: u64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_cpu_of_a_running_program_grows_with_its_work() {
+        let own = i32::try_from(std::process::id()).unwrap();
+        let before = running_cpu_us(own).unwrap();
+        while running_cpu_us(own).unwrap() < before + 2_000 {}
+        // Above the kernel's own bound of process numbers, so nobody's.
+        assert_eq!(running_cpu_us(4_194_305), None);
+    }
 
     #[test]
     fn the_cpu_of_a_program_counts_its_children_whatever_its_name() {

@@ -59,7 +59,8 @@ pub(super) struct Order {
 /// What a supervisor reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Report {
-    Started,
+    /// The program runs, as this process.
+    Started(i32),
     /// It could not be started.
     Failed(Errno),
     /// The program has ended, and nothing that it started is left.
@@ -241,7 +242,7 @@ impl Request {
 impl Report {
     pub(super) fn send(self, mut socket: &UnixStream) -> io::Result<()> {
         let (letter, number, cpu_us) = match self {
-            Self::Started => (b'S', 0, None),
+            Self::Started(pid) => (b'S', pid, None),
             Self::Failed(errno) => (b'F', errno.raw_os_error(), None),
             Self::Ended {
                 status,
@@ -262,7 +263,7 @@ impl Report {
         let number = i32::from_le_bytes([a, b, c, d]);
         let cpu_us = Some(u64::from_le_bytes(cpu)).filter(|us| *us != u64::MAX);
         match letter {
-            b'S' => Ok(Self::Started),
+            b'S' => Ok(Self::Started(number)),
             b'F' => Ok(Self::Failed(Errno::from_raw_os_error(number))),
             b'E' | b'O' => Ok(Self::Ended {
                 status: number,
@@ -325,7 +326,7 @@ mod tests {
     fn reports_arrive_as_they_were_sent() {
         let (worker, supervisor) = UnixStream::pair().unwrap();
         for report in [
-            Report::Started,
+            Report::Started(4_194_304),
             Report::Failed(Errno::NOEXEC),
             Report::Ended {
                 status: 9,

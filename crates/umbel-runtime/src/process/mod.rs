@@ -30,6 +30,7 @@ pub(crate) struct Process {
     /// None once its end was reported.
     supervisor: Option<Supervisor>,
     processes_max: u64,
+    pid: i32,
 }
 
 /// How a program ended. Nothing that it started is left.
@@ -67,9 +68,10 @@ impl Process {
         // Its ends of the streams are the program's alone from here on.
         drop(request);
         match supervisor.report() {
-            Ok(Report::Started) => Ok(Self {
+            Ok(Report::Started(pid)) => Ok(Self {
                 supervisor: Some(supervisor),
                 processes_max: bounds.processes_max(),
+                pid,
             }),
             Ok(Report::Failed(errno)) => {
                 supervisor.put_back();
@@ -94,6 +96,13 @@ impl Process {
             let mut ended = [PollFd::new(&fd, PollFlags::IN)];
             matches!(poll(&mut ended, Some(&Timespec::default())), Ok(1..))
         })
+    }
+
+    /// CPU time in microseconds of all threads of the program so far, while it runs.
+    pub(crate) fn cpu_us(&self) -> Option<u64> {
+        let used = measure::running_cpu_us(self.pid)?;
+        // After its end the number may be another program's.
+        (!self.has_ended()).then_some(used)
     }
 
     /// Has the program and all that it started killed; [`Process::reap`] waits for that.
@@ -140,6 +149,7 @@ impl Drop for Process {
             let supervisor = self.supervisor.take();
             let _end = Self {
                 supervisor,
+                pid: self.pid,
                 processes_max: self.processes_max,
             }
             .reap();

@@ -113,7 +113,7 @@ fn run(socket: &UnixStream, order: &Order, streams: Streams, crowd: &mut Crowd) 
         }
     };
     // Nobody may be there any more; the socket tells that below.
-    let _alone = Report::Started.send(socket);
+    let _alone = Report::Started(pid.as_raw_pid()).send(socket);
     let mut raised = None;
     let stop = attend(socket, pid, &pidfd, &order.bounds, &mut raised);
     // Before it is reaped, as long as there is something to read.

@@ -14,6 +14,7 @@ use wasmtime_wasi::{FsPerms, I32Exit, WasiCtxBuilder, WasiCtxView, WasiView};
 use super::engine::{Borrowed, Ticking};
 use super::stdio::Sink;
 use super::{Code, HANDLE, Wasm, in_words};
+use crate::clock::thread_cpu;
 use crate::context::{Context, PAUSE};
 use crate::executable::{ColdStart, Execution, micros};
 use crate::failure::{Failure, FailureKind};
@@ -110,6 +111,7 @@ fn attempt(
 ) -> Result<Execution, Failure> {
     context.check()?;
     let began = Instant::now();
+    let cpu_before = thread_cpu();
     let input = Bytes::copy_from_slice(input);
     let (mut store, around) = store(wasm, &input, context)?;
     let runtime = Borrowed::take().map_err(|error| unavailable(&error))?;
@@ -153,7 +155,8 @@ fn attempt(
     };
     Ok(Execution {
         outcome,
-        cpu_us: None,
+        // All of it has run on this thread.
+        cpu_us: Some(micros(thread_cpu().saturating_sub(cpu_before))),
         cold_start,
         log,
     })
