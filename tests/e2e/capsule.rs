@@ -121,6 +121,45 @@ fn fixed_code_ends_otherwise_and_becomes_a_case(cluster: &Cluster, case: &std::p
 }
 
 #[test]
+fn code_without_a_manifest_is_replayed_as_its_version_ran() {
+    let test = "code_without_a_manifest_is_replayed_as_its_version_ran";
+    if !has(test, "python", "python3", &["--version"]) {
+        return;
+    }
+    let mut cluster = Cluster::start();
+    cluster.add_worker("w0", 1, &[]);
+    let code = cluster.dir.path().join("code");
+    std::fs::create_dir(&code).expect("a folder");
+    let source = "def invert(event, context):\n    return 1 / event\n";
+    std::fs::write(code.join("inverse.py"), source).expect("a file");
+    let publish = ["function", "publish", "invert", "--runtime", "python"];
+    let handler = ["--handler", "inverse.invert", text(&code)];
+    cluster.run(&[&publish[..], &handler].concat());
+    let submit = [
+        "job",
+        "submit",
+        "invert",
+        "--max-attempts",
+        "1",
+        "--input",
+        "0",
+    ];
+    let id = cluster.run(&submit);
+    cluster.ended(id.trim());
+    let case = save(&cluster, id.trim(), "0");
+    let same = desk(&["replay", text(&case), "--code", text(&code)]);
+    let stdout = String::from_utf8_lossy(&same.stdout);
+    assert_eq!(
+        stdout,
+        "same: it failed: function ZeroDivisionError: division by zero\n",
+        "{}",
+        told(&same)
+    );
+    let log = String::from_utf8_lossy(&same.stderr);
+    assert!(log.contains("ZeroDivisionError: division by zero"), "{log}");
+}
+
+#[test]
 fn programs_and_umbels_own_functions_need_no_code() {
     let cluster = Cluster::with_workers(1, 2);
     let inputs = cluster.inputs(["one", "two"].map(str::to_owned).into_iter());

@@ -45,7 +45,8 @@ impl Report {
         init_failure(format!("{}: {}", self.error_type, self.error_message))
     }
 
-    /// The stack as lines, each with its end.
+    /// The stack as lines, each with its end. A language whose stacks do not name the error (as
+    /// Python's do at their end, but not in this form) has it named below.
     pub(super) fn stack(&self) -> String {
         let mut lines = String::new();
         for line in &self.stack_trace {
@@ -54,6 +55,9 @@ impl Report {
                 other => lines.push_str(&other.to_string()),
             }
             lines.push('\n');
+        }
+        if !lines.is_empty() && !lines.contains(&self.error_message) {
+            lines.push_str(&format!("{}: {}\n", self.error_type, self.error_message));
         }
         lines
     }
@@ -72,15 +76,15 @@ mod tests {
     fn each_language_has_its_own_form_of_a_stack() {
         let body = br#"{"errorType":"KeyError","errorMessage":"'a'","stackTrace":["  File x\n"]}"#;
         let python = Report::read(body, Some("Function.Unknown"));
-        assert_eq!(python.stack(), "  File x\n");
+        assert_eq!(python.stack(), "  File x\nKeyError: 'a'\n");
         let failure = python.into_failure();
         assert_eq!(failure.to_string(), "KeyError (function): 'a'");
 
         let node = Report::read(
-            br#"{"errorType":"E","errorMessage":"m","trace":["a","b"]}"#,
+            br#"{"errorType":"E","errorMessage":"m","trace":["E: m"," at b"]}"#,
             None,
         );
-        assert_eq!(node.stack(), "a\nb\n");
+        assert_eq!(node.stack(), "E: m\n at b\n");
 
         let rust = Report::read(br#"{"errorType":"E","errorMessage":"m"}"#, None);
         assert_eq!(rust.stack(), "");

@@ -10,8 +10,10 @@ use ::bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use umbel_client::v1;
 use umbel_core::limit::{INPUT_BYTES_MAX, OUTPUT_BYTES_MAX};
+use umbel_runtime::Runtime;
 
 use crate::exit::Exit;
+use crate::manifest::Manifest;
 use crate::output::{failure_kind, invocation_state, runtime_word};
 use bytes::{InputBytes, OutputBytes};
 
@@ -98,6 +100,19 @@ impl From<v1::Version> for Function {
             environment_names: version.environment_names,
             memory_bytes: version.memory_bytes,
             timeout_ms: version.timeout_ms,
+        }
+    }
+}
+
+impl Function {
+    /// How its code is run, as far as a capsule says it.
+    pub(crate) fn manifest(&self) -> Manifest {
+        Manifest {
+            name: self.name.clone(),
+            runtime: Runtime::from_word(&self.runtime),
+            handler: Some(self.handler.clone()).filter(|handler| !handler.is_empty()),
+            command: self.command.clone(),
+            ..Manifest::default()
         }
     }
 }

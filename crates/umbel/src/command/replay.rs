@@ -17,7 +17,8 @@ use crate::signal::Signals;
 const EXAMPLES: &str = "\
 The code is what --code names, else the program that the capsule names, else umbel's own function.
 A capsule that names a program is as good as a script: replay what you trust. The outcome is the
-same when the output is, to the byte; a failure is by its kind, type and message.
+same when the output is, to the byte; a failure is by its kind, type and message. Code without an
+umbel.toml is run as the capsule's version was.
 
 Exit codes: 0 the same outcome; 1 another; 2 no capsule, or no code; 130 interrupted.
 
@@ -114,7 +115,10 @@ fn tell_variables(args: &Args, capsule: &Capsule) {
 /// The function, from wherever its code is to be had.
 fn desk(args: &Args, capsule: &Capsule) -> Result<Desk, Exit> {
     if let Some(code) = &args.code {
-        return Desk::open(&Source::at(code, &args.options)?);
+        let published = capsule.function.as_ref();
+        let known = published.map(capsule::Function::manifest);
+        let source = Source::at_or(code, &args.options, known.unwrap_or_default())?;
+        return Desk::open(&source);
     }
     if args.options.is_given() {
         let words =

@@ -28,6 +28,11 @@ impl Source {
     /// What the manifest then says is true of the code wherever it is copied to: a file is named
     /// as lying in its folder. `options` go before the file's.
     pub(crate) fn at(path: &Path, options: &OptionArgs) -> Result<Self, Exit> {
+        Self::at_or(path, options, Manifest::default())
+    }
+
+    /// The same, where `known` is what is to be taken for code without an `umbel.toml`.
+    pub(crate) fn at_or(path: &Path, options: &OptionArgs, known: Manifest) -> Result<Self, Exit> {
         let path = path
             .canonicalize()
             .map_err(|error| Exit::usage(format!("cannot read {}: {error}", path.display())))?;
@@ -41,7 +46,7 @@ impl Source {
         };
         let manifest = match &file {
             Some(file) => read(file)?,
-            None => Manifest::default(),
+            None => known,
         };
         let code = match &manifest.path {
             Some(within) => inside(&folder, within)?,
