@@ -6,7 +6,7 @@ use std::process::Output;
 use serde_json::Value;
 
 use crate::cluster::{Cluster, UMBEL, has, quiet_environment, told};
-use crate::functions::examples;
+use crate::examples::examples;
 
 /// A command that knows of no coordinator.
 fn desk(arguments: &[&str]) -> Output {

@@ -351,19 +351,24 @@ fn ready_url(coordinator: &mut Process) -> String {
         .to_owned()
 }
 
-/// Whether a test's tool is there. If not the test says so and passes, unless
-/// `UMBEL_TEST_REQUIRE` (such as `python,node`) names what it needs.
-#[expect(clippy::print_stdout, reason = "a test that was left out must be seen")]
+/// Whether a test's tool is there; if not, see [`lacks`].
 pub(crate) fn has(test: &str, feature: &str, program: &str, arguments: &[&str]) -> bool {
     let tried = Command::new(program).args(arguments).output();
     let found = tried.is_ok_and(|output| output.status.success());
     if !found {
-        let required = std::env::var("UMBEL_TEST_REQUIRE").unwrap_or_default();
-        assert!(
-            !required.split(',').any(|one| one.trim() == feature),
-            "{test} needs {feature}, which UMBEL_TEST_REQUIRE asks for"
-        );
-        println!("SKIPPED {test}: no {feature} on this machine");
+        lacks(test, feature, &format!("no {feature} on this machine"));
     }
     found
+}
+
+/// A test that lacks what it needs says so and passes, unless `UMBEL_TEST_REQUIRE` (such as
+/// `python,node`) names that.
+#[expect(clippy::print_stdout, reason = "a test that was left out must be seen")]
+pub(crate) fn lacks(test: &str, feature: &str, why: &str) {
+    let required = std::env::var("UMBEL_TEST_REQUIRE").unwrap_or_default();
+    assert!(
+        !required.split(',').any(|one| one.trim() == feature),
+        "{test} needs {feature}, which UMBEL_TEST_REQUIRE asks for: {why}"
+    );
+    println!("SKIPPED {test}: {why}");
 }

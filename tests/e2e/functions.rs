@@ -1,64 +1,14 @@
 //! Functions that a worker brings itself: warm ones of other languages, and what is
 //! left of any of them when their worker is killed.
 
-use std::path::{Path, PathBuf};
-
 use crate::cluster::{Cluster, eventually, has};
-
-pub(crate) fn examples() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors()
-        .nth(2)
-        .expect("the crate lies two below the root")
-        .join("examples/functions")
-}
+use crate::examples::examples;
 
 fn is_alive(pid: &str) -> bool {
     std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).is_ok_and(|stat| {
         let state = stat.rsplit_once(") ").map(|(_, rest)| rest.as_bytes()[0]);
         !matches!(state, Some(b'Z' | b'X'))
     })
-}
-
-#[test]
-fn the_same_function_in_two_languages_gives_the_same_results() {
-    let test = "the_same_function_in_two_languages_gives_the_same_results";
-    if !has(test, "python", "python3", &["--version"]) || !has(test, "node", "node", &["--version"])
-    {
-        return;
-    }
-    let mut cluster = Cluster::start();
-    let config = examples().join("worker.toml");
-    let config = config.to_str().expect("UTF-8");
-    cluster.add_worker("w0", 2, &["--config", config]);
-    let sizes = examples().join("sizes.csv");
-    let sizes = sizes.to_str().expect("UTF-8");
-
-    let [python, node] = ["resize-python", "resize-node"].map(|target| {
-        let submit = [
-            "job", "submit", target, "--format", "csv", "--inputs", sizes,
-        ];
-        let id = cluster.run(&[&submit[..], &["--max-attempts", "1"]].concat());
-        let id = id.trim();
-        assert_eq!(cluster.ended(id)["state"], "failed");
-        cluster.results(id)
-    });
-
-    for (python, node) in python.iter().zip(&node) {
-        assert_eq!(python["output"], node["output"]);
-        assert_eq!(python["failure"]["type"], node["failure"]["type"]);
-        assert_eq!(python["failure"]["message"], node["failure"]["message"]);
-    }
-    assert_eq!(python[0]["output"], "640x480");
-    assert_eq!(python[1]["output"], "360x640");
-    assert_eq!(python[2]["failure"]["kind"], "function");
-    assert_eq!(python[2]["failure"]["type"], "EmptyImage");
-    for failed in [&python[2], &node[2]] {
-        let log = failed["failure"]["stderr"].as_str().expect("a log");
-        assert!(log.contains("has a strange image\n"), "{log}");
-        assert!(log.contains("app."), "no stack in {log}");
-    }
-    assert_eq!(python[3]["output"], "32x16");
 }
 
 #[test]
