@@ -88,6 +88,7 @@ mod tests {
     fn a_refusal_can_be_read_back_on_the_other_side() {
         let refusal = Refusal::UnknownFunction {
             name: "resise".into(),
+            deleted: false,
             nearest: vec!["resize".into()],
         };
         let status = refused(&refusal);

@@ -115,6 +115,7 @@ pub(crate) fn status(number: u8, state: JobState) -> Change {
         finished_ms: None,
         redrives: 0,
         redriven: None,
+        pinned: None,
         summary: None,
     };
     Change::JobStatus {

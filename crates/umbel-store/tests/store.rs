@@ -67,6 +67,7 @@ fn running() -> Change {
         finished_ms: None,
         redrives: 0,
         redriven: None,
+        pinned: None,
         summary: None,
     };
     Change::JobStatus { job: JOB, status }

@@ -372,6 +372,7 @@ fn records() -> Vec<Vec<u8>> {
         finished_ms: None,
         redrives: 0,
         redriven: None,
+        pinned: Some(VersionId(7)),
         summary: None,
     };
     let block = BlockRef {

@@ -32,6 +32,7 @@ provocations! {
     "BAD_REQUEST" bad_request,
     "UNKNOWN_FUNCTION" unknown_function,
     "UNKNOWN_VERSION" published::unknown_version,
+    "PINNED_VERSION_GONE" published::pinned_version_gone,
     "UNKNOWN_ALIAS" published::unknown_alias,
     "NOT_PUBLISHED" published::not_published,
     "FUNCTION_BROUGHT" published::function_brought,
@@ -170,7 +171,7 @@ async fn every_reason_of_the_table_is_given_as_the_table_says() {
     assert!(rows.len() >= 30, "the table was read");
 }
 
-fn status<T: std::fmt::Debug>(answer: Result<T, Status>) -> Status {
+pub(crate) fn status<T: std::fmt::Debug>(answer: Result<T, Status>) -> Status {
     answer.map(drop).expect_err("it is refused")
 }
 
@@ -348,7 +349,7 @@ async fn job_running() -> Status {
     status(client.delete_job(v1::DeleteJobRequest { job_id }).await)
 }
 
-fn redrive(job_id: String) -> v1::RedriveJobRequest {
+pub(crate) fn redrive(job_id: String) -> v1::RedriveJobRequest {
     v1::RedriveJobRequest {
         job_id,
         filter: Some(v1::RedriveFilter {

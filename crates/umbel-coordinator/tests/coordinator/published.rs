@@ -17,7 +17,8 @@ use v1::function_service_client::FunctionServiceClient;
 use v1::publish_version_request::Part;
 use v1::route_service_client::RouteServiceClient;
 
-use crate::support::{Cluster, hello, request, soon};
+use crate::errors::{redrive, status};
+use crate::support::{Cluster, create, hello, request, soon};
 
 /// Publications under way at a time; one waits for the disk while others come.
 const AT_ONCE: usize = 32;
@@ -95,6 +96,34 @@ pub(crate) async fn unknown_version() -> Status {
     wish.spec.as_mut().expect("a spec").target = "f@2".to_owned();
     let created = cluster.jobs().await.create_job(wish).await;
     created.expect_err("it is refused")
+}
+
+pub(crate) async fn pinned_version_gone() -> Status {
+    let cluster = cluster_with("f", &["a = 1", "a = 2"]).await;
+    let mut client = cluster.jobs().await;
+    let mut submit = async |target: &str, pin: Option<bool>| {
+        let mut wish = request(&["1"]);
+        let spec = wish.spec.as_mut().expect("a spec");
+        spec.target = target.to_owned();
+        spec.policy.get_or_insert_default().pin = pin;
+        create(&mut client, wish).await.id
+    };
+    let _holds_the_version = submit("f@2", None).await;
+    let job_id = submit("f", Some(true)).await;
+    let cancel = v1::CancelJobRequest {
+        job_id: job_id.clone(),
+    };
+    client.cancel_job(cancel).await.expect("cancelled");
+    let mut routes = routes(&cluster).await;
+    let moved = routes.point_alias(pointed("live", 1)).await;
+    moved.expect("the first version is live");
+    let retire = v1::RetireVersionRequest {
+        function: "f".to_owned(),
+        version: 2,
+    };
+    let retired = cluster.functions().await.retire_version(retire).await;
+    retired.expect("nothing new runs it");
+    status(client.redrive_job(redrive(job_id)).await)
 }
 
 pub(crate) async fn unknown_alias() -> Status {

@@ -10,7 +10,7 @@ use crate::function::{
 /// One published function.
 #[derive(Debug)]
 pub(crate) struct Function {
-    /// What is kept of it for ever.
+    /// What outlives its versions.
     pub(crate) record: FunctionRecord,
     /// Its versions by number, retired ones too.
     pub(crate) versions: BTreeMap<u32, VersionId>,
@@ -33,13 +33,17 @@ pub(crate) struct Functions {
     /// When each retired version was.
     retired: BTreeMap<VersionId, u64>,
     artifacts: BTreeMap<Digest, Shared>,
-    last_id: u32,
+    /// The newest id, and the function that it was given to: its record keeps the id from being
+    /// given again.
+    last: (u32, String),
 }
 
 impl Functions {
-    /// What is kept of a function for ever is now this.
+    /// What outlives a function's versions is now this.
     pub(crate) fn record(&mut self, record: FunctionRecord) {
-        self.last_id = self.last_id.max(record.last_id.0);
+        if record.last_id.0 > self.last.0 {
+            self.last = (record.last_id.0, record.name.clone());
+        }
         if let Some(known) = self.functions.get_mut(&record.name) {
             known.record = record;
             return;
@@ -65,7 +69,6 @@ impl Functions {
             versions: 0,
         });
         shared.versions += 1;
-        self.last_id = self.last_id.max(version.id.0);
         self.versions.insert(version.id, version);
     }
 
@@ -105,6 +108,28 @@ impl Functions {
         }
     }
 
+    /// Forgets a deleted function.
+    pub(crate) fn forget(&mut self, name: &str) {
+        self.functions.remove(name);
+    }
+
+    /// Whether a deleted function has nothing left but its record, and that keeps no id.
+    pub(crate) fn is_spent(&self, name: &str) -> bool {
+        let spent = |f: &Function| f.record.deleted && f.versions.is_empty();
+        self.functions.get(name).is_some_and(spent) && self.last.1 != name
+    }
+
+    /// The function that was given the newest id.
+    pub(crate) fn last(&self) -> &str {
+        &self.last.1
+    }
+
+    /// Names of deleted functions of which something is kept.
+    pub(crate) fn deleted(&self) -> impl Iterator<Item = &String> {
+        let deleted = self.functions.iter().filter(|(_, f)| f.record.deleted);
+        deleted.map(|(name, _)| name)
+    }
+
     /// A function that takes jobs.
     pub(crate) fn find(&self, name: &str) -> Option<&Function> {
         self.functions.get(name).filter(|f| !f.record.deleted)
@@ -126,7 +151,7 @@ impl Functions {
         self.versions.get(id)
     }
 
-    /// Which version a target means now; a retired one too, for jobs that need it.
+    /// Which version a target means; a retired one too, for jobs that need it.
     pub(crate) fn resolve(&self, function: &str, qualifier: &Qualifier) -> Option<VersionId> {
         let function = self.functions.get(function)?;
         let number = match qualifier {
@@ -152,10 +177,9 @@ impl Functions {
         self.retired.get(&id).copied()
     }
 
-    /// The versions that were retired, behind one.
-    pub(crate) fn retired_behind(&self, id: VersionId) -> impl Iterator<Item = VersionId> {
-        let behind = (std::ops::Bound::Excluded(id), std::ops::Bound::Unbounded);
-        self.retired.range(behind).map(|(id, _)| *id)
+    /// The versions that were retired.
+    pub(crate) fn retired(&self) -> impl Iterator<Item = VersionId> {
+        self.retired.keys().copied()
     }
 
     /// The version of a function that is this content and takes jobs.
@@ -182,7 +206,7 @@ impl Functions {
 
     /// The id that the next version has.
     pub(crate) fn next_id(&self) -> VersionId {
-        VersionId(self.last_id.saturating_add(1))
+        VersionId(self.last.0.saturating_add(1))
     }
 
     /// Walks the invariants.
@@ -191,7 +215,7 @@ impl Functions {
         let mut uploads: BTreeSet<UploadId> = BTreeSet::new();
         for (id, version) in &self.versions {
             assert_eq!(*id, version.id);
-            assert!(id.0 <= self.last_id, "no id is used twice");
+            assert!(id.0 <= self.last.0, "no id is used twice");
             let function = &self.functions[&version.function];
             assert_eq!(function.versions.get(&version.number), Some(id));
             assert!(version.number <= function.record.last_number);
@@ -204,12 +228,15 @@ impl Functions {
             assert!(uploads.insert(shared.artifact.upload));
         }
         assert!(self.retired.keys().all(|id| self.versions.contains_key(id)));
+        let last = self.functions.get(&self.last.1);
+        assert!(last.is_some_and(|f| f.record.last_id.0 == self.last.0) || self.last.0 == 0);
         for (name, function) in &self.functions {
             for (alias, state) in &function.aliases {
                 assert_eq!((&state.function, &state.name), (name, alias));
+                let to = function.versions.get(&state.route.to);
                 assert!(
-                    function.versions.contains_key(&state.route.to),
-                    "{name}@{alias} points at a version that is there"
+                    to.is_some_and(|to| self.takes_jobs(*to)),
+                    "{name}@{alias} points at a version that takes jobs"
                 );
             }
             for id in function.versions.values() {

@@ -285,6 +285,7 @@ pub(crate) fn first_status(source: Source) -> JobStatus {
         finished_ms: None,
         redrives: 0,
         redriven: None,
+        pinned: None,
         summary: None,
     }
 }

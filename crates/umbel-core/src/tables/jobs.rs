@@ -108,6 +108,19 @@ impl Jobs {
         ids.filter_map(|id| self.find(*id))
     }
 
+    /// Those of some functions that no job names, whether it runs or has ended.
+    pub(crate) fn unnamed(&self, mut functions: BTreeSet<String>) -> BTreeSet<String> {
+        for job in self.jobs.values() {
+            if functions.is_empty() {
+                break;
+            }
+            if let Some(name) = job.target().function() {
+                functions.remove(name);
+            }
+        }
+        functions
+    }
+
     pub(crate) fn find(&self, id: JobId) -> Option<&Job> {
         self.jobs.get(&id)
     }

@@ -81,8 +81,10 @@ pub(crate) struct Marks {
     pub(crate) workers: BTreeSet<WorkerId>,
     /// Jobs whose view has changed.
     pub(crate) shown: BTreeSet<JobId>,
-    /// Retired versions behind this one may be needed no more.
-    pub(crate) retired: Option<VersionId>,
+    /// Retired versions that may be needed no more.
+    pub(crate) retired: BTreeSet<VersionId>,
+    /// Functions of which nothing may be left but the record.
+    pub(crate) spent: BTreeSet<String>,
     /// The turn met a bound; the next one is due at once.
     pub(crate) more: bool,
 }
@@ -121,6 +123,13 @@ impl Tables {
             marks: Marks::default(),
             reclaim: Reclaim::default(),
             reserved: BTreeMap::new(),
+        }
+    }
+
+    /// Something that needed a version needs it no more.
+    pub(crate) fn release(&mut self, version: VersionId) {
+        if !self.functions.takes_jobs(version) {
+            self.marks.retired.insert(version);
         }
     }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::step::{self, Out, lease, part, route};
 use crate::command::{Command, Ignored, Note, Refusal, Reply};
-use crate::function::{Version, VersionId};
+use crate::function::Version;
 use crate::histogram::Histogram;
 use crate::id::{InvokeId, ReplyId, WorkerId};
 use crate::job::Target;
@@ -225,8 +225,8 @@ fn missing(t: &Tables, entry: &InvokeEntry) -> String {
 fn forget(t: &mut Tables, id: InvokeId) -> Option<InvokeEntry> {
     t.alarms.invokes.set(id, None);
     let entry = t.invokes.remove(id)?;
-    if entry.version.is_some() {
-        t.marks.retired = Some(VersionId(0));
+    if let Some(version) = entry.version {
+        t.release(version);
     }
     Some(entry)
 }

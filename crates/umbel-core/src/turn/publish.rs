@@ -37,6 +37,8 @@ pub(crate) fn publish(t: &mut Tables, out: &mut Out, to: ReplyId, publication: P
         published_ms: t.clock.wall_ms(),
         published_by: publication.by,
     });
+    // Who kept the newest id until now may go.
+    t.marks.spent.insert(t.functions.last().to_owned());
     t.registry.publish(&record.name, true);
     t.functions.record(record.clone());
     t.functions.insert(version.clone());
@@ -86,7 +88,7 @@ fn judge(t: &Tables, publication: &Publication) -> Result<(), Refusal> {
         let limit = limit::FUNCTION_VERSIONS_MAX as u64;
         return Err(Refusal::TooManyVersions { function, limit });
     }
-    if kept.is_none() && !t.registry.knows(&function) && t.registry.is_full() {
+    if !t.registry.knows(&function) && t.registry.is_full() {
         let limit = limit::FUNCTIONS_MAX as u64;
         return Err(Refusal::TooManyFunctions { limit });
     }
@@ -109,12 +111,7 @@ fn next(t: &Tables, name: &str) -> FunctionRecord {
 fn follow(t: &mut Tables, out: &mut Out, version: &Version) {
     let function = t.functions.find_any(&version.function);
     let live = function.and_then(|function| function.aliases.get(LIVE));
-    // A function that was deleted begins anew.
-    let gone = live.is_some_and(|live| {
-        let to = t.functions.numbered(&version.function, live.route.to);
-        to.is_none_or(|to| !t.functions.takes_jobs(to.id))
-    });
-    if live.is_none_or(|live| live.follows || gone) {
+    if live.is_none_or(|live| live.follows) {
         let step = alias::Step {
             kind: MoveKind::Published,
             to: version.number,

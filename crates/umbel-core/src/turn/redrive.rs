@@ -36,6 +36,10 @@ pub(crate) fn redrive(t: &mut Tables, out: &mut Out, to: ReplyId, id: JobId, wis
         Err(refusal) => return step::refuse(out, to, refusal),
     };
     let invocations = chosen.values().map(Ranges::len).sum();
+    if wish.target.is_some() {
+        let left = t.jobs.find(id).and_then(|job| job.target().function());
+        t.marks.spent.extend(left.map(str::to_owned));
+    }
     begin(t, out, id, wish, &chosen);
     redriven(t, out, to, id, (invocations, false));
     end::settle(t, out, id);
@@ -78,6 +82,12 @@ fn judge(t: &Tables, id: JobId, wish: &Redrive) -> Result<Chosen, Refusal> {
         return Err(Refusal::TooManyRedrives { job: id, limit });
     }
     route::known(t, wish.target.as_ref().unwrap_or_else(|| job.target()))?;
+    if wish.target.is_none() && is_stranded(t, job) {
+        return Err(Refusal::PinnedVersionGone {
+            job: id,
+            function: job.target().function().unwrap_or_default().to_owned(),
+        });
+    }
     let chosen = wish.filter.choose(&wish.standing);
     if chosen.is_empty() {
         return Err(Refusal::NothingToRedrive {
@@ -96,6 +106,12 @@ fn judge(t: &Tables, id: JobId, wish: &Redrive) -> Result<Chosen, Refusal> {
         });
     }
     Ok(chosen)
+}
+
+/// Whether a job may run one version only, and that takes no jobs any more.
+fn is_stranded(t: &Tables, job: &Job) -> bool {
+    let pinned = route::pinned(job).filter(|_| job.record.spec.policy.pin);
+    pinned.is_some_and(|id| !t.functions.takes_jobs(id))
 }
 
 /// What was chosen, by the version that it keeps from its last run.
@@ -121,7 +137,7 @@ fn by_version(t: &Tables, job: &Job, wish: &Redrive, chosen: Ranges) -> Chosen {
 }
 
 /// The version that an invocation keeps, unless a redrive has named another target since, or the
-/// version is gone.
+/// version takes no jobs any more.
 fn kept(t: &Tables, job: &Job, wish: &Redrive, ran: &Ran) -> Option<VersionId> {
     if wish.target.is_some() {
         return None;
@@ -138,7 +154,7 @@ fn kept(t: &Tables, job: &Job, wish: &Redrive, ran: &Ran) -> Option<VersionId> {
         }
         Some(Target::Version(_, Qualifier::Version(_)) | Target::Program(_)) => false,
     };
-    keeps.then_some(version.id)
+    (keeps && t.functions.takes_jobs(version.id)).then_some(version.id)
 }
 
 /// Whether a job is what the shell has read of it.
@@ -154,6 +170,7 @@ fn is_as_read(job: &Job, standing: &Standing) -> bool {
 fn begin(t: &mut Tables, out: &mut Out, id: JobId, wish: Redrive, chosen: &Chosen) {
     let (wall_ms, engine_ms) = (t.clock.wall_ms(), t.clock.engine_ms());
     let first_lease = t.leases.next_id();
+    let pinned = t.jobs.find(id).and_then(|job| pinned(t, job, &wish));
     let invocations = chosen.values().map(Ranges::len).sum();
     let Some(job) = t.jobs.find_mut(id) else {
         return;
@@ -166,6 +183,7 @@ fn begin(t: &mut Tables, out: &mut Out, id: JobId, wish: Redrive, chosen: &Chose
         .target
         .or_else(|| latest.and_then(|latest| latest.target.clone()));
     let status = &mut job.status;
+    status.pinned = pinned;
     status.state = JobState::Running;
     // What had arrived when it ended are its inputs.
     status.sealed = Some(total);
@@ -211,6 +229,16 @@ fn begin(t: &mut Tables, out: &mut Out, id: JobId, wish: Redrive, chosen: &Chose
         redrive,
         invocations,
     }));
+}
+
+/// The version that all of a redrive keeps to, where it is not the one that its job was accepted with.
+fn pinned(t: &Tables, job: &Job, wish: &Redrive) -> Option<VersionId> {
+    let policy = &job.record.spec.policy;
+    match &wish.target {
+        Some(target) => route::pin(t, target, policy),
+        // What its function's deletion had pinned it to is for the invocations of then.
+        None => job.status.pinned.filter(|id| t.functions.takes_jobs(*id)),
+    }
 }
 
 /// The records that make invocations wait again, with nothing left of what had happened to

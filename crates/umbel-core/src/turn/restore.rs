@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::change::{Change, JobRecord, LeaseRecord, Record, WaitingRecord};
 use crate::event::INLINE;
-use crate::function::VersionId;
 use crate::id::{JobId, LeaseId};
 use crate::job::Source;
 use crate::ranges::Ranges;
@@ -43,7 +42,8 @@ pub(crate) fn restore(t: &mut Tables, changes: impl IntoIterator<Item = Change>)
         let until_ms = t.clock.engine_ms().saturating_add(t.config.reclaim_ms);
         t.reclaim.until_ms = Some(until_ms);
     }
-    t.marks.retired = Some(VersionId(0));
+    t.marks.retired = t.functions.retired().collect();
+    t.marks.spent = t.functions.deleted().cloned().collect();
     t.marks.more = true;
 }
 
@@ -56,6 +56,7 @@ fn take(t: &mut Tables, gathered: &mut Gathered, change: Change) {
             t.registry.publish(&record.name, !record.deleted);
             t.functions.record(record);
         }
+        Change::FunctionRemoved(name) => t.functions.forget(&name),
         Change::Published(version) => t.functions.insert(version),
         Change::VersionRetired { id, at_ms } => {
             t.functions.retire(id, at_ms);

@@ -1,10 +1,10 @@
-//! A version takes no new jobs, and is forgotten once no running job needs it.
+//! A version takes no new jobs, and is forgotten once no running job needs it; a function is deleted.
 
-use super::step::{self, Out, alias, route};
+use super::step::{self, Out, route};
 use crate::change::Change;
 use crate::command::{Command, Refusal, Reply};
 use crate::function::{FunctionRecord, VersionId};
-use crate::id::ReplyId;
+use crate::id::{JobId, ReplyId};
 use crate::tables::Tables;
 
 /// Retired versions looked at in one turn.
@@ -44,7 +44,8 @@ fn retire_one(t: &mut Tables, out: &mut Out, name: &str, number: u32) -> Result<
     Ok(())
 }
 
-/// A function is deleted: its aliases stay as long as running jobs name them.
+/// A function is deleted. What runs keeps the version that it means now, and its aliases go: a name
+/// that is published again, or brought by a worker, is another function.
 fn retire_all(t: &mut Tables, out: &mut Out, name: &str) -> Result<(), Refusal> {
     let Some(function) = t.functions.find(name) else {
         return Err(route::unpublished(t, name));
@@ -54,13 +55,41 @@ fn retire_all(t: &mut Tables, out: &mut Out, name: &str) -> Result<(), Refusal> 
         ..function.record.clone()
     };
     let ids: Vec<VersionId> = function.versions.values().copied().collect();
+    let aliases: Vec<String> = function.aliases.keys().cloned().collect();
+    pin_all(t, out, name);
+    for alias in aliases {
+        t.functions.remove_alias(name, &alias);
+        let function = name.to_owned();
+        out.push(Command::Persist(Change::AliasRemoved {
+            function,
+            name: alias,
+        }));
+    }
     for id in ids {
         mark(t, out, id);
     }
     t.registry.publish(name, false);
     t.functions.record(record.clone());
+    t.marks.spent.insert(name.to_owned());
     out.push(Command::Persist(Change::Function(record)));
     Ok(())
+}
+
+/// Every running job keeps to the version of a function that it means now.
+fn pin_all(t: &mut Tables, out: &mut Out, name: &str) {
+    let free = t.jobs.of_function(name);
+    let free = free.filter(|job| route::pinned(job).is_none());
+    let meant = free.filter_map(|job| Some((job.id(), route::meant(t, job)?)));
+    let meant: Vec<(JobId, VersionId)> = meant.collect();
+    for (id, version) in meant {
+        let Some(job) = t.jobs.find_mut(id) else {
+            continue;
+        };
+        job.status.pinned = Some(version);
+        let (job, status) = (id, job.status.clone());
+        out.push(Command::Persist(Change::JobStatus { job, status }));
+        t.show(id);
+    }
 }
 
 fn mark(t: &mut Tables, out: &mut Out, id: VersionId) {
@@ -68,24 +97,26 @@ fn mark(t: &mut Tables, out: &mut Out, id: VersionId) {
     if t.functions.retire(id, at_ms) {
         out.push(Command::Persist(Change::VersionRetired { id, at_ms }));
     }
-    t.marks.retired = Some(VersionId(0));
+    t.marks.retired.insert(id);
 }
 
-/// Forgets retired versions that nothing needs any more, some in each turn.
+/// Forgets retired versions that nothing needs any more, some in each turn, and then what is
+/// left of deleted functions.
 pub(crate) fn sweep(t: &mut Tables, out: &mut Out) {
-    let Some(behind) = t.marks.retired.take() else {
-        return;
-    };
-    let ids = t.functions.retired_behind(behind);
-    let ids: Vec<VersionId> = ids.take(SWEEP_VERSIONS_MAX).collect();
-    if ids.len() == SWEEP_VERSIONS_MAX {
-        t.marks.retired = ids.last().copied();
-        t.marks.more = true;
-    }
-    for id in ids {
+    for _ in 0..SWEEP_VERSIONS_MAX {
+        let Some(id) = t.marks.retired.pop_first() else {
+            break;
+        };
         if !is_needed(t, id) {
             forget(t, out, id);
         }
+    }
+    t.marks.more |= !t.marks.retired.is_empty();
+    let mut spent = std::mem::take(&mut t.marks.spent);
+    spent.retain(|name| t.functions.is_spent(name));
+    for name in t.jobs.unnamed(spent) {
+        t.functions.forget(&name);
+        out.push(Command::Persist(Change::FunctionRemoved(name)));
     }
 }
 
@@ -107,31 +138,22 @@ fn forget(t: &mut Tables, out: &mut Out, id: VersionId) {
     let Some(version) = t.functions.version(id).cloned() else {
         return;
     };
-    let function = t.functions.find_any(&version.function);
-    let aliases = function
-        .iter()
-        .flat_map(|function| function.aliases.values());
-    let pointing = aliases.filter(|alias| alias.route.to == version.number);
-    let pointing: Vec<String> = pointing.map(|alias| alias.name.clone()).collect();
-    for name in pointing {
-        let function = version.function.clone();
-        t.functions.remove_alias(&function, &name);
-        out.push(Command::Persist(Change::AliasRemoved { function, name }));
-    }
     let upload = t.functions.remove(id);
     out.push(Command::Persist(Change::VersionRemoved(id)));
     if let Some(upload) = upload {
         out.push(Command::Persist(Change::ArtifactRemoved(upload)));
     }
-    alias::touch(t, &version.function);
+    t.marks.spent.insert(version.function.clone());
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::testing::Env;
     use super::*;
+    use crate::event::Event;
     use crate::function::Runtime;
     use crate::job::JobState;
+    use crate::redrive::{Filter, Redrive};
 
     #[test]
     fn a_version_that_an_alias_points_at_is_not_retired() {
@@ -168,5 +190,139 @@ mod tests {
         env.delete("g", None);
         env.settle();
         assert!(env.disk.artifacts.is_empty());
+    }
+
+    /// A deleted function, and a job that needs its only version until it has ended.
+    fn deleted_with_an_old_job() -> (Env, JobId) {
+        let mut env = Env::new();
+        env.publish("f", "one", Runtime::Python);
+        env.point("f", "canary", 1);
+        env.worker_with("a", 1, |worker| worker.can([Runtime::Python]));
+        let old = env.submit_to("f", 10);
+        env.delete("f", None);
+        (env, old)
+    }
+
+    #[test]
+    fn a_name_that_a_worker_brings_after_the_delete_is_the_workers() {
+        for restarts in [false, true] {
+            let (mut env, old) = deleted_with_an_old_job();
+            if restarts {
+                env.restart();
+                env.connect("a");
+            }
+            env.worker_with("b", 1, |worker| worker.functions.push("f".to_owned()));
+            let new = env.submit_to("f", 4);
+            let gone = env.try_submit_to("f@canary").unwrap_err();
+            assert!(matches!(gone, Refusal::NotPublished { .. }), "{gone}");
+            env.kill("a");
+            env.work_off();
+            assert_eq!(env.disk.versions_of(new), [None; 4], "the worker's own");
+            env.worker_with("c", 1, |worker| worker.can([Runtime::Python]));
+            env.work_off();
+            assert_eq!(env.disk.versions_of(old), [Some(1); 10]);
+            env.settle();
+            assert_eq!(env.disk.version_len(), 0, "nothing needs it any more");
+        }
+    }
+
+    #[test]
+    fn a_deleted_function_lends_its_name_and_nothing_else_to_the_next_one() {
+        for restarts in [false, true] {
+            let (mut env, old) = deleted_with_an_old_job();
+            let gone = env.try_submit_to("f").unwrap_err();
+            assert!(gone.to_string().contains("it was deleted"), "{gone}");
+            env.publish("f", "two", Runtime::Python);
+            if restarts {
+                env.restart();
+                env.connect("a");
+            }
+            let gone = env.try_submit_to("f@canary").unwrap_err();
+            assert!(matches!(gone, Refusal::UnknownAlias { .. }), "{gone}");
+            let gone = env.try_submit_to("f@1").unwrap_err();
+            assert!(matches!(gone, Refusal::UnknownVersion { .. }), "{gone}");
+            let nothing = env.roll_back("f", "live").unwrap_err();
+            assert!(matches!(nothing, Refusal::NothingToRollBack { .. }));
+            let new = env.submit_to("f", 4);
+            env.work_off();
+            assert_eq!(env.disk.versions_of(old), [Some(1); 10], "it began before");
+            assert_eq!(env.disk.versions_of(new), [Some(2); 4]);
+            env.settle();
+            assert_eq!(env.disk.version_len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_version_that_was_retired_is_not_kept_by_a_redrive() {
+        let mut env = Env::new();
+        env.publish("f", "one", Runtime::Python);
+        env.worker_with("a", 1, |worker| worker.can([Runtime::Python]));
+        let holds = env.submit_to("f@1", 1_000);
+        let mut cancelled = |pin| {
+            let job = env.submit(4, |proposal| {
+                proposal.spec.target = crate::job::Target::Function("f".to_owned());
+                proposal.spec.policy.pin = pin;
+            });
+            env.ask(|reply| Event::Cancel { reply, job });
+            job
+        };
+        let (free, pinned) = (cancelled(false), cancelled(true));
+        env.publish("f", "two", Runtime::Python);
+        env.delete("f", Some(1));
+        assert_eq!(env.disk.version_len(), 2, "a job needs the first one");
+        let wish = env.wish(pinned, filter());
+        let refused = env.redrive(pinned, wish.clone());
+        let gone = Refusal::PinnedVersionGone {
+            job: pinned,
+            function: "f".to_owned(),
+        };
+        assert_eq!(refused, Reply::Refused(gone), "pinned to what is gone");
+        let wish = Redrive {
+            target: Some(crate::job::Target::Function("f".to_owned())),
+            ..wish
+        };
+        assert!(matches!(env.redrive(pinned, wish), Reply::Redriven { .. }));
+        env.publish("f", "three", Runtime::Python);
+        let wish = env.wish(free, filter());
+        assert!(matches!(env.redrive(free, wish), Reply::Redriven { .. }));
+        env.restart();
+        env.connect("a");
+        env.ask(|reply| Event::Cancel { reply, job: holds });
+        env.work_off();
+        assert_eq!(env.disk.versions_of(pinned), [Some(2); 4], "pinned anew");
+        assert_eq!(env.disk.versions_of(free), [Some(3); 4]);
+    }
+
+    fn filter() -> Filter {
+        Filter {
+            failed: true,
+            cancelled: true,
+            ..Filter::default()
+        }
+    }
+
+    #[test]
+    fn a_deleted_name_is_let_go_when_no_job_names_it_and_no_id_is_used_twice() {
+        let mut env = Env::new();
+        env.worker_with("a", 8, |worker| worker.can([Runtime::Python]));
+        env.publish("f", "one", Runtime::Python);
+        let job = env.submit_to("f", 4);
+        env.work_off();
+        env.delete("f", None);
+        env.settle();
+        let last = env.publish("g", "two", Runtime::Python).id;
+        env.delete("g", None);
+        env.settle();
+        assert_eq!(env.disk.deleted(), ["f", "g"], "a kept job names f");
+        env.restart();
+        env.ask(|reply| Event::Delete { reply, job });
+        env.settle();
+        assert_eq!(env.disk.deleted(), ["g"], "it bears the last id");
+        env.restart();
+        let next = env.publish("f", "three", Runtime::Python);
+        assert!(next.id > last);
+        assert_eq!(next.number, 1, "nothing is left that could mean another");
+        env.settle();
+        assert!(env.disk.deleted().is_empty());
     }
 }

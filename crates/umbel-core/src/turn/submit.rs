@@ -6,9 +6,8 @@ use super::step::{self, Out, end, route};
 use crate::change::{Change, JobRecord, JobStatus};
 use crate::command::{Command, Refusal, Reply};
 use crate::event::Proposal;
-use crate::function::Qualifier;
 use crate::id::{JobId, ReplyId};
-use crate::job::{Source, Target};
+use crate::job::Source;
 use crate::limit;
 use crate::tables::Tables;
 use crate::tables::job::{Job, Running, first_status};
@@ -103,14 +102,9 @@ fn accept(t: &mut Tables, out: &mut Out, proposal: Proposal) {
     if proposal.seal {
         status.sealed = Some(next_index);
     }
-    let meant = route::now(t, &proposal.spec.target);
-    let by_number = matches!(
-        proposal.spec.target,
-        Target::Version(_, Qualifier::Version(_))
-    );
     let record = Arc::new(JobRecord {
         id,
-        version: meant.filter(|_| by_number || proposal.spec.policy.pin),
+        version: route::pin(t, &proposal.spec.target, &proposal.spec.policy),
         spec: proposal.spec,
         source: proposal.source,
         request_id: proposal.request_id,
@@ -230,6 +224,7 @@ mod tests {
             create(&mut env, wrong),
             Reply::Refused(Refusal::UnknownFunction {
                 name: "umbel.ecko".to_owned(),
+                deleted: false,
                 nearest: vec!["umbel.echo".to_owned()],
             })
         );

@@ -43,6 +43,8 @@ pub enum Change {
     FunctionSeen(String),
     /// A function was published, or deleted.
     Function(FunctionRecord),
+    /// A deleted function is forgotten: nothing that is kept could mean it.
+    FunctionRemoved(String),
     /// A version was published; its artifact was staged earlier in the same order, or is
     /// another version's too.
     Published(Arc<Version>),
@@ -104,6 +106,7 @@ pub struct JobRecord {
     /// When it was accepted, milliseconds since 1970.
     pub created_ms: u64,
     /// The version that all its invocations run: its target named one, or its policy pins.
+    /// Where its status says another, that one counts.
     pub version: Option<VersionId>,
 }
 
@@ -124,6 +127,9 @@ pub struct JobStatus {
     pub redrives: u32,
     /// How it was run again the last time.
     pub redriven: Option<Arc<Redriven>>,
+    /// The version that it keeps to since it was accepted: its function was deleted meanwhile, or
+    /// it was redriven to another target and its policy pins.
+    pub pinned: Option<VersionId>,
     /// Its figures, once it has ended; a running job's follow from its records.
     pub summary: Option<Summary>,
 }

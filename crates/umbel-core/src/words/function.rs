@@ -240,7 +240,8 @@ pub struct Version {
     pub published_by: String,
 }
 
-/// What is kept of a published function for ever, so that no number is used twice.
+/// What is kept of a published function, and of a deleted one as long as a kept job names it, so that
+/// no number means two versions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FunctionRecord {
     /// Its name.

@@ -7,10 +7,12 @@ use super::job::JobState;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// No such function.
-    #[error("no function is named {name:?}{}", nearest_words(nearest))]
+    #[error("no function is named {name:?}{}", nearest_words(nearest, *deleted))]
     UnknownFunction {
         /// The name.
         name: String,
+        /// Whether one was, and it is known that it was deleted.
+        deleted: bool,
         /// Names like it.
         nearest: Vec<String>,
     },
@@ -23,6 +25,16 @@ pub enum Refusal {
         number: u32,
         /// The newest that takes jobs.
         newest: Option<u32>,
+    },
+    /// A job that may run one version only cannot run again: that one was deleted.
+    #[error(
+        "job {job} was submitted with --pin, and the version of {function:?} that it is pinned to was deleted; redrive it to another one with --target {function}"
+    )]
+    PinnedVersionGone {
+        /// The job.
+        job: JobId,
+        /// The function.
+        function: String,
     },
     /// No such alias.
     #[error("function {function:?} has no alias {alias:?}; it has {}", aliases.join(", "))]
@@ -375,7 +387,10 @@ fn versions_words(newest: Option<u32>) -> String {
     )
 }
 
-fn nearest_words(nearest: &[String]) -> String {
+fn nearest_words(nearest: &[String], deleted: bool) -> String {
+    if deleted {
+        return "; it was deleted, and may be published again".to_owned();
+    }
     if nearest.is_empty() {
         return "; a worker announces its functions when it connects".to_owned();
     }

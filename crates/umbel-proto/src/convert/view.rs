@@ -236,6 +236,7 @@ mod tests {
                 finished_ms: Some(2_000),
                 redrives: 1,
                 redriven: None,
+                pinned: None,
                 summary: None,
             },
             counts: Counts {

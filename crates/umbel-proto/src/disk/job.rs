@@ -234,6 +234,7 @@ pub fn encode_status(status: &JobStatus) -> Bytes {
         redrives: status.redrives,
         summary: status.summary.map(encode_summary),
         redriven: status.redriven.as_deref().map(encode_redriven),
+        pinned_version_id: status.pinned.map_or(0, |version| version.0),
     };
     record.encode_to_vec().into()
 }
@@ -282,6 +283,7 @@ pub fn decode_status(bytes: Bytes) -> Result<JobStatus, Error> {
             .redriven
             .map(|redriven| decode_redriven(KIND, redriven).map(Arc::new))
             .transpose()?,
+        pinned: Some(VersionId(record.pinned_version_id)).filter(|version| version.0 > 0),
         summary: record.summary.map(decode_summary),
     })
 }

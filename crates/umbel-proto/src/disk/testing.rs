@@ -190,11 +190,16 @@ pub(super) fn status() -> impl Strategy<Value = JobStatus> {
         any::<Option<u32>>(),
         option::of(failure),
         times,
-        (any::<u32>(), option::of(redriven())),
+        (
+            any::<u32>(),
+            option::of(redriven()),
+            option::of((1u32..).prop_map(VersionId)),
+        ),
         option::of(summary),
     )
         .prop_map(
-            |(state, sealed, failure, (started_ms, finished_ms), (redrives, redriven), summary)| {
+            |(state, sealed, failure, (started_ms, finished_ms), again, summary)| {
+                let (redrives, redriven, pinned) = again;
                 JobStatus {
                     state,
                     sealed,
@@ -203,6 +208,7 @@ pub(super) fn status() -> impl Strategy<Value = JobStatus> {
                     finished_ms,
                     redrives,
                     redriven: redriven.map(Arc::new),
+                    pinned,
                     summary,
                 }
             },

@@ -57,6 +57,9 @@ reasons! {
     UnknownVersion "UNKNOWN_VERSION" NotFound ["function", "version", "newest"]
         "The function has no version of this number that takes jobs."
         "`umbel function get` shows those there are.";
+    PinnedVersionGone "PINNED_VERSION_GONE" FailedPrecondition ["job", "function"]
+        "A job that was submitted with `--pin` cannot run again: the version that it is pinned to was deleted."
+        "`umbel job redrive ID --target FUNCTION` pins it to the version that the function has now.";
     UnknownAlias "UNKNOWN_ALIAS" NotFound ["function", "alias", "aliases"]
         "The function has no alias of this name."
         "`umbel function get` shows those there are; `umbel function point` makes one.";

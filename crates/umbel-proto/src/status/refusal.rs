@@ -20,9 +20,10 @@ macro_rules! refusals {
 }
 
 refusals! {
-    UnknownFunction { name, nearest } UnknownFunction [name, nearest.join(",")];
+    UnknownFunction { name, nearest, .. } UnknownFunction [name, nearest.join(",")];
     UnknownVersion { function, number, newest } UnknownVersion
         [function, number, newest.map(|newest| newest.to_string()).unwrap_or_default()];
+    PinnedVersionGone { job, function } PinnedVersionGone [job, function];
     UnknownAlias { function, alias, aliases } UnknownAlias [function, alias, aliases.join(",")];
     NotPublished { function } NotPublished [function];
     FunctionBrought { function } FunctionBrought [function];
@@ -105,6 +106,7 @@ mod tests {
         vec![
             Refusal::UnknownFunction {
                 name: name.clone(),
+                deleted: false,
                 nearest: vec![],
             },
             Refusal::UnknownJob { job: name.clone() },
@@ -158,6 +160,10 @@ mod tests {
                 function: name.clone(),
                 number: 1,
                 newest: None,
+            },
+            Refusal::PinnedVersionGone {
+                job: JobId::default(),
+                function: name.clone(),
             },
             Refusal::UnknownAlias {
                 function: name.clone(),

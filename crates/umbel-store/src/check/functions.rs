@@ -21,7 +21,7 @@ impl Checker<'_> {
                 Err(error) => self.wrong(format!("function {name}"), &error.to_string()),
             }
         }
-        let mut versions: BTreeSet<(String, u32)> = BTreeSet::new();
+        let mut versions: BTreeMap<(String, u32), VersionId> = BTreeMap::new();
         let mut ids: BTreeSet<VersionId> = BTreeSet::new();
         let mut uploads: BTreeMap<UploadId, u64> = BTreeMap::new();
         for (key, value) in self.short(Kind::Version)? {
@@ -39,11 +39,13 @@ impl Checker<'_> {
                 self.wrong(name, "its function does not know of it");
             }
             ids.insert(id);
-            versions.insert((version.function, version.number));
+            versions.insert((version.function, version.number), id);
             uploads.insert(version.artifact.upload, version.artifact.packed_bytes);
         }
+        let mut retired: BTreeSet<VersionId> = BTreeSet::new();
         for (key, value) in self.short(Kind::Retired)? {
             let Key::Retired(id) = key else { continue };
+            retired.insert(id);
             let name = format!("retired version {}", id.0);
             if let Err(error) = disk::decode_retired(value) {
                 self.wrong(name, &error.to_string());
@@ -56,17 +58,20 @@ impl Checker<'_> {
                 continue;
             };
             let name = format!("alias {function}@{alias}");
-            match disk::decode_alias(function.clone(), alias, value) {
-                Err(error) => self.wrong(name, &error.to_string()),
-                Ok(alias) if !versions.contains(&(function, alias.route.to)) => {
-                    let what = format!(
-                        "it points at version {}, which is not there",
-                        alias.route.to
-                    );
-                    self.wrong(name, &what);
+            let alias = match disk::decode_alias(function.clone(), alias, value) {
+                Ok(alias) => alias,
+                Err(error) => {
+                    self.wrong(name, &error.to_string());
+                    continue;
                 }
-                Ok(_) => {}
-            }
+            };
+            let to = alias.route.to;
+            let why = match versions.get(&(function, to)) {
+                None => "is not there",
+                Some(id) if retired.contains(id) => "takes no jobs any more",
+                Some(_) => continue,
+            };
+            self.wrong(name, &format!("it points at version {to}, which {why}"));
         }
         self.artifacts(&uploads)
     }
@@ -159,6 +164,16 @@ mod tests {
         let engine: Arc<dyn Engine> = Arc::clone(engine) as Arc<dyn Engine>;
         let report = check_engine(&engine, &mut |_| {}).unwrap();
         report.problems.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn an_alias_never_points_at_what_takes_no_jobs() {
+        let (store, engine, number) = scene();
+        let (id, at_ms) = (VersionId(1), 9);
+        let retired = [Change::VersionRetired { id, at_ms }];
+        store.commit(number, &retired).unwrap();
+        let found = problems(&engine);
+        assert!(found[0].contains("takes no jobs any more"), "{found:?}");
     }
 
     fn delete(engine: &Arc<MemoryEngine>, key: Key) {

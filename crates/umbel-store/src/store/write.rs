@@ -64,6 +64,7 @@ pub(super) fn turn(number: u64, changes: &[Change]) -> Result<WriteBatch, Error>
                 batch.delete(Key::Request(request_id.clone()).encode());
             }
             Change::Function(_)
+            | Change::FunctionRemoved(_)
             | Change::Published(_)
             | Change::VersionRetired { .. }
             | Change::VersionRemoved(_)
@@ -87,6 +88,9 @@ fn of_function(batch: &mut WriteBatch, change: &Change) -> Result<(), Error> {
         Change::Function(record) => {
             let value = disk::encode_function(record);
             batch.put(Key::Published(record.name.clone()).encode(), value)?;
+        }
+        Change::FunctionRemoved(name) => {
+            batch.delete(Key::Published(name.clone()).encode());
         }
         Change::Published(version) => {
             let value = disk::encode_version(version);

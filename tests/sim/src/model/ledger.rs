@@ -123,6 +123,7 @@ impl Ledger {
             }
             // The simulation publishes nothing.
             Change::Function(_)
+            | Change::FunctionRemoved(_)
             | Change::Published(_)
             | Change::VersionRetired { .. }
             | Change::VersionRemoved(_)
@@ -156,6 +157,7 @@ impl Ledger {
             finished_ms: None,
             redrives: 0,
             redriven: None,
+            pinned: None,
             summary: None,
         };
         let usage = Usage::default();

@@ -220,6 +220,7 @@ impl Model {
                 Change::LeaseEnded(_)
                 | Change::JobDeleted(_)
                 | Change::RequestForgotten(_)
+                | Change::FunctionRemoved(_)
                 | Change::VersionRemoved(_)
                 | Change::ArtifactRemoved(_)
                 | Change::AliasRemoved { .. } => {

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Out, record};
+use super::{Out, record, route};
 use crate::change::{Change, Summary};
 use crate::command::{Command, Note};
-use crate::function::VersionId;
 use crate::id::{JobId, LeaseId, SessionId};
 use crate::job::{JobFailure, JobFailureKind, JobState};
 use crate::message::ToWorker;
@@ -103,7 +102,7 @@ pub(crate) fn end(
     let mut summary: Summary = job.summary(0);
     summary.counts.waiting = 0;
     summary.counts.cancelled += cancelled.len();
-    let group = running.group;
+    let (group, versions) = (running.group, running.versions.clone());
     job.status.state = state;
     job.status.failure = failure;
     job.status.finished_ms = Some(wall_ms);
@@ -115,8 +114,11 @@ pub(crate) fn end(
     }
     out.push(Command::Persist(Change::JobStatus { job: id, status }));
     out.push(Command::Note(Note::JobEnded { job: id, state }));
+    let meant = t.jobs.find(id).and_then(|job| route::meant(t, job));
     t.jobs.stop(id);
-    t.marks.retired = Some(VersionId(0));
+    for version in versions.into_iter().chain(meant) {
+        t.release(version);
+    }
     t.demands.part(group, id);
     t.alarms.jobs.set(id, None);
     t.alarms.walls.set(id, None);

@@ -11,6 +11,9 @@ use crate::tables::Tables;
 /// for as long as was promised, so that a late repeat does not run it again.
 pub(crate) fn forget(t: &mut Tables, out: &mut Out, id: JobId) {
     let Some(job) = t.jobs.remove(id) else { return };
+    t.marks
+        .spent
+        .extend(job.target().function().map(str::to_owned));
     out.push(Command::Persist(Change::JobDeleted(id)));
     t.marks.shown.insert(id);
     let request_id = job.record.request_id.clone();

@@ -73,7 +73,7 @@ pub(crate) fn job_view(t: &Tables, id: JobId) -> Option<JobView> {
         status: job.status.clone(),
         counts: summary.counts,
         usage: summary.usage,
-        version: route::number(t, job.record.version),
+        version: route::number(t, route::pinned(job)),
     })
 }
 

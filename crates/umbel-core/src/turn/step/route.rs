@@ -5,14 +5,19 @@ use crate::function::{LIVE, Qualifier, Runtimes, VersionId};
 use crate::history::History;
 use crate::id::{JobId, WorkerId};
 use crate::job::Target;
-use crate::policy::Labels;
+use crate::policy::{Labels, Policy};
 use crate::tables::Tables;
 use crate::tables::demands::Demand;
 use crate::tables::functions::Functions;
 use crate::tables::job::{Job, Running};
 
-/// Which version a target means now; none: it is not of a published function.
+/// Which version a target gives to what is new; none: it is not of a published function.
 pub(crate) fn now(t: &Tables, target: &Target) -> Option<VersionId> {
+    leads_to(t, target).filter(|id| t.functions.takes_jobs(*id))
+}
+
+/// Which version a target means; what runs already may need one that takes no jobs.
+fn leads_to(t: &Tables, target: &Target) -> Option<VersionId> {
     match target {
         Target::Function(name) => t.functions.live(name).map(|version| version.id),
         Target::Version(name, qualifier) => t.functions.resolve(name, qualifier),
@@ -20,14 +25,23 @@ pub(crate) fn now(t: &Tables, target: &Target) -> Option<VersionId> {
     }
 }
 
-/// Which version what is fresh of a job would run.
-pub(crate) fn meant(t: &Tables, job: &Job) -> Option<VersionId> {
+/// The version that all of a job keeps to, wherever its target comes to lead.
+pub(crate) fn pinned(job: &Job) -> Option<VersionId> {
     let redriven = job.status.redriven.as_ref();
     let elsewhere = redriven.is_some_and(|redriven| redriven.target.is_some());
-    // What a job keeps to may be gone when it is redriven: it ended, and needed it no more.
-    let kept = job.record.version.filter(|_| !elsewhere);
-    let kept = kept.filter(|id| t.functions.version(*id).is_some());
-    kept.or_else(|| now(t, job.target()))
+    let accepted = job.record.version.filter(|_| !elsewhere);
+    job.status.pinned.or(accepted)
+}
+
+/// Which version what is fresh of a job would run.
+pub(crate) fn meant(t: &Tables, job: &Job) -> Option<VersionId> {
+    pinned(job).or_else(|| leads_to(t, job.target()))
+}
+
+/// The version that all of a new job or redrive keeps to, if its target or its policy says so.
+pub(crate) fn pin(t: &Tables, target: &Target, policy: &Policy) -> Option<VersionId> {
+    let by_number = matches!(target, Target::Version(_, Qualifier::Version(_)));
+    now(t, target).filter(|_| by_number || policy.pin)
 }
 
 /// The number of a version within its function.
@@ -43,10 +57,7 @@ pub(crate) fn known(t: &Tables, target: &Target) -> Result<(), Refusal> {
     };
     let Some(function) = t.functions.find(name) else {
         return match target {
-            _ if !t.registry.knows(name) => Err(Refusal::UnknownFunction {
-                name: name.to_owned(),
-                nearest: t.registry.nearest(name),
-            }),
+            _ if !t.registry.knows(name) => Err(unpublished(t, name)),
             Target::Version(..) => Err(Refusal::NotPublished {
                 function: name.to_owned(),
             }),
@@ -82,6 +93,7 @@ pub(crate) fn unpublished(t: &Tables, name: &str) -> Refusal {
     }
     Refusal::UnknownFunction {
         name: name.to_owned(),
+        deleted: t.functions.find_any(name).is_some(),
         nearest: t.registry.nearest(name),
     }
 }

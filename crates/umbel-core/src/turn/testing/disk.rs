@@ -34,6 +34,7 @@ impl Disk {
         match change {
             Change::FunctionSeen(name) => assert!(self.functions.insert(name), "seen once"),
             Change::Function(_)
+            | Change::FunctionRemoved(_)
             | Change::Published(_)
             | Change::VersionRetired { .. }
             | Change::VersionRemoved(_)
@@ -73,6 +74,12 @@ impl Disk {
             Change::Function(record) => {
                 self.published.insert(record.name.clone(), record);
             }
+            Change::FunctionRemoved(name) => {
+                let gone = self.published.remove(&name);
+                assert!(gone.is_some_and(|record| record.deleted), "{name} is over");
+                let mut versions = self.versions.values();
+                assert!(!versions.any(|(version, _)| version.function == name));
+            }
             Change::Published(version) => {
                 self.artifacts.insert(content_of(version.artifact.upload));
                 self.versions.insert(version.id, (version, None));
@@ -110,6 +117,12 @@ impl Disk {
             versions.extend(ended.map(|index| (index, record.version)));
         }
         versions.into_values().collect()
+    }
+
+    /// The names of deleted functions of which something is kept.
+    pub(crate) fn deleted(&self) -> Vec<&str> {
+        let deleted = self.published.values().filter(|record| record.deleted);
+        deleted.map(|record| record.name.as_str()).collect()
     }
 
     /// How many versions are kept.
