@@ -3,21 +3,27 @@
 use crate::job::Usage;
 use crate::limit;
 
-/// A chunk grows to at most this many times what was measured in one.
+/// A chunk grows to at most this many times what was measured so far.
 const GROWTH: u64 = 8;
 /// The first chunk of a new job has this part of what its function was measured with.
 const GUESS: u64 = 4;
+/// Invocations above which more of them say nothing new.
+const MEASURED_MAX: u64 = limit::CHUNK_INVOCATIONS_MAX as u64;
 /// What an invocation costs a worker at the least, whatever its function says.
-const OVERHEAD_US: u64 = 1;
-/// At the end of a job chunks shrink, though not below this much run time.
-const SHRUNK_CHUNK_US: u64 = 1_000;
+const OVERHEAD_NS: u64 = 100;
+/// Work that a worker should hold for each slot.
+const HOLD_NS: u64 = limit::HOLD_US * 1_000;
+/// At the end of a job, and where there are very many workers, chunks shrink, though not below
+/// this much run time: what a chunk costs the cluster would be more than what it spreads.
+const SHRUNK_CHUNK_NS: u64 = 1_000_000;
 
-/// What was measured of a job.
+/// What was measured of a job. In nanoseconds, though a report counts microseconds: it counts
+/// them over many invocations, and the fastest take a tenth of one each.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Pace {
     /// The run time of one invocation, smoothed.
-    run_us: Option<u64>,
-    /// The most invocations that one chunk was measured with.
+    run_ns: Option<u64>,
+    /// Invocations that were measured, by whichever workers.
     measured: u64,
 }
 
@@ -37,14 +43,16 @@ pub(crate) struct Room {
 impl Pace {
     /// Takes in what a report measured of one chunk.
     pub(crate) fn measure(&mut self, usage: Usage) {
-        let Some(mean_us) = usage.duration_us.checked_div(usage.attempts) else {
+        let duration_ns = usage.duration_us.saturating_mul(1_000);
+        let Some(mean_ns) = duration_ns.checked_div(usage.attempts) else {
             return;
         };
-        self.run_us = Some(match self.run_us {
-            Some(run_us) => (run_us.saturating_mul(3).saturating_add(mean_us)) / 4,
-            None => mean_us,
+        self.run_ns = Some(match self.run_ns {
+            Some(run_ns) => (run_ns.saturating_mul(3).saturating_add(mean_ns)) / 4,
+            None => mean_ns,
         });
-        self.measured = self.measured.max(usage.attempts);
+        let measured = self.measured.saturating_add(usage.attempts);
+        self.measured = measured.min(MEASURED_MAX);
     }
 
     /// What another job of the same function may begin with: its inputs may be of
@@ -58,7 +66,7 @@ impl Pace {
 
     /// The run time of one invocation, if it was ever measured.
     pub(crate) fn run_us(self) -> Option<u64> {
-        self.run_us.map(|run_us| run_us.max(OVERHEAD_US))
+        self.run_ns.map(|run_ns| (run_ns / 1_000).max(1))
     }
 
     /// The load that one invocation is: its run time, but never more than a slot
@@ -70,17 +78,19 @@ impl Pace {
 
     /// How many invocations the next chunk has, at least 1.
     pub(crate) fn chunk(self, room: Room) -> u32 {
-        let each = self.load_us();
-        let hold = limit::HOLD_US * u64::from(room.slots);
-        let (wanted, parts) = if each < limit::HOLD_US {
+        let run_ns = self.run_ns.map(|run_ns| run_ns.max(OVERHEAD_NS));
+        let each_ns = run_ns.map_or(HOLD_NS, |run_ns| run_ns.min(HOLD_NS));
+        let hold_ns = HOLD_NS * u64::from(room.slots);
+        let (wanted, parts) = if each_ns < HOLD_NS {
             let grown = self.measured.max(u64::from(room.slots)) * GROWTH;
-            ((hold / each).min(grown), 2)
+            ((hold_ns / each_ns).min(grown), 2)
         } else {
-            (hold.saturating_sub(room.load_us).div_ceil(each), 1)
+            let load_ns = room.load_us.saturating_mul(1_000);
+            (hold_ns.saturating_sub(load_ns).div_ceil(each_ns), 1)
         };
         let share = room.waiting * u64::from(room.slots);
         let share = share.div_ceil(parts * room.able_slots.max(1));
-        let least = self.run_us().map_or(1, |run_us| SHRUNK_CHUNK_US / run_us);
+        let least = run_ns.map_or(1, |run_ns| SHRUNK_CHUNK_NS / run_ns);
         let count = wanted.min(share.max(least)).max(1);
         let most = limit::CHUNK_INVOCATIONS_MAX;
         u32::try_from(count).unwrap_or(most).min(most)
@@ -137,7 +147,44 @@ mod tests {
             able_slots: 1_000,
             ..room(100_000)
         };
-        assert_eq!(measured(0, 4_000).chunk(many), 1_000);
+        let most = limit::CHUNK_INVOCATIONS_MAX;
+        assert_eq!(measured(0, 4_000).chunk(many), most, "it is a free run");
+        assert_eq!(measured(1, 4_000).chunk(many), 1_000);
+        assert_eq!(measured(100, 4_000).chunk(many), 50);
+    }
+
+    #[test]
+    fn what_is_far_below_a_microsecond_is_told_from_what_takes_one() {
+        let many = Room {
+            slots: 1,
+            able_slots: 1_000,
+            ..room(100_000)
+        };
+        let mut pace = Pace::default();
+        pace.measure(Usage {
+            duration_us: 2_000,
+            cpu_us: 0,
+            attempts: 4_000,
+        });
+        assert_eq!(pace.chunk(many), 2_000, "a millisecond at half of one each");
+        assert_eq!((pace.run_us(), pace.load_us()), (Some(1), 1));
+    }
+
+    #[test]
+    fn what_many_workers_measured_counts_together() {
+        let mut pace = Pace::default();
+        for _ in 0..100 {
+            pace.measure(Usage {
+                duration_us: 1,
+                cpu_us: 0,
+                attempts: 1,
+            });
+        }
+        let one = Room {
+            slots: 1,
+            ..room(1_000_000)
+        };
+        assert_eq!(pace.chunk(one), 800);
     }
 
     #[test]
