@@ -165,6 +165,7 @@ fn only_the_store_names_sled_and_the_coordinator_never_meets_the_worker() {
             "umbel-core",
             &["tokio", "tonic", "prost", "sled", "tracing", "serde"][..],
         ),
+        ("umbel-stats", &["umbel-core", "umbel-proto"][..]),
         ("umbel-proto", &["sled", "tokio", "axum"][..]),
         (
             "umbel-coordinator",
