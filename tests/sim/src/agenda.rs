@@ -3,6 +3,8 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
+use umbel_core::function::VersionId;
+
 /// A link between a worker process and a coordinator; its number is its session's.
 pub(crate) type LinkId = u64;
 
@@ -57,6 +59,15 @@ pub(crate) enum What {
     Aside { client: usize, aside: usize },
     /// An invoke is asked for.
     Invokes(usize),
+    /// Something is done with a published function.
+    Moves(usize),
+    /// A worker asks for the artifact of a version.
+    Fetches {
+        seat: usize,
+        process: u64,
+        version: VersionId,
+        tries: u32,
+    },
     /// A fault of the plan.
     Fault(usize),
     /// A coordinator notices that its store failed.

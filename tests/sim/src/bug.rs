@@ -58,10 +58,30 @@ pub(crate) enum Bug {
     FreeRide,
     /// All jobs have one priority.
     ForgetPriority,
+    /// The version that a waiting invocation keeps is forgotten when restoring.
+    ForgetVersion,
+    /// Jobs are accepted without their pins.
+    ForgetPin,
+    /// A worker is granted another version of the function than was leased.
+    RunAnother,
+    /// A worker is told that a version is another one's code.
+    TellAnother,
+    /// The aliases of a deleted function are kept.
+    KeepAliases,
+    /// What was retired takes jobs again after a restart.
+    ForgetRetired,
+    /// What runs of a deleted function is not pinned after a restart.
+    ForgetNeeds,
+    /// A redrive knows nothing of the versions that ran.
+    RedriveForgets,
+    /// The record of a deleted function is let go with the newest id in it.
+    ForgetLastId,
+    /// A version is removed from the store when it is retired.
+    RemoveEarly,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 27] = [
+    pub(crate) const ALL: [Self; 37] = [
         Self::ShowBeforeFlush,
         Self::AckBeforeFlush,
         Self::SkipFence,
@@ -89,5 +109,15 @@ impl Bug {
         Self::ForgetTypes,
         Self::FreeRide,
         Self::ForgetPriority,
+        Self::ForgetVersion,
+        Self::ForgetPin,
+        Self::RunAnother,
+        Self::TellAnother,
+        Self::KeepAliases,
+        Self::ForgetRetired,
+        Self::ForgetNeeds,
+        Self::RedriveForgets,
+        Self::ForgetLastId,
+        Self::RemoveEarly,
     ];
 }

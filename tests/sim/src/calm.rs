@@ -28,6 +28,10 @@ pub(crate) fn draw(seed: u64) -> Plan {
         functions: vec![FUNCTIONS[0].to_owned()],
         labels: Labels::new(),
         starts_ms: dice.below(500),
+        node: false,
+        brings: None,
+        fetch_ms: 0,
+        fetch_fails: 0,
     });
     let workers = workers.collect();
     let jobs = (0..3).map(|number| job(&mut dice, number)).collect();
@@ -37,6 +41,7 @@ pub(crate) fn draw(seed: u64) -> Plan {
         workers,
         jobs,
         invokes: Vec::new(),
+        moves: Vec::new(),
         faults: Vec::new(),
         faults_end_ms: 2_000,
     }

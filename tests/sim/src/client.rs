@@ -3,6 +3,7 @@
 
 use umbel_core::command::{Refusal, Reply};
 use umbel_core::event::Event;
+use umbel_core::function::UploadId;
 use umbel_core::id::{Appender, Index, JobId, ReplyId};
 use umbel_core::job::BlockRef;
 use umbel_core::view::JobView;
@@ -38,6 +39,11 @@ pub(crate) enum Ask {
     },
     Drain,
     Invoke(usize),
+    Publish {
+        number: usize,
+        upload: Option<UploadId>,
+    },
+    Move(usize),
 }
 
 /// Who waits for a reply.
@@ -209,8 +215,10 @@ impl World {
 
     /// The coordinator is gone, and the answer with it.
     pub(crate) fn ask_was_lost(&mut self, asker: &Asker) {
-        if let Ask::Invoke(number) = asker.ask {
-            self.invokes_open.remove(&number);
+        match asker.ask {
+            Ask::Invoke(number) => drop(self.invokes_open.remove(&number)),
+            Ask::Publish { number, .. } | Ask::Move(number) => self.move_was_lost(number),
+            _ => {}
         }
         let Some(at) = asker.client else { return };
         let aside = matches!(
@@ -343,11 +351,9 @@ impl World {
     /// An answer has come.
     pub(crate) fn client_hears(&mut self, asker: &Asker, reply: Reply) {
         self.trace.say(&|| format!("  {asker:?} hears {reply:?}"));
-        if let Ask::Invoke(number) = asker.ask {
-            self.invokes_open.remove(&number);
-            return self.judge_invoke(number, &reply);
-        }
-        let Some(at) = asker.client else { return };
+        let Some(at) = asker.client else {
+            return self.somebody_hears(asker, reply);
+        };
         let Some(client) = self.clients.get(at) else {
             return;
         };
@@ -416,6 +422,19 @@ impl World {
         }
     }
 
+    /// Whoever asked owns no job.
+    fn somebody_hears(&mut self, asker: &Asker, reply: Reply) {
+        match asker.ask {
+            Ask::Invoke(number) => {
+                let asked = self.invokes_open.remove(&number).unwrap_or_default();
+                self.judge_invoke(number, asked, &reply);
+            }
+            Ask::Publish { number, upload } => self.hears_of_publication(number, upload, reply),
+            Ask::Move(_) => Self::hears_of_move(&reply),
+            _ => {}
+        }
+    }
+
     /// Tells whether what was staged for the job is not used.
     fn hears_of_create(&mut self, at: usize, id: JobId, aside: bool, reply: Reply) -> bool {
         let Some(client) = self.clients.get_mut(at) else {
@@ -458,7 +477,12 @@ impl World {
                 }
                 true
             }
-            Reply::Refused(Refusal::UnknownFunction { .. }) => {
+            Reply::Refused(
+                Refusal::UnknownFunction { .. }
+                | Refusal::NotPublished { .. }
+                | Refusal::UnknownVersion { .. }
+                | Refusal::UnknownAlias { .. },
+            ) => {
                 client.unknown += 1;
                 let Some(target) = FUNCTIONS.first() else {
                     return true;

@@ -98,6 +98,7 @@ impl Behaviour {
 pub(crate) const FLAKY: &str = "Flaky";
 pub(crate) const BROKEN: &str = "Broken";
 const REFUSED: &str = "Refused";
+pub(crate) const NOT_FETCHED: &str = "NotFetched";
 pub(crate) const TIMED_OUT: &str = "TimedOut";
 
 /// What a function gives back for an input: each says which one it is.

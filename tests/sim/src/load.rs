@@ -12,8 +12,9 @@ use umbel_proto::block::BlockBuilder;
 use umbel_store::{Cursor, Gaps, Outcome, Reached, Refused, ResultRow, Wanted};
 
 use crate::client::{Ask, Client, Stage};
-use crate::function::{Behaviour, FLAKY, output};
-use crate::plan::{FUNCTIONS, Inputs};
+use crate::function::{Behaviour, FLAKY, NOT_FETCHED, output};
+use crate::plan::Inputs;
+use crate::publish::runs_as;
 use crate::shell::Mail;
 use crate::world::World;
 
@@ -270,13 +271,12 @@ impl World {
         let right = match &row.outcome {
             Outcome::Succeeded(found) => {
                 let runs = matches!(behaviour, Behaviour::Succeeds | Behaviour::FailsFirst(_));
-                let accepted = plan.spec.target.display();
-                let target = if row.function.is_empty() {
-                    accepted.as_str()
-                } else {
-                    &row.function
-                };
-                runs && *found == output(target, &client.input(index))
+                runs && self.is_output(
+                    plan.spec.target.function(),
+                    row,
+                    found,
+                    &client.input(index),
+                )
             }
             Outcome::Failed(failure) => match failure.kind {
                 FailureKind::Function => match behaviour {
@@ -290,7 +290,10 @@ impl World {
                 FailureKind::Timeout => policy.timeout_ms.is_some(),
                 FailureKind::Crashed => true,
                 FailureKind::Rejected => {
-                    policy.place_timeout_ms.is_some() && failure.error_type == "NoAbleWorker"
+                    let fetched = self.plan.workers.iter().all(|at| at.fetch_fails == 0);
+                    (policy.place_timeout_ms.is_some() && failure.error_type == "NoAbleWorker")
+                        || (row.version.is_some() && failure.error_type == NOT_FETCHED)
+                            && (!fetched || self.incarnations > 1)
                 }
                 FailureKind::Lost => !policy.retries(FailureKind::Lost, WORKER_LOST),
             },
@@ -303,6 +306,26 @@ impl World {
         );
     }
 
+    /// Whether an output is one of the function, or of the version, that a row names.
+    fn is_output(
+        &self,
+        accepted: Option<&str>,
+        row: &ResultRow,
+        found: &[u8],
+        input: &[u8],
+    ) -> bool {
+        let name = row.function.split('@').next();
+        let name = name.filter(|name| !name.is_empty()).or(accepted);
+        let name = name.unwrap_or_default();
+        match row.version {
+            None => found == output(name, input),
+            Some(number) => {
+                let mut versions = self.model.live.published.ever(name, number).iter();
+                versions.any(|version| found == output(&runs_as(version), input))
+            }
+        }
+    }
+
     /// One invocation is wanted at once.
     pub(crate) fn invokes(&mut self, number: usize) {
         let Some(plan) = self.plan.invokes.get(number).copied() else {
@@ -313,7 +336,7 @@ impl World {
         let asked = self.ask_by(None, Ask::Invoke(number), |reply| Event::Invoke {
             reply,
             id,
-            target: Target::Function(FUNCTIONS[0].to_owned()),
+            target: Target::Function(plan.function.to_owned()),
             input: number.to_string().into(),
             timeout_ms,
         });
@@ -324,19 +347,37 @@ impl World {
             // Its client goes away at once; then nobody answers, or to nobody.
             self.post(Mail::Event(Event::InvokeAbandoned(id)));
         } else {
-            self.invokes_open.insert(number);
+            self.invokes_open.insert(number, self.model.live.changes);
         }
     }
 
-    pub(crate) fn judge_invoke(&self, number: usize, reply: &Reply) {
+    pub(crate) fn judge_invoke(&self, number: usize, asked: u64, reply: &Reply) {
+        let function = self.plan.invokes.get(number).map(|plan| plan.function);
+        let (function, input) = (function.unwrap_or_default(), number.to_string());
         match reply {
             Reply::Invoked {
-                outcome: Ok(found), ..
+                outcome: Ok(found),
+                version: None,
+                ..
+            } => assert_eq!(
+                *found,
+                output(function, input.as_bytes()),
+                "an invoke's output"
+            ),
+            Reply::Invoked {
+                outcome: Ok(found),
+                version: Some(number),
+                ..
             } => {
-                assert_eq!(
-                    *found,
-                    output(FUNCTIONS[0], number.to_string().as_bytes()),
-                    "an invoke's output"
+                let published = &self.model.live.published;
+                let mut versions = published.ever(function, *number).iter();
+                let right = versions.any(|version| {
+                    *found == output(&runs_as(version), input.as_bytes())
+                        && !published.was_retired_before(version.id, asked)
+                });
+                assert!(
+                    right,
+                    "an invoke of {function} ran version {number}: {found:?}"
                 );
             }
             Reply::Invoked {

@@ -41,6 +41,8 @@ pub(crate) fn epoch(bug: Option<Bug>, epoch: u32) -> u32 {
 pub(crate) fn written(bug: Option<Bug>, changes: &[Change]) -> Vec<Change> {
     let written = changes.iter().filter(|change| match (bug, change) {
         (Some(Bug::KeepEndedLease), Change::LeaseEnded(_)) => false,
+        (Some(Bug::KeepAliases), Change::AliasRemoved { .. })
+        | (Some(Bug::ForgetRetired), Change::VersionRetired { .. }) => false,
         (Some(Bug::ForgetSeal), Change::JobStatus { status, .. }) => {
             status.sealed.is_none() || status.started_ms.is_some()
         }
@@ -57,13 +59,17 @@ pub(crate) fn written(bug: Option<Bug>, changes: &[Change]) -> Vec<Change> {
             record.redrive = 0;
             Change::Recorded(record)
         }
+        (Some(Bug::RemoveEarly), Change::VersionRetired { id, .. }) => Change::VersionRemoved(*id),
         _ => change.clone(),
     });
     written.collect()
 }
 
 /// What a restart gives to the machine.
-pub(crate) fn restored(bug: Option<Bug>, changes: &mut [Change]) {
+pub(crate) fn restored(bug: Option<Bug>, changes: &mut Vec<Change>) {
+    if bug == Some(Bug::ForgetLastId) {
+        changes.retain(|change| !matches!(change, Change::Function(record) if record.deleted));
+    }
     for change in changes {
         let record = match change {
             Change::Recorded(record) => record,
@@ -85,6 +91,10 @@ pub(crate) fn restored(bug: Option<Bug>, changes: &mut [Change]) {
                 }
                 continue;
             }
+            Change::JobStatus { status, .. } if bug == Some(Bug::ForgetNeeds) => {
+                status.pinned = None;
+                continue;
+            }
             _ => continue,
         };
         match bug {
@@ -92,6 +102,11 @@ pub(crate) fn restored(bug: Option<Bug>, changes: &mut [Change]) {
                 record
                     .waiting
                     .retain(|waiting| waiting.history != History::FRESH);
+            }
+            Some(Bug::ForgetVersion) => {
+                for waiting in &mut record.waiting {
+                    waiting.history.version = None;
+                }
             }
             Some(Bug::ForgetRetries) => record.waiting.clear(),
             Some(Bug::ForgetFailure) => {
@@ -115,6 +130,9 @@ pub(crate) fn restored(bug: Option<Bug>, changes: &mut [Change]) {
 pub(crate) fn proposed(bug: Option<Bug>, mut spec: JobSpec) -> JobSpec {
     if bug == Some(Bug::CountEnoughTwice) {
         spec.policy.enough = spec.policy.enough.map(|enough| enough.div_ceil(2));
+    }
+    if bug == Some(Bug::ForgetPin) {
+        spec.policy.pin = false;
     }
     if bug == Some(Bug::ForgetPriority) {
         spec.policy.priority = 0;

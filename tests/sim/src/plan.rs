@@ -9,6 +9,7 @@ use umbel_core::redrive::Filter;
 
 use crate::dice::Dice;
 use crate::function::{BROKEN, FLAKY, Mix, TIMED_OUT};
+use crate::moves::MovePlan;
 
 /// Invocations of all jobs of a cluster.
 const INVOCATIONS_MAX: u64 = 300;
@@ -20,7 +21,6 @@ const FAULT_KINDS: u64 = 22;
 pub(crate) const FUNCTIONS: [&str; 3] = ["every", "some", "few"];
 /// Another function that every worker has, to redrive to.
 pub(crate) const MENDED: &str = "mended";
-
 /// What a cluster has more of than others: few things at a time, often, find more than
 /// all things at a time, seldom.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +54,7 @@ pub(crate) struct Plan {
     pub(crate) workers: Vec<WorkerPlan>,
     pub(crate) jobs: Vec<JobPlan>,
     pub(crate) invokes: Vec<InvokePlan>,
+    pub(crate) moves: Vec<MovePlan>,
     pub(crate) faults: Vec<Fault>,
     /// From here on nothing goes wrong any more.
     pub(crate) faults_end_ms: u64,
@@ -66,6 +67,13 @@ pub(crate) struct WorkerPlan {
     pub(crate) functions: Vec<String>,
     pub(crate) labels: Labels,
     pub(crate) starts_ms: u64,
+    /// Whether it has a second runtime.
+    pub(crate) node: bool,
+    /// A name of [`crate::moves::PUBLISHED`] that it brings itself while it may.
+    pub(crate) brings: Option<&'static str>,
+    /// How long an artifact takes, and of a hundred how many cannot be had.
+    pub(crate) fetch_ms: u64,
+    pub(crate) fetch_fails: u64,
 }
 
 /// Where a job's inputs come from.
@@ -102,8 +110,8 @@ pub(crate) struct JobPlan {
 #[derive(Clone, Debug)]
 pub(crate) struct RedrivePlan {
     pub(crate) filter: Filter,
-    /// Whether another function runs it from then on.
-    pub(crate) mended: bool,
+    /// What runs it from then on, if not what did.
+    pub(crate) target: Option<Target>,
 }
 
 /// What a client does beside waiting.
@@ -130,6 +138,7 @@ pub(crate) struct InvokePlan {
     pub(crate) at_ms: u64,
     pub(crate) timeout_ms: u64,
     pub(crate) run_ms: u64,
+    pub(crate) function: &'static str,
 }
 
 /// Something goes wrong.
@@ -192,6 +201,7 @@ impl Plan {
             at_ms: dice.between(200..=span_ms),
             timeout_ms: dice.between(50..=5_000),
             run_ms: dice.below(200),
+            function: FUNCTIONS[0],
         });
         let invokes = invokes.collect();
         // One cluster in ten has a quiet life.
@@ -207,15 +217,18 @@ impl Plan {
         });
         let mut faults: Vec<Fault> = faults.collect();
         faults.sort_by_key(|fault| fault.at_ms);
-        Self {
+        let mut plan = Self {
             seed,
             config,
             workers,
             jobs,
             invokes,
+            moves: Vec::new(),
             faults,
             faults_end_ms,
-        }
+        };
+        crate::moves::draw(&mut plan, span_ms);
+        plan
     }
 }
 
@@ -257,6 +270,10 @@ fn worker(dice: &mut Dice) -> WorkerPlan {
         functions,
         labels,
         starts_ms: dice.below(500),
+        node: false,
+        brings: None,
+        fetch_ms: 0,
+        fetch_fails: 0,
     }
 }
 
@@ -334,7 +351,7 @@ fn redrives(dice: &mut Dice, count: u32) -> Vec<RedrivePlan> {
     let times = if dice.chance(60) { dice.below(4) } else { 0 };
     let redrives = (0..times).map(|_| RedrivePlan {
         filter: filter(dice, count),
-        mended: dice.chance(30),
+        target: dice.chance(30).then(|| Target::Function(MENDED.to_owned())),
     });
     redrives.collect()
 }

@@ -4,11 +4,12 @@
 use umbel_core::command::{Refusal, Reply};
 use umbel_core::event::Event;
 use umbel_core::id::JobId;
-use umbel_core::job::Target;
 use umbel_core::redrive::Redrive;
 
+use crate::bug::Bug;
 use crate::client::{Ask, Stage};
-use crate::plan::{MENDED, RedrivePlan};
+use crate::model::Asked;
+use crate::plan::RedrivePlan;
 use crate::world::World;
 
 impl World {
@@ -37,18 +38,29 @@ impl World {
         } else {
             format!("redrive {next} of job {at}")
         };
-        let RedrivePlan { filter, mended } = plan.clone();
-        self.model.redrive_asked(&request_id, &filter);
+        let RedrivePlan { filter, target } = plan.clone();
+        let asked = Asked {
+            filter: filter.clone(),
+            elsewhere: target.is_some(),
+        };
+        self.model.redrive_asked(&request_id, &asked);
         // What was seen last may be outdated, and so may what is read by it.
         let redrives = view.status.redrives;
         let Some(shell) = &self.shell else { return };
-        let standing = match shell.store.standing(job, redrives, &filter.types) {
+        let function = view.record.spec.target.name();
+        let standing = shell
+            .store
+            .standing(job, &function, redrives, &filter.types);
+        let mut standing = match standing {
             Ok(standing) => standing,
             Err(error) => panic!("the records of job {job} cannot be read: {error}"),
         };
+        if self.bug == Some(Bug::RedriveForgets) {
+            standing.ran.clear();
+        }
         let redrive = Box::new(Redrive {
             filter: crate::mutate::filter(self.bug, filter, &standing),
-            target: mended.then(|| Target::Function(MENDED.to_owned())),
+            target,
             content_digest: [u8::try_from(next).unwrap_or(0); 32],
             request_id,
             refusal: None,
@@ -76,6 +88,14 @@ impl World {
                 }
             }
             Reply::Refused(refusal) => {
+                let gone = matches!(
+                    refusal,
+                    Refusal::UnknownFunction { .. }
+                        | Refusal::NotPublished { .. }
+                        | Refusal::UnknownVersion { .. }
+                        | Refusal::UnknownAlias { .. }
+                        | Refusal::PinnedVersionGone { .. }
+                );
                 let expected = matches!(
                     refusal,
                     Refusal::JobRunning { .. }
@@ -84,11 +104,11 @@ impl World {
                         | Refusal::JobChanged { .. }
                         | Refusal::UnknownJob { .. }
                 );
-                assert!(expected, "a redrive was refused: {refusal}");
+                assert!(expected || gone, "a redrive was refused: {refusal}");
                 if aside {
                     return;
                 }
-                if matches!(refusal, Refusal::NothingToRedrive { .. }) {
+                if gone || matches!(refusal, Refusal::NothingToRedrive { .. }) {
                     self.done_with_redrive(at);
                 }
                 // It may have changed since it was seen.

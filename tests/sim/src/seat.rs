@@ -1,8 +1,10 @@
 //! Seats: one worker process after another, each the real machine with simulated slots.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use umbel_core::function::{Digest, Version, VersionId};
 use umbel_core::id::{Index, InvokeId, WorkerId};
 use umbel_core::job::Usage;
 use umbel_core::outcome::FailedAttempt;
@@ -25,7 +27,16 @@ pub(crate) struct Ended {
 
 /// The inputs of a chunk or of an invoke.
 #[derive(Debug)]
-pub(crate) enum Held {
+pub(crate) struct Held {
+    pub(crate) inputs: HeldInputs,
+    /// What its version runs as, once that is known; none: it could not be had.
+    pub(crate) made: OnceLock<Option<String>>,
+    pub(crate) is_versioned: bool,
+}
+
+/// The inputs themselves.
+#[derive(Debug)]
+pub(crate) enum HeldInputs {
     Chunk(Inputs),
     Invoke(Bytes),
 }
@@ -55,6 +66,8 @@ pub(crate) enum Work {
     Invokes {
         id: InvokeId,
         number: usize,
+        /// What it runs as.
+        target: Option<String>,
     },
     /// It was told to stop, and has not yet.
     Stops,
@@ -76,6 +89,15 @@ pub(crate) struct Process {
     pub(crate) link: Option<LinkId>,
     pub(crate) welcomed: bool,
     pub(crate) heartbeat_ms: u64,
+    /// What this session's coordinator has said of versions.
+    pub(crate) told: BTreeMap<VersionId, Arc<Version>>,
+    /// Versions on their way, and the work that waits for them.
+    pub(crate) loading: BTreeMap<VersionId, Arc<Version>>,
+    pub(crate) waits: BTreeMap<VersionId, Vec<Arc<Held>>>,
+    /// What stands ready, by what it is.
+    pub(crate) ready: BTreeSet<Digest>,
+    /// A function that it brings itself, unless one of that name is published.
+    pub(crate) brings: Option<&'static str>,
 }
 
 /// Where processes of one name start.
@@ -85,6 +107,8 @@ pub(crate) struct Seat {
     pub(crate) silent_down_until_ms: u64,
     pub(crate) dice: Dice,
     pub(crate) running: Option<Process>,
+    /// Artifacts that its processes have fetched.
+    pub(crate) cache: BTreeSet<Digest>,
     processes: u64,
 }
 
@@ -109,6 +133,7 @@ impl Seat {
             silent_down_until_ms: 0,
             dice,
             running: None,
+            cache: BTreeSet::new(),
             processes: 0,
         }
     }
@@ -149,7 +174,7 @@ impl World {
         let Some(plan) = self.plan.workers.get(seat) else {
             return;
         };
-        let slots = plan.slots as usize;
+        let (slots, brings) = (plan.slots as usize, plan.brings);
         let Some(at) = self.seats.get_mut(seat).filter(|at| at.running.is_none()) else {
             return;
         };
@@ -169,6 +194,11 @@ impl World {
             link: None,
             welcomed: false,
             heartbeat_ms: 1_000,
+            told: BTreeMap::new(),
+            loading: BTreeMap::new(),
+            waits: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            brings,
         });
         let wait_ms = at.dice.below(20);
         self.later(

@@ -1,10 +1,10 @@
 //! The worker's end of the sessions.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use prost::Message as _;
-use umbel_core::function::{Holdings, Runtimes};
+use umbel_core::function::{Holdings, Runtime, VersionId};
 use umbel_core::job::Usage;
 use umbel_core::limit::PROTOCOL;
 use umbel_core::message::{ChunkReport, FromWorker, Hello, Report};
@@ -19,7 +19,7 @@ use umbel_proto::v1;
 use crate::agenda::{LinkId, What};
 use crate::model::Loss;
 use crate::net::{Item, Way};
-use crate::seat::{Ended, Held, name};
+use crate::seat::{Ended, Held, HeldInputs, name};
 use crate::world::World;
 
 impl World {
@@ -45,28 +45,37 @@ impl World {
         let Some(plan) = self.plan.workers.get(seat) else {
             return;
         };
+        let cached = at.cache.iter().copied().collect();
         let Some(process) = at.process(process) else {
             return;
         };
         process.link = Some(link);
         process.welcomed = false;
+        process.told.clear();
+        let mut functions = plan.functions.clone();
+        functions.extend(process.brings.map(str::to_owned));
+        let mut runtimes = vec![Runtime::Python];
+        runtimes.extend(plan.node.then_some(Runtime::Node));
         let hello = Hello {
             protocol: PROTOCOL,
             worker: process.id,
             name: name(seat),
             slots: plan.slots,
             labels: plan.labels.clone(),
-            functions: plan.functions.clone(),
+            functions,
             runs_programs: false,
-            runtimes: Runtimes::NONE,
-            holdings: Holdings::default(),
+            runtimes: runtimes.into_iter().collect(),
+            holdings: Holdings {
+                warm: process.ready.iter().copied().collect(),
+                cached,
+            },
             version: umbel_proto::VERSION.to_owned(),
             offers: process.machine.offers(),
         };
         self.send_up(link, &convert::hello(hello));
     }
 
-    fn send_up(&mut self, link: LinkId, wire: &v1::ConnectRequest) {
+    pub(crate) fn send_up(&mut self, link: LinkId, wire: &v1::ConnectRequest) {
         let bytes = Bytes::from(wire.encode_to_vec());
         self.put(link, Way::Up, Item::Message(bytes));
     }
@@ -133,6 +142,9 @@ impl World {
             Item::Close(words) => {
                 self.trace
                     .say(&|| format!("  link {id} was closed: {words}"));
+                if words.contains("cannot bring one of that name") {
+                    self.brings_no_more(seat, number);
+                }
                 return self.ends_below(id);
             }
         };
@@ -169,16 +181,24 @@ impl World {
                 );
             }
             FromCoordinator::Grant { head, inputs } => {
-                process.machine.grant(*head, Arc::new(Held::Chunk(inputs)));
+                let held = held(HeldInputs::Chunk(inputs), head.version);
+                let version = head.version.map(|id| process.wait_for(id, &held));
+                process.machine.grant(*head, held);
+                if let Some(version) = version {
+                    self.supply(seat, number, &version);
+                }
             }
-            // The simulation publishes nothing.
-            FromCoordinator::Version(_) => {}
+            FromCoordinator::Version(version) => {
+                let before = process.told.insert(version.id, Arc::clone(&version));
+                assert!(before.is_none(), "{version:?} is told once in a session");
+            }
             FromCoordinator::Ack(number) => process.machine.acknowledged(number),
             FromCoordinator::TakeBack { lease, keep } => process.machine.take_back(lease, keep),
             FromCoordinator::Revoke(leases) => stopped = process.machine.revoke(&leases),
             FromCoordinator::Drain => process.machine.drain(),
             FromCoordinator::Invoke(invoke) => {
-                let inputs = Arc::new(Held::Invoke(invoke.input));
+                let inputs = held(HeldInputs::Invoke(invoke.input), invoke.version);
+                let version = invoke.version.map(|id| process.wait_for(id, &inputs));
                 let head = InvokeHead {
                     id: invoke.id,
                     target: invoke.target,
@@ -186,6 +206,9 @@ impl World {
                     timeout_ms: invoke.timeout_ms,
                 };
                 process.machine.invoke(head, inputs);
+                if let Some(version) = version {
+                    self.supply(seat, number, &version);
+                }
             }
             FromCoordinator::InvokeCancel(id) => {
                 stopped.extend(process.machine.invoke_cancelled(id));
@@ -193,6 +216,14 @@ impl World {
         }
         self.stop_slots(seat, &stopped);
         self.pump(seat);
+    }
+
+    /// A function of the name that a process brought is published: it comes without.
+    fn brings_no_more(&mut self, seat: usize, process: u64) {
+        let at = self.seats.get_mut(seat);
+        if let Some(process) = at.and_then(|at| at.process(process)) {
+            process.brings = None;
+        }
     }
 
     pub(crate) fn beats(&mut self, seat: usize, process: u64, link: LinkId) {
@@ -251,6 +282,15 @@ impl World {
             self.later(wait_ms, What::SeatStarts(seat));
         }
     }
+}
+
+/// Work as a slot takes it.
+fn held(inputs: HeldInputs, version: Option<VersionId>) -> Arc<Held> {
+    Arc::new(Held {
+        inputs,
+        made: OnceLock::new(),
+        is_versioned: version.is_some(),
+    })
 }
 
 /// Merges the parts of a report, as the real shell does.

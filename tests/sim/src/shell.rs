@@ -308,7 +308,9 @@ impl World {
     ) {
         for command in &commands {
             if let Command::Persist(Change::Recorded(record)) = command {
-                self.model.grants.judge(record, arrival);
+                let published = &self.model.live.published;
+                let number = |id| published.version(id).map(|version| version.number);
+                self.model.grants.judge(record, arrival, &number);
                 if let Some(arrival) = arrival {
                     self.model.recorded(record, arrival);
                     self.model.judge_retries(record, arrival);

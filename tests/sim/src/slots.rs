@@ -11,10 +11,9 @@ use umbel_core::worker::{Origin, Part, Piece};
 use umbel_proto::convert::Inputs;
 
 use crate::agenda::What;
-use crate::function::{Behaviour, TIMED_OUT, failure, output};
+use crate::function::{Behaviour, NOT_FETCHED, TIMED_OUT, failure, output};
 use crate::model::Loss;
-use crate::plan::FUNCTIONS;
-use crate::seat::{Ended, Held, Run, Work};
+use crate::seat::{Ended, Held, HeldInputs, Run, Work};
 use crate::world::World;
 
 /// What ends an invocation.
@@ -49,7 +48,8 @@ impl World {
                 }
                 Origin::Invoke(id) => {
                     let number = invoke_number(&piece.inputs);
-                    place.work = Work::Invokes { id, number };
+                    let target = runs_as(&piece);
+                    place.work = Work::Invokes { id, number, target };
                     let run_ms = self.plan.invokes.get(number).map_or(0, |plan| plan.run_ms);
                     let (process, run) = (process.number, place.run);
                     let what = What::Steps {
@@ -133,7 +133,7 @@ impl World {
         let (job, index, attempt, target, times_out) = match &place.work {
             Work::Runs(run) => match run.piece.origin {
                 Origin::Chunk { job } => {
-                    let target = run.piece.target.display();
+                    let target = runs_as(&run.piece);
                     (job, run.next, run.piece.attempt, target, run.times_out)
                 }
                 Origin::Invoke(_) => return,
@@ -141,7 +141,7 @@ impl World {
             Work::Invokes { .. } => return self.invoke_ends(seat, process, slot),
             Work::Free | Work::Stops => return,
         };
-        let end = self.end_of((job, index), &target, attempt, times_out);
+        let end = self.end_of((job, index), target.as_deref(), attempt, times_out);
         self.stopped(worker, job, index);
         let Some(run) = self.run_of(seat, process, slot) else {
             return;
@@ -188,10 +188,13 @@ impl World {
     fn end_of(
         &self,
         (job, index): (JobId, Index),
-        target: &str,
+        target: Option<&str>,
         attempt: u32,
         times_out: bool,
     ) -> End {
+        let Some(target) = target else {
+            return End::Outcome(Err((failure(FailureKind::Rejected, NOT_FETCHED), false)));
+        };
         let behaviour = self.behaviour(job, index);
         let client = self.clients.iter().find(|client| client.owns(job));
         match (behaviour, client) {
@@ -271,11 +274,15 @@ impl World {
         let Some(place) = running.slots.get_mut(slot) else {
             return;
         };
-        let Work::Invokes { id, number } = place.work else {
+        let Work::Invokes { id, number, target } = &place.work else {
             return;
         };
+        let id = *id;
+        let outcome = match target {
+            Some(target) => Ok(output(target, number.to_string().as_bytes()).into()),
+            None => Err(failure(FailureKind::Rejected, NOT_FETCHED)),
+        };
         place.work = Work::Free;
-        let outcome = Ok(output(FUNCTIONS[0], number.to_string().as_bytes()).into());
         let done = InvokeDone {
             id,
             outcome,
@@ -352,6 +359,17 @@ impl World {
     }
 }
 
+/// What a piece runs as; none: its version could not be had.
+fn runs_as(piece: &Piece<Arc<Held>>) -> Option<String> {
+    if !piece.inputs.is_versioned {
+        return Some(piece.target.display());
+    }
+    match piece.inputs.made.get() {
+        Some(made) => made.clone(),
+        None => panic!("{:?} runs before its version is there", piece.target),
+    }
+}
+
 fn run(piece: Piece<Arc<Held>>, now_us: u64) -> Run {
     Run {
         next: piece.run.start,
@@ -381,9 +399,11 @@ fn part(run: &mut Run) -> Part<Vec<Ended>> {
 
 /// The input of an index, out of what came with its chunk.
 fn input(held: &Held, index: Index) -> Vec<u8> {
-    match held {
-        Held::Chunk(Inputs::Range { begin }) => (begin + u64::from(index)).to_string().into_bytes(),
-        Held::Chunk(Inputs::Slices(slices)) => {
+    match &held.inputs {
+        HeldInputs::Chunk(Inputs::Range { begin }) => {
+            (begin + u64::from(index)).to_string().into_bytes()
+        }
+        HeldInputs::Chunk(Inputs::Slices(slices)) => {
             let holds = |first: Index, count: u32| (first..first + count).contains(&index);
             let slice = slices.iter().find(|slice| holds(slice.first, slice.count));
             let Some(slice) = slice else {
@@ -397,7 +417,7 @@ fn input(held: &Held, index: Index) -> Vec<u8> {
                 Err(error) => panic!("the slice that holds {index}: {error}"),
             }
         }
-        Held::Invoke(input) => input.to_vec(),
+        HeldInputs::Invoke(input) => input.to_vec(),
     }
 }
 

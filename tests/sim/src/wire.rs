@@ -4,6 +4,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use umbel_core::command::Refusal;
 use umbel_core::event::Event;
+use umbel_core::function::VersionId;
 use umbel_core::id::{JobId, SessionId};
 use umbel_core::job::BlockRef;
 use umbel_core::message::{FromWorker, GrantHead, Report, ToWorker};
@@ -26,6 +27,11 @@ impl World {
                 if self.bug == Some(Bug::IgnoreConcurrency) {
                     grant.head.slots = 64;
                 }
+                if self.bug == Some(Bug::RunAnother)
+                    && let Some(version) = grant.head.version
+                {
+                    grant.head.version = Some(self.another(to.0, version));
+                }
                 self.model.grants.sent(grant.head.job, &grant.head.indices);
                 ToWorker::Grant(grant)
             }
@@ -39,6 +45,11 @@ impl World {
             ToWorker::Ack(number) => {
                 self.model.acknowledged(to.0, number);
                 ToWorker::Ack(number)
+            }
+            ToWorker::Version(version) if self.bug == Some(Bug::TellAnother) => {
+                let mut version = version.as_ref().clone();
+                version.artifact.digest.0[0] ^= 7;
+                ToWorker::Version(version.into())
             }
             other => other,
         };
@@ -67,6 +78,18 @@ impl World {
         }
         let bytes = Bytes::from(wire.encode_to_vec());
         self.put(to.0, Way::Down, Item::Message(bytes));
+    }
+
+    /// Another version of the function that the worker of a link was told of.
+    fn another(&mut self, link: LinkId, version: VersionId) -> VersionId {
+        let seat = self.links.find(link).map(|link| link.seat);
+        let at = seat.and_then(|seat| self.seats.get(seat));
+        let told = at.and_then(|at| at.running.as_ref());
+        let published = &self.model.live.published;
+        let function = published.version(version).map(|of| &of.function);
+        let mut others = told.into_iter().flat_map(|process| process.told.values());
+        let other = others.find(|other| other.id != version && Some(&other.function) == function);
+        other.map_or(version, |other| other.id)
     }
 
     pub(crate) fn put(&mut self, link: LinkId, way: Way, item: Item) {

@@ -1,6 +1,6 @@
 //! A whole cluster: what there is, and the loop in which it happens.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use umbel_core::id::JobId;
@@ -55,8 +55,8 @@ pub(crate) struct World {
     pub(crate) clients: Vec<Client>,
     /// Replies that nobody has seen yet, numbered.
     pub(crate) asked: u64,
-    /// Invokes that wait for their answer.
-    pub(crate) invokes_open: BTreeSet<usize>,
+    /// Invokes that wait for their answer, and when they were asked for, in changes.
+    pub(crate) invokes_open: BTreeMap<usize, u64>,
     pub(crate) mono_ahead_ms: u64,
     pub(crate) wall_off_ms: i64,
     pub(crate) turns: u64,
@@ -114,7 +114,7 @@ impl World {
             seats,
             clients,
             asked: 0,
-            invokes_open: BTreeSet::new(),
+            invokes_open: BTreeMap::new(),
             mono_ahead_ms: 0,
             wall_off_ms: 0,
             turns: 0,
@@ -137,6 +137,12 @@ impl World {
         for (number, invoke) in self.plan.invokes.iter().enumerate() {
             self.agenda.add(invoke.at_ms, What::Invokes(number));
         }
+        for (number, made) in self.plan.moves.iter().enumerate() {
+            self.agenda.add(made.at_ms, What::Moves(number));
+        }
+        let pins = self.plan.jobs.iter().filter(|job| job.spec.policy.pin);
+        let pins = pins.map(|job| u8::try_from(job.number).unwrap_or(u8::MAX));
+        self.model.pins(pins.collect());
         for (number, fault) in self.plan.faults.iter().enumerate() {
             self.agenda.add(fault.at_ms, What::Fault(number));
         }
@@ -221,6 +227,13 @@ impl World {
             What::Client { client, step } => self.client_goes_on(client, step),
             What::Aside { client, aside } => self.client_aside(client, aside),
             What::Invokes(number) => self.invokes(number),
+            What::Moves(number) => self.moves(number),
+            What::Fetches {
+                seat,
+                process,
+                version,
+                tries,
+            } => self.fetches(seat, process, version, tries),
             What::Fault(number) => self.fault(number),
             What::StoreNoticed {
                 incarnation,

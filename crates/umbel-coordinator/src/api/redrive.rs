@@ -76,7 +76,8 @@ impl Api {
             return Ok(Standing::default());
         }
         let types = wish.filter.types.clone();
-        self.read(move |store| store.standing(job, redrives, &types))
+        let function = view.record.spec.target.name();
+        self.read(move |store| store.standing(job, &function, redrives, &types))
             .await
     }
 }

@@ -1,9 +1,12 @@
+use std::collections::BTreeSet;
+
 use umbel_core::change::{Change, FailedRecord, Record, WaitingRecord};
 use umbel_core::history::History;
 use umbel_core::id::Index;
 use umbel_core::limit::RECORD_SPAN_MAX;
 use umbel_core::outcome::{Failure, FailureKind};
 use umbel_core::ranges::Ranges;
+use umbel_core::redrive::Ran;
 
 use super::*;
 use crate::testing::{duration_us, job, open, output, record};
@@ -152,14 +155,22 @@ fn a_redrive_replaces_what_it_ran_again() {
     let (store, number) = (opened.store, opened.next_number);
     let failures = Record {
         failed: vec![failed(0), failed(1)],
+        version: Some(3),
         ..record(1, Ranges::new(), 0)
     };
     commit(&store, number, failures);
     let known = |name: &str| {
         let types = [name.to_owned()].into();
-        store.standing(job(1), 0, &types).unwrap().of_types.len()
+        store
+            .standing(job(1), "umbel.echo", 0, &types)
+            .unwrap()
+            .of_types
+            .len()
     };
     assert_eq!((known("ExitCode"), known("ValueError")), (2, 0));
+    let standing = store.standing(job(1), "f", 0, &BTreeSet::new()).unwrap();
+    let ran = Ran::Ended("f".into(), 3);
+    assert_eq!(standing.ran[&ran].len(), 2, "by the function it was for");
     let again = WaitingRecord {
         indices: Ranges::one(0..2),
         history: History::FRESH,
@@ -179,7 +190,7 @@ fn a_redrive_replaces_what_it_ran_again() {
     commit(&store, number + 2, second);
     assert_eq!(in_order(&store, 0..2, Gaps::Skip).0, ["+1"]);
     assert_eq!(completed_of(&store, 1, Wanted::ALL), ["+1"]);
-    let before = store.standing(job(1), 1, &["ExitCode".to_owned()].into());
+    let before = store.standing(job(1), "umbel.echo", 1, &["ExitCode".to_owned()].into());
     let before = before.unwrap();
     assert_eq!(before.succeeded.len(), 1);
     assert!(before.failed.is_empty() && before.of_types.is_empty());

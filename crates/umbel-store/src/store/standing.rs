@@ -15,7 +15,8 @@ use crate::key::{self, Key, Kind, Whole};
 
 impl Store {
     /// Reads the blocks and records of a job that has ended, under its redrive number `redrives`;
-    /// of failures it finds those of `types` apart. Outputs are not read. It keeps some bits for
+    /// of failures it finds those of `types` apart. `function` is what the job was accepted to run, which
+    /// its records do not repeat until it is redriven. Outputs are not read. It keeps some bits for
     /// each invocation, and waits for the disk.
     ///
     /// # Errors
@@ -24,9 +25,11 @@ impl Store {
     pub fn standing(
         &self,
         job: JobId,
+        function: &str,
         redrives: u32,
         types: &BTreeSet<String>,
     ) -> Result<Standing, Error> {
+        let function: Arc<str> = Arc::from(function);
         let mut standing = Standing {
             redrives,
             ..Standing::default()
@@ -39,7 +42,7 @@ impl Store {
                         standing.blocks.push(block);
                     }
                     Item::Whole(Whole::Record(..), value) => {
-                        let stored = disk::decode_record(job, Arc::default(), value)?;
+                        let stored = disk::decode_record(job, Arc::clone(&function), value)?;
                         standing.take(&stored.record, types);
                     }
                     Item::Short(..) | Item::Whole(..) => {}

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use umbel_core::change::{LeaseRecord, Record};
 use umbel_core::config::Config;
+use umbel_core::function::VersionId;
 use umbel_core::id::{Index, JobId, LeaseId, WorkerId};
 use umbel_core::limit::CRASH_LIMIT;
 use umbel_core::message::{ChunkReport, OfferAnswer, TakenBack};
@@ -27,6 +28,7 @@ struct Live {
     job: JobId,
     /// What of it is neither reported nor given back.
     open: Ranges,
+    version: Option<VersionId>,
     granted_ms: u64,
 }
 
@@ -120,6 +122,7 @@ impl Grants {
             worker: lease.worker,
             job: lease.job,
             open: lease.indices.clone(),
+            version: lease.version,
             granted_ms: now_ms,
         };
         self.live.insert(lease.lease, live);
@@ -191,7 +194,12 @@ impl Grants {
     }
 
     /// A result counts only under a live lease of who reports it.
-    pub(crate) fn judge(&self, record: &Record, arrival: Option<&Arrival>) {
+    pub(crate) fn judge(
+        &self,
+        record: &Record,
+        arrival: Option<&Arrival>,
+        number: &dyn Fn(VersionId) -> Option<u32>,
+    ) {
         if record.worker.is_empty() {
             assert!(
                 record.succeeded.is_empty(),
@@ -225,12 +233,40 @@ impl Grants {
         for waiting in &record.waiting {
             recorded = recorded.union(&waiting.indices);
         }
+        self.judge_version(record, &recorded.union(&record.succeeded), number);
         let dead = recorded.minus(&unsucceeded);
         assert!(
             dead.is_empty(),
             "{dead:?} of job {} failed under a dead lease",
             record.job
         );
+    }
+
+    /// What is recorded ran the version of its lease, and keeps it when it waits again.
+    fn judge_version(
+        &self,
+        record: &Record,
+        ended: &Ranges,
+        number: &dyn Fn(VersionId) -> Option<u32>,
+    ) {
+        for live in self.live.values().filter(|live| live.job == record.job) {
+            if live.open.intersect(ended).is_empty() {
+                continue;
+            }
+            let ran = live.version.and_then(number);
+            assert_eq!(
+                record.version, ran,
+                "the version of a record of job {}",
+                record.job
+            );
+            for waiting in &record.waiting {
+                assert_eq!(
+                    waiting.history.version, live.version,
+                    "{:?} of job {} keeps what it ran",
+                    waiting.indices, record.job
+                );
+            }
+        }
     }
 
     /// Under which lease what a dead one covered is held now; for a bug.

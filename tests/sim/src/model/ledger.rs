@@ -7,12 +7,16 @@ use bytes::Bytes;
 use umbel_core::change::{
     Change, FailedRecord, JobRecord, JobStatus, KeptRequest, LeaseRecord, Record,
 };
+use umbel_core::function::VersionId;
 use umbel_core::history::History;
 use umbel_core::id::{Index, JobId, LeaseId};
+use umbel_core::job::Target;
 use umbel_core::job::{BlockRef, Counts, JobState, Source, Usage};
 use umbel_core::limit::OUTPUT_BYTES_MAX;
 use umbel_core::redrive::Filter;
 use umbel_proto::columns::Columns;
+
+use super::published::{Pins, Published};
 
 /// Where one invocation stands by what was recorded.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,8 +47,26 @@ pub(crate) struct JobCells {
     pub(crate) usage: Usage,
     /// Under which redrive number each ended the last time.
     under: BTreeMap<Index, u32>,
-    /// What the latest redrive must make wait again, and has not yet.
-    again: BTreeSet<Index>,
+    /// What the latest redrive must make wait again and has not yet, with the version that it keeps.
+    again: BTreeMap<Index, Option<VersionId>>,
+    /// When it was accepted or redriven, in changes.
+    pub(super) since: u64,
+    /// The version that it keeps to whatever its target comes to mean.
+    pub(super) keeps: Option<VersionId>,
+    /// The version that each ran the last time, as far as it was recorded.
+    ran: BTreeMap<Index, VersionId>,
+    /// The version that each was leased with the last time.
+    pub(super) granted: BTreeMap<Index, Option<VersionId>>,
+    /// The version of what was leased when the coordinator died.
+    pub(super) held: BTreeMap<Index, VersionId>,
+}
+
+/// A redrive that was asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) filter: Filter,
+    /// Whether it names another target.
+    pub(crate) elsewhere: bool,
 }
 
 /// All that changes have said.
@@ -58,7 +80,11 @@ pub(crate) struct Ledger {
     /// Request ids that outlive their jobs.
     pub(crate) requests: BTreeMap<String, KeptRequest>,
     /// What redrives were asked for, by their request ids.
-    pub(crate) asked: Arc<BTreeMap<String, Filter>>,
+    pub(crate) asked: Arc<BTreeMap<String, Asked>>,
+    pub(crate) published: Published,
+    pub(crate) pins: Pins,
+    /// How many changes there were.
+    pub(crate) changes: u64,
 }
 
 impl Ledger {
@@ -67,6 +93,7 @@ impl Ledger {
     /// # Panics
     /// When it contradicts what was said before.
     pub(crate) fn apply(&mut self, change: &Change) {
+        self.changes += 1;
         match change {
             Change::JobCreated(record) => self.create(record),
             Change::Appended { job, block } => self.append(*job, block),
@@ -94,6 +121,7 @@ impl Ledger {
             }
             Change::Recorded(record) => self.record(record),
             Change::Granted(lease) => {
+                self.judge_version(lease);
                 let before = self.leases.insert(lease.lease, lease.clone());
                 assert!(before.is_none(), "lease {} was granted twice", lease.lease);
             }
@@ -121,7 +149,6 @@ impl Ledger {
                 );
                 self.deleted.insert(*job);
             }
-            // The simulation publishes nothing.
             Change::Function(_)
             | Change::FunctionRemoved(_)
             | Change::Published(_)
@@ -129,7 +156,7 @@ impl Ledger {
             | Change::VersionRemoved(_)
             | Change::ArtifactRemoved(_)
             | Change::AliasMoved(_)
-            | Change::AliasRemoved { .. } => {}
+            | Change::AliasRemoved { .. } => self.apply_published(change),
         }
     }
 
@@ -167,8 +194,20 @@ impl Ledger {
             cells,
             usage,
             under: BTreeMap::new(),
-            again: BTreeSet::new(),
+            again: BTreeMap::new(),
+            since: self.changes,
+            keeps: None,
+            ran: BTreeMap::new(),
+            granted: BTreeMap::new(),
+            held: BTreeMap::new(),
         };
+        let mut job = job;
+        job.keeps = self.pin(&job);
+        assert_eq!(
+            record.version, job.keeps,
+            "what job {} is pinned to",
+            record.id
+        );
         let before = self.jobs.insert(record.id, job);
         assert!(before.is_none(), "job {} was created twice", record.id);
     }
@@ -183,6 +222,8 @@ impl Ledger {
     /// A job that ended badly runs again.
     fn redrive(&mut self, id: JobId, status: &JobStatus) {
         let asked = Arc::clone(&self.asked);
+        let (changes, published) = (self.changes, self.published.clone());
+        let pins = self.pins.contains(&id.0[15]);
         let job = self.job(id);
         let known = &job.status;
         assert!(
@@ -193,27 +234,53 @@ impl Ledger {
             "job {id} was {known:?} and was redriven as {status:?}"
         );
         let redriven = status.redriven.as_ref();
-        let filter = redriven.and_then(|redriven| asked.get(&redriven.request_id));
-        let Some(filter) = filter else {
+        let asked = redriven.and_then(|redriven| asked.get(&redriven.request_id));
+        let Some(Asked { filter, elsewhere }) = asked else {
             panic!("nobody asked for {redriven:?}");
         };
         job.all_wait_again();
         let cells = (0..).zip(&job.cells);
         let chosen = cells.filter(|(index, cell)| chooses(filter, *index, cell));
-        job.again = chosen.map(|(index, _)| index).collect();
+        let chosen =
+            chosen.map(|(index, _)| (index, job.kept(&published, status, index, *elsewhere)));
+        job.again = chosen.collect();
+        job.since = changes;
+        job.granted.clear();
+        job.held.clear();
+        if !elsewhere {
+            assert!(
+                !pins || job.keeps.is_none_or(|id| published.takes_jobs(id)),
+                "job {id} is pinned to what was deleted and runs again"
+            );
+            job.keeps = job.keeps.filter(|id| published.takes_jobs(*id));
+        }
         let found = redriven.map(|redriven| redriven.invocations);
         assert_eq!(found, Some(job.again.len() as u64), "what is redriven");
         job.status = status.clone();
+        if *elsewhere && let Some(job) = self.jobs.get(&id) {
+            let keeps = self.pin(job);
+            self.job(id).keeps = keeps;
+        }
     }
 
     fn record(&mut self, record: &Record) {
         let id = record.job;
+        let ran = record.version.and_then(|number| {
+            let name = record.function.split('@').next().unwrap_or_default();
+            Some(self.published.numbered(name, number)?.id)
+        });
+        assert_eq!(
+            ran.is_some(),
+            record.version.is_some(),
+            "a version that is there ran"
+        );
         let job = self.job(id);
         assert_eq!(record.redrive, job.status.redrives, "a record of job {id}");
         if !job.again.is_empty() {
             return job.wait_again(record);
         }
         job.usage.add(record.usage);
+        job.note_ran(record, ran);
         let max_attempts = job.record.spec.policy.max_attempts;
         let mut end = |index: Index, cell: Cell| {
             let Some(known) = job.cells.get_mut(index as usize) else {
@@ -308,20 +375,71 @@ impl JobCells {
         let other = record.succeeded.len() + record.cancelled.len() + record.failed.len() as u64;
         assert_eq!(other, 0, "job {id} is not yet redriven in whole");
         for waiting in &record.waiting {
-            assert!(
-                waiting.history == History::FRESH && waiting.due_ms == 0,
-                "what is redriven is fresh: {waiting:?}"
-            );
+            assert_eq!(waiting.due_ms, 0, "what is redriven is due: {waiting:?}");
             for index in waiting.indices.indices() {
-                assert!(
-                    self.again.remove(&index),
-                    "{index} of job {id} was not to be redriven"
-                );
+                let Some(version) = self.again.remove(&index) else {
+                    panic!("{index} of job {id} was not to be redriven")
+                };
+                let history = History::redriven(version);
+                assert_eq!(waiting.history, history, "{index} of job {id} is redriven");
+                match version {
+                    Some(version) => drop(self.ran.insert(index, version)),
+                    None => drop(self.ran.remove(&index)),
+                }
                 if let Some(cell) = self.cells.get_mut(index as usize) {
-                    *cell = Cell::FRESH;
+                    *cell = Cell::Waiting { history, due_ms: 0 };
                 }
             }
         }
+    }
+
+    /// Which version each ran the last time, as far as a record says.
+    fn note_ran(&mut self, record: &Record, ran: Option<VersionId>) {
+        let failed = record.failed.iter().map(|failed| (failed.index, ran));
+        let waiting = record.waiting.iter().flat_map(|waiting| {
+            let version = waiting.history.version;
+            waiting.indices.indices().map(move |index| (index, version))
+        });
+        for (index, ran) in failed.chain(waiting) {
+            match ran {
+                Some(version) => drop(self.ran.insert(index, version)),
+                None => drop(self.ran.remove(&index)),
+            }
+        }
+    }
+
+    /// The version that an invocation keeps through a redrive.
+    fn kept(
+        &self,
+        published: &Published,
+        status: &JobStatus,
+        index: Index,
+        elsewhere: bool,
+    ) -> Option<VersionId> {
+        let version = *self.ran.get(&index)?;
+        let name = published
+            .version(version)
+            .map(|version| version.function.as_str());
+        let latest = status
+            .redriven
+            .as_ref()
+            .and_then(|latest| latest.target.as_ref());
+        let same = match latest {
+            None => true,
+            Some(Target::Version(_, umbel_core::function::Qualifier::Version(_))) => false,
+            Some(target) => target.function() == name,
+        };
+        (same && !elsewhere && published.takes_jobs(version)).then_some(version)
+    }
+
+    pub(super) fn runs(&self) -> bool {
+        self.status.state == JobState::Running
+    }
+
+    /// Whether a lease is of what was before the latest redrive.
+    pub(super) fn is_outdated(&self, lease: LeaseId) -> bool {
+        let redriven = self.status.redriven.as_ref();
+        redriven.is_some_and(|redriven| lease < redriven.first_lease)
     }
 
     /// Whether an invocation has ended, though it may have been redriven since.

@@ -6,9 +6,10 @@ mod grants;
 mod ledger;
 mod projection;
 mod promises;
+mod published;
 mod retries;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use umbel_core::change::{Change, LeaseRecord, Record};
@@ -16,13 +17,12 @@ use umbel_core::id::JobId;
 use umbel_core::job::{JobState, StartMode};
 use umbel_core::machine::Machine;
 use umbel_core::ranges::Ranges;
-use umbel_core::redrive::Filter;
 use umbel_core::view::{InvocationView, JobView};
 
 pub(crate) use fairness::Eager;
 use fairness::Fairness;
 pub(crate) use grants::{Arrival, Grants, Loss};
-pub(crate) use ledger::{Cell, JobCells, Ledger};
+pub(crate) use ledger::{Asked, Cell, JobCells, Ledger};
 pub(crate) use projection::Projection;
 pub(crate) use promises::Promises;
 
@@ -80,6 +80,7 @@ impl Model {
                 _ => false,
             };
             job.status.state == JobState::Running
+                && !crate::publish::is_published_name(job.status.target(&job.record))
                 && begins
                 && spec.policy.max_concurrency.is_none()
                 && (0..).zip(&job.cells).any(waits)
@@ -109,10 +110,17 @@ impl Model {
     }
 
     /// A redrive is asked for.
-    pub(crate) fn redrive_asked(&mut self, request_id: &str, filter: &Filter) {
+    pub(crate) fn redrive_asked(&mut self, request_id: &str, asked: &Asked) {
         for ledger in [&mut self.live, &mut self.durable] {
-            Arc::make_mut(&mut ledger.asked).insert(request_id.to_owned(), filter.clone());
+            Arc::make_mut(&mut ledger.asked).insert(request_id.to_owned(), asked.clone());
         }
+    }
+
+    /// The jobs that are submitted to keep to one version, by their numbers.
+    pub(crate) fn pins(&mut self, pins: BTreeSet<u8>) {
+        let pins = Arc::new(pins);
+        self.live.pins = Arc::clone(&pins);
+        self.durable.pins = pins;
     }
 
     /// A report has made something final.
@@ -173,6 +181,7 @@ impl Model {
         self.line.clear();
         self.unacknowledged.clear();
         self.live = self.durable.clone();
+        self.live.hold();
         self.grants.crashed();
         self.promises.kept_by(&self.durable);
     }
@@ -210,7 +219,7 @@ impl Model {
                     let known = requests.next();
                     assert_eq!(Some((request_id, kept)), known, "a request id comes back");
                 }
-                // The simulation publishes nothing.
+                // Read again below, all at once.
                 Change::Appended { .. }
                 | Change::Recorded(_)
                 | Change::Function(_)
@@ -228,6 +237,7 @@ impl Model {
                 }
             }
         }
+        self.durable.published.restored(changes);
         assert_eq!(leases.next(), None, "a lease that was not found again");
         assert_eq!(
             requests.next(),
@@ -242,7 +252,7 @@ impl Model {
         if let Some(projected) = &self.projected {
             projected.is_of(machine);
         }
-        for (id, job) in &self.durable.jobs {
+        for (id, job) in &self.live.jobs {
             let view = self.same_view(machine, job);
             assert_eq!(
                 view.status, job.status,
@@ -254,10 +264,14 @@ impl Model {
             for (index, cell) in (0..).zip(&job.cells) {
                 let found = machine.invocation(*id, index);
                 let expected = match cell {
-                    Cell::Waiting { history, due_ms } => InvocationView::Waiting {
-                        history: *history,
-                        due_ms: *due_ms,
-                    },
+                    Cell::Waiting { history, due_ms } => {
+                        let mut history = *history;
+                        history.version = history.version.or_else(|| job.held.get(&index).copied());
+                        InvocationView::Waiting {
+                            history,
+                            due_ms: *due_ms,
+                        }
+                    }
                     Cell::Succeeded { .. } => InvocationView::Succeeded,
                     Cell::Failed(_) => InvocationView::Failed,
                     Cell::Cancelled => InvocationView::Cancelled,
@@ -288,7 +302,10 @@ impl Model {
                             InvocationView::Waiting { history, .. }
                             | InvocationView::Leased { history },
                         ),
-                    ) => (told.failed, told.lost_alone) == (history.failed, history.lost_alone),
+                    ) => {
+                        (told.failed, told.lost_alone) == (history.failed, history.lost_alone)
+                            && (told.version.is_none() || told.version == history.version)
+                    }
                     _ => false,
                 };
                 let found = machine.invocation(*id, index);

@@ -3,15 +3,19 @@
 use std::collections::BTreeMap;
 
 use umbel_core::change::JobStatus;
+use umbel_core::function::VersionId;
 use umbel_core::id::{Index, JobId};
 use umbel_core::job::{Counts, Usage};
 use umbel_core::machine::Machine;
-use umbel_core::view::{InvocationView, JobView};
+use umbel_core::view::{InvocationView, JobView, PublishedView};
+
+use crate::moves::PUBLISHED;
 
 /// The durable part of a machine.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Projection {
     functions: Vec<String>,
+    published: Vec<PublishedView>,
     jobs: BTreeMap<JobId, Job>,
 }
 
@@ -27,7 +31,11 @@ struct Job {
 /// invocations that differ in the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stands {
-    Waits { failed: u16, lost_alone: u8 },
+    Waits {
+        failed: u16,
+        lost_alone: u8,
+        version: Option<VersionId>,
+    },
     Succeeded,
     Failed,
     Cancelled,
@@ -45,6 +53,7 @@ impl Projection {
             .map(|view| (view.record.id, job(machine, view)));
         Self {
             functions,
+            published: published(machine),
             jobs: jobs.collect(),
         }
     }
@@ -53,6 +62,10 @@ impl Projection {
     pub(crate) fn is_of(&self, machine: &Machine) {
         let found = Self::of(machine);
         assert_eq!(self.functions, found.functions, "functions after a restart");
+        assert_eq!(
+            self.published, found.published,
+            "published functions after a restart"
+        );
         for (id, job) in &self.jobs {
             assert_eq!(
                 Some(job),
@@ -62,6 +75,20 @@ impl Projection {
         }
         assert_eq!(self.jobs.len(), found.jobs.len(), "jobs after a restart");
     }
+}
+
+/// Published functions but for what workers have of them.
+fn published(machine: &Machine) -> Vec<PublishedView> {
+    let found = PUBLISHED.map(|name| machine.function(name, None, usize::MAX));
+    let found = found.into_iter().filter_map(Result::ok);
+    let found = found.map(|mut view| {
+        for version in &mut view.versions {
+            version.workers = 0;
+            version.warm_workers = 0;
+        }
+        view
+    });
+    found.collect()
 }
 
 fn job(machine: &Machine, view: &JobView) -> Job {
@@ -77,6 +104,7 @@ fn job(machine: &Machine, view: &JobView) -> Job {
                     Stands::Waits {
                         failed: history.failed,
                         lost_alone: history.lost_alone,
+                        version: history.unrun().version,
                     }
                 }
                 InvocationView::Succeeded => Stands::Succeeded,

@@ -48,6 +48,9 @@ pub(crate) fn lose_invokes(t: &mut Tables, out: &mut Out, id: WorkerId, name: &s
             continue;
         };
         t.alarms.invokes.set(invoke, None);
+        if let Some(version) = entry.version {
+            t.release(version);
+        }
         let worker = name.to_owned();
         let reply = Reply::Refused(Refusal::InvokeLost { worker });
         super::reply(out, entry.reply, reply);

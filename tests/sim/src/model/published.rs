@@ -1,0 +1,320 @@
+//! Published functions by what changes have said: what each target meant, what took jobs, and what
+//! was needed, read as simply as possible and apart from the system.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use umbel_core::change::Change;
+use umbel_core::function::{Alias, FunctionRecord, LIVE, Qualifier, Version, VersionId};
+use umbel_core::job::Target;
+
+use super::ledger::{Cell, JobCells, Ledger};
+
+/// Functions, versions and aliases.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Published {
+    functions: BTreeMap<String, FunctionRecord>,
+    versions: BTreeMap<VersionId, Arc<Version>>,
+    retired_ms: BTreeMap<VersionId, u64>,
+    aliases: BTreeMap<(String, String), Alias>,
+    /// When versions were retired, in changes; those too that are forgotten.
+    retired: BTreeMap<VersionId, u64>,
+    /// All that ever had a number of a function.
+    numbers: BTreeMap<(String, u32), Vec<Arc<Version>>>,
+    last_id: u32,
+}
+
+impl Published {
+    /// Whether a version takes new jobs.
+    pub(crate) fn takes_jobs(&self, id: VersionId) -> bool {
+        self.versions.contains_key(&id) && !self.retired_ms.contains_key(&id)
+    }
+
+    /// Which version a target means, if it takes jobs.
+    pub(crate) fn now(&self, target: &Target) -> Option<VersionId> {
+        let to = |function: &str, alias: &str| {
+            let key = (function.to_owned(), alias.to_owned());
+            Some(self.aliases.get(&key)?.route.to)
+        };
+        let (function, number) = match target {
+            Target::Function(name) => (name, to(name, LIVE)?),
+            Target::Version(name, Qualifier::Alias(alias)) => (name, to(name, alias)?),
+            Target::Version(name, Qualifier::Version(number)) => (name, *number),
+            Target::Program(_) => return None,
+        };
+        let found = self.numbered(function, number)?.id;
+        self.takes_jobs(found).then_some(found)
+    }
+
+    pub(crate) fn numbered(&self, function: &str, number: u32) -> Option<&Arc<Version>> {
+        let mut versions = self.versions.values();
+        versions.find(|version| version.function == function && version.number == number)
+    }
+
+    pub(crate) fn version(&self, id: VersionId) -> Option<&Arc<Version>> {
+        self.versions.get(&id)
+    }
+
+    /// All that ever had this number.
+    pub(crate) fn ever(&self, function: &str, number: u32) -> &[Arc<Version>] {
+        let found = self.numbers.get(&(function.to_owned(), number));
+        found.map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a version was retired before something that happened at a change.
+    pub(crate) fn was_retired_before(&self, id: VersionId, change: u64) -> bool {
+        self.retired.get(&id).is_some_and(|at| *at <= change)
+    }
+
+    /// The newest id that was ever given.
+    pub(crate) fn last_id(&self) -> VersionId {
+        VersionId(self.last_id)
+    }
+
+    fn function(&mut self, record: &FunctionRecord) {
+        let name = &record.name;
+        let known = self.functions.insert(name.clone(), record.clone());
+        if record.deleted {
+            assert!(
+                known.is_some_and(|known| !known.deleted),
+                "{name} is over once"
+            );
+            let mut left = self.versions.values();
+            assert!(
+                !left.any(|v| v.function == *name && self.takes_jobs(v.id)),
+                "a deleted function has no version that takes jobs"
+            );
+            let mut aliases = self.aliases.keys();
+            assert!(
+                !aliases.any(|(function, _)| function == name),
+                "a deleted function has no alias"
+            );
+            return;
+        }
+        let last = known.map_or(0, |known| known.last_number);
+        assert_eq!(record.last_number, last + 1, "{name} is numbered on");
+        assert!(record.last_id.0 > self.last_id, "no id is given twice");
+    }
+
+    fn publish(&mut self, version: &Arc<Version>) {
+        let record = self.functions.get(&version.function);
+        let given = record.map(|record| (record.last_number, record.last_id, record.deleted));
+        assert_eq!(
+            given,
+            Some((version.number, version.id, false)),
+            "as its function says"
+        );
+        self.last_id = version.id.0;
+        let key = (version.function.clone(), version.number);
+        self.numbers.entry(key).or_default().push(version.clone());
+        self.versions.insert(version.id, version.clone());
+    }
+
+    fn move_alias(&mut self, alias: &Alias) {
+        let to = self.numbered(&alias.function, alias.route.to);
+        assert!(
+            to.is_some_and(|to| self.takes_jobs(to.id)),
+            "{}@{} points at what takes no jobs",
+            alias.function,
+            alias.name
+        );
+        let key = (alias.function.clone(), alias.name.clone());
+        self.aliases.insert(key, alias.clone());
+    }
+
+    fn remove(&mut self, id: VersionId) {
+        assert!(
+            self.retired_ms.remove(&id).is_some(),
+            "{id:?} took jobs and is removed"
+        );
+        self.versions.remove(&id);
+    }
+
+    /// What a restart is told is what was said.
+    pub(crate) fn restored(&self, changes: &[Change]) {
+        let mut found = Self::default();
+        for change in changes {
+            match change {
+                Change::Function(record) => {
+                    found.functions.insert(record.name.clone(), record.clone());
+                }
+                Change::Published(version) => {
+                    found.versions.insert(version.id, version.clone());
+                }
+                Change::VersionRetired { id, at_ms } => {
+                    found.retired_ms.insert(*id, *at_ms);
+                }
+                Change::AliasMoved(alias) => {
+                    let key = (alias.function.clone(), alias.name.clone());
+                    found.aliases.insert(key, alias.clone());
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(found.functions, self.functions, "functions come back");
+        assert_eq!(found.versions, self.versions, "versions come back");
+        assert_eq!(
+            found.retired_ms, self.retired_ms,
+            "what was retired comes back so"
+        );
+        assert_eq!(found.aliases, self.aliases, "aliases come back");
+    }
+}
+
+impl Ledger {
+    /// Takes in what is about published functions.
+    pub(super) fn apply_published(&mut self, change: &Change) {
+        match change {
+            Change::Function(record) => self.published.function(record),
+            Change::FunctionRemoved(name) => self.forget_function(name),
+            Change::Published(version) => self.published.publish(version),
+            Change::VersionRetired { id, at_ms } => {
+                assert!(self.published.takes_jobs(*id), "{id:?} is retired once");
+                self.published.retired_ms.insert(*id, *at_ms);
+                self.published.retired.insert(*id, self.changes);
+            }
+            Change::VersionRemoved(id) => {
+                let mut jobs = self.jobs.values();
+                let needs = jobs.find(|job| self.needs(job, *id));
+                assert!(
+                    needs.is_none(),
+                    "{id:?} is removed, and job {:?} needs it",
+                    needs.map(|job| job.record.id)
+                );
+                self.published.remove(*id);
+            }
+            Change::ArtifactRemoved(upload) => {
+                let mut versions = self.published.versions.values();
+                assert!(
+                    !versions.any(|version| version.artifact.upload == *upload),
+                    "the artifact {upload:?} is removed, and a version is made of it"
+                );
+            }
+            Change::AliasMoved(alias) => self.published.move_alias(alias),
+            Change::AliasRemoved { function, name } => {
+                self.freeze(function, name);
+                let key = (function.clone(), name.clone());
+                assert!(
+                    self.published.aliases.remove(&key).is_some(),
+                    "it was there"
+                );
+            }
+            other => panic!("not about functions: {other:?}"),
+        }
+    }
+
+    fn forget_function(&mut self, name: &str) {
+        let known = self.published.functions.remove(name);
+        assert!(
+            known.is_some_and(|known| known.deleted),
+            "{name} was deleted"
+        );
+        let mut versions = self.published.versions.values();
+        assert!(!versions.any(|version| version.function == name));
+        let names = |job: &JobCells| job.status.target(&job.record).function() == Some(name);
+        let job = self.jobs.values().find(|job| names(job));
+        assert!(
+            job.is_none(),
+            "{name} is forgotten, and job {:?} names it",
+            job.map(|job| job.record.id)
+        );
+    }
+
+    /// An alias goes with its function: what runs keeps the version that it meant.
+    fn freeze(&mut self, function: &str, alias: &str) {
+        for job in self.jobs.values_mut().filter(|job| job.runs()) {
+            let target = job.status.target(&job.record);
+            let through = match target {
+                Target::Function(name) => name == function && alias == LIVE,
+                Target::Version(name, Qualifier::Alias(named)) => {
+                    name == function && named == alias
+                }
+                Target::Version(..) | Target::Program(_) => false,
+            };
+            if through && job.keeps.is_none() {
+                job.keeps = self.published.now(target);
+            }
+        }
+    }
+
+    /// The version that all of a new job or redrive keeps to.
+    pub(super) fn pin(&self, job: &JobCells) -> Option<VersionId> {
+        let target = job.status.target(&job.record);
+        let by_number = matches!(target, Target::Version(_, Qualifier::Version(_)));
+        let pins = self.pins.contains(&job.record.id.0[15]);
+        self.published.now(target).filter(|_| by_number || pins)
+    }
+
+    /// Whether a running job may still run a version.
+    fn needs(&self, job: &JobCells, id: VersionId) -> bool {
+        let waits = |cell: &Cell| matches!(cell, Cell::Waiting { history, .. } if history.version == Some(id));
+        let mut leases = self.leases.values();
+        job.runs()
+            && (job.keeps == Some(id)
+                || job.cells.iter().any(waits)
+                || leases.any(|lease| {
+                    lease.job == job.record.id
+                        && lease.version == Some(id)
+                        && !job.is_outdated(lease.lease)
+                }))
+    }
+
+    /// A lease runs the version that its invocations keep, or what their job means now, and nothing
+    /// that was deleted before the job was accepted or redriven.
+    pub(super) fn judge_version(&mut self, lease: &umbel_core::change::LeaseRecord) {
+        let Some(job) = self.jobs.get(&lease.job) else {
+            panic!("a lease of job {}, which is not there", lease.job)
+        };
+        let found = lease.version;
+        let meant = job
+            .keeps
+            .or_else(|| self.published.now(job.status.target(&job.record)));
+        for index in lease.indices.indices() {
+            let Some(Cell::Waiting { history, .. }) = job.cells.get(index as usize) else {
+                panic!("{index} of job {} is leased and does not wait", lease.job)
+            };
+            let again = job.granted.get(&index) == Some(&found);
+            let right = match history.version {
+                Some(kept) => found == Some(kept),
+                None => found == meant || again,
+            };
+            assert!(
+                right,
+                "{index} of job {} is leased as {found:?}; it waits as {history:?} and means {meant:?}",
+                lease.job
+            );
+        }
+        if let Some(id) = found {
+            assert!(
+                !self.published.was_retired_before(id, job.since),
+                "job {} is new and runs the deleted version {id:?}",
+                lease.job
+            );
+        }
+        if let Some(job) = self.jobs.get_mut(&lease.job) {
+            for index in lease.indices.indices() {
+                job.granted.insert(index, found);
+            }
+        }
+    }
+
+    /// What a restart holds back keeps the version of its lease.
+    pub(super) fn hold(&mut self) {
+        for job in self.jobs.values_mut() {
+            job.held.clear();
+        }
+        for lease in self.leases.values() {
+            let job = self.jobs.get_mut(&lease.job);
+            if let Some(job) = job.filter(|job| !job.is_outdated(lease.lease))
+                && let Some(version) = lease.version
+            {
+                for index in lease.indices.indices() {
+                    job.held.insert(index, version);
+                }
+            }
+        }
+    }
+}
+
+/// The jobs that a plan pins, by their numbers.
+pub(crate) type Pins = Arc<BTreeSet<u8>>;
