@@ -21,5 +21,5 @@ pub mod worker;
 
 pub use words::{
     change, cold_start, command, event, function, histogram, history, id, index_set, job, limit,
-    message, outcome, policy, ranges, redrive, size, time, view,
+    message, outcome, policy, ranges, redrive, route, size, time, view,
 };

@@ -2,12 +2,16 @@
 
 mod check;
 
+use std::sync::Arc;
+
 use crate::change::Change;
 use crate::command::{Command, Refusal};
 use crate::config::Config;
 use crate::event::Event;
-use crate::function::{Artifact, Digest};
+use crate::function::{Artifact, Digest, Version, VersionId};
 use crate::id::{Index, JobId};
+use crate::job::Target;
+use crate::route::{RouteTally, Routing};
 use crate::tables::Tables;
 use crate::time::Now;
 use crate::turn;
@@ -157,6 +161,28 @@ impl Machine {
         limit: usize,
     ) -> Result<PublishedView, Refusal> {
         turn::function(&self.tables, name, before, limit)
+    }
+
+    /// The rules and splits behind a target: of an alias that has any.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownFunction`] and the like, when a job could not name the target.
+    pub fn routing(&self, target: &Target) -> Result<Option<Arc<Routing>>, Refusal> {
+        turn::route::known(&self.tables, target)?;
+        Ok(turn::route::routing_of(&self.tables, target).cloned())
+    }
+
+    /// What happened to inputs that an alias's rules and split were asked about, since the
+    /// coordinator started.
+    #[must_use]
+    pub fn route_tally(&self, function: &str, alias: &str) -> RouteTally {
+        self.tables.functions.tally_of(function, alias)
+    }
+
+    /// A version by its id.
+    #[must_use]
+    pub fn version(&self, id: VersionId) -> Option<&Arc<Version>> {
+        self.tables.functions.version(id)
     }
 
     /// A function as it stands in the list.

@@ -9,6 +9,9 @@ use crate::id::{Index, WorkerId};
 use crate::index_set::IndexSet;
 use crate::limit;
 use crate::ranges::Ranges;
+use crate::route::{Column, Decision};
+
+use super::sorted::Sorted;
 
 /// What a bucket's invocations share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +44,9 @@ pub(crate) struct Backlog {
     end: Index,
     /// Below `fresh`, and yet nothing has happened to them: they came back unrun.
     returned: IndexSet,
+    /// Of a job whose alias has rules or a split: those of the two above that were sorted by
+    /// what it says of them. Nothing else of the two is cut.
+    sorted: Sorted,
     /// Suspects that must travel alone; they are always due.
     lone: BTreeMap<History, IndexSet>,
     /// All others to which something has happened.
@@ -60,6 +66,18 @@ pub(crate) struct Cut {
     pub(crate) indices: Ranges,
     /// What they share.
     pub(crate) wait: Wait,
+    /// Whether they were sorted: nothing has happened to them, and `wait` is what a route says.
+    pub(crate) sorted: bool,
+}
+
+impl Cut {
+    fn of(indices: Ranges, wait: Wait) -> Self {
+        Self {
+            indices,
+            wait,
+            sorted: false,
+        }
+    }
 }
 
 impl Backlog {
@@ -165,25 +183,100 @@ impl Backlog {
             };
             return self.cut_bucket(wait, count);
         }
+        if self.sorted.is_routed() {
+            return self.cut_sorted(count, can);
+        }
         if !can(None) {
             return None;
         }
         if !self.returned.is_empty() {
             let indices = take(&mut self.returned, count);
-            return Some(Cut {
-                indices,
-                wait: Wait::FRESH,
-            });
+            return Some(Cut::of(indices, Wait::FRESH));
         }
         if !self.fresh_is_open() {
             return None;
         }
         let begin = self.fresh;
         self.fresh = self.end.min(begin.saturating_add(count));
+        let indices = Ranges::one(begin..self.fresh);
+        Some(Cut::of(indices, Wait::FRESH))
+    }
+
+    fn cut_sorted(&mut self, count: u32, can: &dyn Fn(Option<VersionId>) -> bool) -> Option<Cut> {
+        if self.has_too_many_retries() {
+            return None;
+        }
+        let take = |set: &mut IndexSet| take(set, count);
+        let can = |decision: Decision| can(Some(decision.version));
+        let (decision, indices) = self.sorted.cut(take, can)?;
+        let history = History {
+            version: Some(decision.version),
+            arm: decision.arm,
+            ..History::FRESH
+        };
         Some(Cut {
-            indices: Ranges::one(begin..self.fresh),
-            wait: Wait::FRESH,
+            indices,
+            wait: Wait::now(history),
+            sorted: true,
         })
+    }
+
+    /// Puts back some of what was just cut.
+    pub(crate) fn put_back(&mut self, cut: &Cut, rest: &Ranges) {
+        let history = cut.wait.history;
+        match history.version.filter(|_| cut.sorted) {
+            Some(version) => {
+                let arm = history.arm;
+                self.sorted.put(Decision { arm, version }, rest);
+            }
+            None => self.put(rest, cut.wait),
+        }
+    }
+
+    /// The routing of this revision decides from now on, or none does.
+    pub(crate) fn route(&mut self, revision: Option<u64>) {
+        if let Some(unsorted) = self.sorted.route(revision) {
+            self.returned.insert_all(&unsorted.runs().collect());
+        }
+    }
+
+    /// What is to be sorted next, if anything is.
+    pub(crate) fn unsorted(&mut self) -> Option<Ranges> {
+        let count = self.sorted.wants();
+        if count == 0 {
+            return None;
+        }
+        if self.returned.is_empty() {
+            let end = self.end.min(self.fresh.saturating_add(count));
+            return Some(Ranges::one(self.fresh..end)).filter(|run| !run.is_empty());
+        }
+        let next = take(&mut self.returned, count);
+        self.returned.insert_all(&next);
+        Some(next)
+    }
+
+    /// Whether something is to be sorted.
+    pub(crate) fn wants_sorting(&self) -> bool {
+        self.sorted.wants() > 0 && (!self.returned.is_empty() || self.fresh < self.end)
+    }
+
+    /// A shell is asked to sort these.
+    pub(crate) fn ask_sorted(&mut self, indices: Ranges) {
+        self.sorted.ask(indices);
+    }
+
+    /// Takes in what a shell has sorted; tells whether it counts.
+    pub(crate) fn sort(&mut self, column: &Column) -> bool {
+        if !self.sorted.takes(column) {
+            return false;
+        }
+        self.reach(&column.indices);
+        for (decision, indices) in &column.sorted {
+            let waiting = self.returned.intersect(indices);
+            self.returned.remove_all(&waiting);
+            self.sorted.put(*decision, &waiting);
+        }
+        true
     }
 
     fn cut_bucket(&mut self, wait: Wait, count: u32) -> Option<Cut> {
@@ -194,7 +287,7 @@ impl Backlog {
         }
         self.with_history -= indices.len();
         self.unpin(wait.history, indices.len());
-        Some(Cut { indices, wait })
+        Some(Cut::of(indices, wait))
     }
 
     /// Takes out one that must travel alone, as [`Self::cut`] does.
@@ -208,23 +301,27 @@ impl Backlog {
         }
         self.with_history -= indices.len();
         self.unpin(history, indices.len());
-        Some(Cut {
-            indices,
-            wait: Wait::now(history),
-        })
+        Some(Cut::of(indices, Wait::now(history)))
     }
 
-    /// The version that the next which is due is pinned to.
+    /// The version that the next which is due is pinned to, or that was decided of it.
     pub(crate) fn next_version(&self, wall_ms: u64) -> Option<VersionId> {
-        let (wait, _) = self.buckets.first_key_value()?;
-        wait.history.version.filter(|_| wait.due_ms <= wall_ms)
+        let first = self.buckets.first_key_value();
+        let due = first.filter(|(wait, _)| wait.due_ms <= wall_ms);
+        match due {
+            Some((wait, _)) => wait.history.version,
+            None => self.sorted.next().map(|decision| decision.version),
+        }
     }
 
     /// Whether [`Self::cut`] would find something, could everything be run.
     pub(crate) fn has_due(&self, wall_ms: u64) -> bool {
-        self.fresh_is_open()
-            || !self.returned.is_empty()
-            || self.next_due().is_some_and(|due| due <= wall_ms)
+        let open = if self.sorted.is_routed() {
+            self.sorted.len() > 0 && !self.has_too_many_retries()
+        } else {
+            self.fresh_is_open() || !self.returned.is_empty()
+        };
+        open || self.next_due().is_some_and(|due| due <= wall_ms)
     }
 
     /// Too many exceptions would cost memory for each, so nothing new joins them.
@@ -249,7 +346,7 @@ impl Backlog {
 
     /// How many wait that may be leased now or after a backoff.
     pub(crate) fn open_len(&self) -> u64 {
-        u64::from(self.end.saturating_sub(self.fresh)) + self.returned.len() + self.with_history
+        self.fresh_len() + self.with_history
     }
 
     /// How many are held back.
@@ -270,12 +367,19 @@ impl Backlog {
 
     /// How many wait to which nothing has happened.
     pub(crate) fn fresh_len(&self) -> u64 {
-        u64::from(self.end.saturating_sub(self.fresh)) + self.returned.len()
+        let ahead = u64::from(self.end.saturating_sub(self.fresh));
+        ahead + self.returned.len() + self.sorted.len()
+    }
+
+    /// How many of them lie ready, sorted by what a route says; none: no route decides.
+    pub(crate) fn sorted_len(&self) -> Option<u64> {
+        self.sorted.is_routed().then(|| self.sorted.len())
     }
 
     /// How one waits, if it does.
     pub(crate) fn find(&self, index: Index) -> Option<Wait> {
-        if (self.fresh..self.end).contains(&index) || self.returned.contains(index) {
+        let fresh = (self.fresh..self.end).contains(&index);
+        if fresh || self.returned.contains(index) || self.sorted.contains(index) {
             return Some(Wait::FRESH);
         }
         let lone = self.lone.iter().find(|(_, set)| set.contains(index));
@@ -313,6 +417,10 @@ impl Backlog {
         let mut cuts = Vec::new();
         self.reach(indices);
         claim_of(&mut self.returned, Wait::FRESH, indices, &mut cuts);
+        let sorted = self.sorted.claim(indices);
+        if !sorted.is_empty() {
+            cuts.push(Cut::of(sorted, Wait::FRESH));
+        }
         for (history, set) in &mut self.lone {
             self.with_history -= claim_of(set, Wait::now(*history), indices, &mut cuts);
         }
@@ -387,6 +495,9 @@ impl Backlog {
         let sets = sets.chain(self.held.values());
         assert!(sets.clone().all(|set| !set.is_empty()), "no set is empty");
         let mut all = self.returned.clone();
+        let sorted: Ranges = self.sorted.check().runs().collect();
+        assert_eq!(all.insert_all(&sorted), sorted.len(), "each waits once");
+        assert!(sorted.last().is_none_or(|last| last < self.fresh));
         for set in sets {
             let ranges: Ranges = set.runs().collect();
             assert_eq!(all.insert_all(&ranges), set.len(), "each waits once");
@@ -400,7 +511,7 @@ fn claim_of(set: &mut IndexSet, wait: Wait, indices: &Ranges, cuts: &mut Vec<Cut
     let indices = set.intersect(indices);
     let count = set.remove_all(&indices);
     if count > 0 {
-        cuts.push(Cut { indices, wait });
+        cuts.push(Cut::of(indices, wait));
     }
     count
 }

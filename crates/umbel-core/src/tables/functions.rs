@@ -6,6 +6,8 @@ use std::sync::Arc;
 use crate::function::{
     Alias, Artifact, Digest, FunctionRecord, LIVE, Qualifier, UploadId, Version, VersionId,
 };
+use crate::job::Target;
+use crate::route::{ArmId, Lead, Node, Plan, RouteTally, Routing};
 
 /// One published function.
 #[derive(Debug)]
@@ -36,6 +38,35 @@ pub(crate) struct Functions {
     /// The newest id, and the function that it was given to: its record keeps the id from being
     /// given again.
     last: (u32, String),
+    /// The newest arm, and the function whose alias has it: as above.
+    last_arm: (u32, String),
+    /// Who has each arm that an alias remembers.
+    arms: BTreeMap<ArmId, Owner>,
+    /// Aliases that have rules or a split, by function and alias.
+    planned: BTreeSet<(String, String)>,
+    /// What each alias leads to that has rules or a split, by function and alias.
+    routings: BTreeMap<(String, String), Arc<Routing>>,
+    /// The newest revision of any of them.
+    revision: u64,
+    /// What happened when inputs were routed, since the start.
+    tallies: BTreeMap<(String, String), RouteTally>,
+}
+
+/// An arm, and whose it is.
+#[derive(Debug)]
+pub(crate) struct Owner {
+    /// The function of its alias.
+    pub(crate) function: String,
+    /// Its alias.
+    pub(crate) alias: String,
+    /// Its name.
+    pub(crate) name: Arc<str>,
+}
+
+impl Owner {
+    fn is_of(&self, function: &str, alias: &str) -> bool {
+        self.function == function && self.alias == alias
+    }
 }
 
 impl Functions {
@@ -43,6 +74,9 @@ impl Functions {
     pub(crate) fn record(&mut self, record: FunctionRecord) {
         if record.last_id.0 > self.last.0 {
             self.last = (record.last_id.0, record.name.clone());
+        }
+        if record.last_arm.0 > self.last_arm.0 {
+            self.last_arm = (record.last_arm.0, record.name.clone());
         }
         if let Some(known) = self.functions.get_mut(&record.name) {
             known.record = record;
@@ -94,8 +128,25 @@ impl Functions {
         Some(shared.artifact.upload)
     }
 
-    /// An alias points somewhere else, or is new.
+    /// An alias points somewhere else, or is new. What routes lead to follows with
+    /// [`Self::reroute`].
     pub(crate) fn put_alias(&mut self, alias: Alias) {
+        self.arms
+            .retain(|_, owner| !owner.is_of(&alias.function, &alias.name));
+        for (id, name) in &alias.arms {
+            let owner = Owner {
+                function: alias.function.clone(),
+                alias: alias.name.clone(),
+                name: Arc::from(name.as_str()),
+            };
+            self.arms.insert(*id, owner);
+        }
+        let key = (alias.function.clone(), alias.name.clone());
+        if alias.route.plan.is_some() {
+            self.planned.insert(key);
+        } else {
+            self.planned.remove(&key);
+        }
         if let Some(function) = self.functions.get_mut(&alias.function) {
             function.aliases.insert(alias.name.clone(), alias);
         }
@@ -103,6 +154,10 @@ impl Functions {
 
     /// An alias went with its function.
     pub(crate) fn remove_alias(&mut self, function: &str, name: &str) {
+        self.arms.retain(|_, owner| !owner.is_of(function, name));
+        let key = (function.to_owned(), name.to_owned());
+        self.planned.remove(&key);
+        self.tallies.remove(&key);
         if let Some(function) = self.functions.get_mut(function) {
             function.aliases.remove(name);
         }
@@ -116,12 +171,19 @@ impl Functions {
     /// Whether a deleted function has nothing left but its record, and that keeps no id.
     pub(crate) fn is_spent(&self, name: &str) -> bool {
         let spent = |f: &Function| f.record.deleted && f.versions.is_empty();
-        self.functions.get(name).is_some_and(spent) && self.last.1 != name
+        self.functions.get(name).is_some_and(spent)
+            && self.last.1 != name
+            && self.last_arm.1 != name
     }
 
     /// The function that was given the newest id.
     pub(crate) fn last(&self) -> &str {
         &self.last.1
+    }
+
+    /// The function whose alias has the newest arm.
+    pub(crate) fn last_armed(&self) -> &str {
+        &self.last_arm.1
     }
 
     /// Names of deleted functions of which something is kept.
@@ -209,6 +271,137 @@ impl Functions {
         VersionId(self.last.0.saturating_add(1))
     }
 
+    /// The number that the next arm has.
+    pub(crate) fn next_arm(&self) -> ArmId {
+        ArmId(self.last_arm.0.saturating_add(1))
+    }
+
+    /// Who has an arm, if it is remembered.
+    pub(crate) fn arm(&self, id: ArmId) -> Option<&Owner> {
+        self.arms.get(&id)
+    }
+
+    /// Whether no alias has rules or a split, as is usual.
+    pub(crate) fn are_plain(&self) -> bool {
+        self.routings.is_empty()
+    }
+
+    /// What an alias leads to, if it has rules or a split.
+    pub(crate) fn routing(&self, function: &str, alias: &str) -> Option<&Arc<Routing>> {
+        if self.are_plain() {
+            return None;
+        }
+        self.routings.get(&(function.to_owned(), alias.to_owned()))
+    }
+
+    /// All that have rules or a split.
+    pub(crate) fn routings(&self) -> impl Iterator<Item = (&(String, String), &Arc<Routing>)> {
+        self.routings.iter()
+    }
+
+    /// An alias moved: what routes lead to is found anew, and gives those that lead somewhere
+    /// else another revision.
+    pub(crate) fn reroute(&mut self) {
+        let mut routings = BTreeMap::new();
+        for key in &self.planned {
+            let function = self.functions.get(&key.0);
+            let alias = function.and_then(|function| function.aliases.get(&key.1));
+            let Some((alias, plan)) =
+                alias.and_then(|alias| Some((alias, alias.route.plan.as_ref()?)))
+            else {
+                continue;
+            };
+            let nodes = self.lead_from(&key.0, &key.1, plan, alias.route.to);
+            let known = self.routings.get(key).filter(|known| known.nodes == nodes);
+            let routing = known.cloned().unwrap_or_else(|| {
+                self.revision += 1;
+                let revision = self.revision;
+                Arc::new(Routing { revision, nodes })
+            });
+            routings.insert(key.clone(), routing);
+        }
+        self.routings = routings;
+    }
+
+    /// The nodes that are reached from an alias, were this its plan; the last one over the bound
+    /// is not followed any more.
+    pub(crate) fn lead_from(
+        &self,
+        function: &str,
+        alias: &str,
+        plan: &Arc<Plan>,
+        to: u32,
+    ) -> Vec<Node> {
+        let mut names = vec![(function.to_owned(), alias.to_owned())];
+        let mut plans = vec![(Arc::clone(plan), to)];
+        let mut nodes: Vec<Node> = Vec::new();
+        while let Some((plan, to)) = plans.get(nodes.len()).cloned() {
+            let (function, alias) = names.get(nodes.len()).cloned().unwrap_or_default();
+            // An alias points at a version that is there.
+            let otherwise = self.numbered(&function, to).map(|version| version.id);
+            let otherwise = otherwise.unwrap_or(VersionId(0));
+            let mut leads = Vec::new();
+            for (_, _, target) in plan.targets() {
+                let lead = match self.planned(target) {
+                    Some((name, plan, to)) => {
+                        let known = names.iter().position(|known| *known == name);
+                        known.or_else(|| {
+                            (names.len() <= crate::limit::ROUTE_NODES_MAX).then(|| {
+                                names.push(name);
+                                plans.push((Arc::clone(plan), to));
+                                names.len() - 1
+                            })
+                        })
+                    }
+                    None => None,
+                };
+                let version = self.meant_by(target).unwrap_or(otherwise);
+                leads.push(lead.map_or(Lead::Version(version), Lead::Node));
+            }
+            nodes.push(Node {
+                function,
+                alias,
+                plan,
+                leads,
+                otherwise,
+            });
+        }
+        nodes
+    }
+
+    /// The alias that a target names, with its plan, if it has one.
+    fn planned(&self, target: &Target) -> Option<((String, String), &Arc<Plan>, u32)> {
+        let (function, alias) = match target {
+            Target::Function(name) => (name, LIVE),
+            Target::Version(name, Qualifier::Alias(alias)) => (name, alias.as_str()),
+            Target::Version(_, Qualifier::Version(_)) | Target::Program(_) => return None,
+        };
+        let route = &self.functions.get(function)?.aliases.get(alias)?.route;
+        let plan = route.plan.as_ref()?;
+        Some(((function.clone(), alias.to_owned()), plan, route.to))
+    }
+
+    /// The version that a target means by itself.
+    fn meant_by(&self, target: &Target) -> Option<VersionId> {
+        match target {
+            Target::Function(name) => self.live(name).map(|version| version.id),
+            Target::Version(name, qualifier) => self.resolve(name, qualifier),
+            Target::Program(_) => None,
+        }
+    }
+
+    /// Inputs of a job over an alias were routed.
+    pub(crate) fn tally(&mut self, function: &str, alias: &str, tally: &RouteTally) {
+        let key = (function.to_owned(), alias.to_owned());
+        self.tallies.entry(key).or_default().add(tally);
+    }
+
+    /// What happened to inputs of an alias since the start.
+    pub(crate) fn tally_of(&self, function: &str, alias: &str) -> RouteTally {
+        let key = (function.to_owned(), alias.to_owned());
+        self.tallies.get(&key).cloned().unwrap_or_default()
+    }
+
     /// Walks the invariants.
     pub(crate) fn check(&self) {
         let mut uses: BTreeMap<Digest, u32> = BTreeMap::new();
@@ -237,6 +430,16 @@ impl Functions {
                 assert!(
                     to.is_some_and(|to| self.takes_jobs(*to)),
                     "{name}@{alias} points at a version that takes jobs"
+                );
+                let split = state
+                    .route
+                    .plan
+                    .as_ref()
+                    .and_then(|plan| plan.split.as_ref());
+                assert!(split.is_none_or(crate::route::Split::is_whole));
+                assert_eq!(
+                    state.route.plan.is_some(),
+                    self.routings.contains_key(&(name.clone(), alias.clone())),
                 );
             }
             for id in function.versions.values() {

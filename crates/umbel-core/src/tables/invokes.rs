@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::function::VersionId;
 use crate::id::{InvokeId, ReplyId, WorkerId};
 use crate::job::Target;
+use crate::route::ArmId;
 
 /// One invocation that somebody waits for.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub(crate) struct InvokeEntry {
     pub(crate) target: Target,
     /// Which version of it.
     pub(crate) version: Option<VersionId>,
+    /// The arm that it runs for.
+    pub(crate) arm: Option<ArmId>,
     /// The input.
     pub(crate) input: Bytes,
     /// How long it may wait and run.

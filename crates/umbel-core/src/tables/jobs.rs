@@ -17,6 +17,8 @@ pub(crate) struct Jobs {
     by_function: BTreeMap<String, BTreeSet<JobId>>,
     /// Under which function each running job stands in `by_function`.
     functions: BTreeMap<JobId, String>,
+    /// Running jobs of which routes decide what runs, or have decided.
+    routed: BTreeSet<JobId>,
 }
 
 impl Jobs {
@@ -94,6 +96,12 @@ impl Jobs {
             }
         }
         let job = self.find(id).filter(|job| job.running.is_some());
+        match job {
+            None => drop(self.routed.remove(&id)),
+            Some(job) if job.record.routing.is_some() => drop(self.routed.insert(id)),
+            Some(_) => {}
+        }
+        let job = self.find(id).filter(|job| job.running.is_some());
         let function = job.and_then(|job| job.target().function());
         if let Some(function) = function.map(str::to_owned) {
             let of_function = self.by_function.entry(function.clone()).or_default();
@@ -119,6 +127,16 @@ impl Jobs {
             }
         }
         functions
+    }
+
+    /// A route decides what runs of a running job.
+    pub(crate) fn route(&mut self, id: JobId) {
+        self.routed.insert(id);
+    }
+
+    /// Running jobs of which routes decide what runs, or have decided.
+    pub(crate) fn routed(&self) -> impl Iterator<Item = &Job> {
+        self.routed.iter().filter_map(|id| self.find(*id))
     }
 
     pub(crate) fn find(&self, id: JobId) -> Option<&Job> {
@@ -185,6 +203,7 @@ impl Jobs {
         );
         assert!(self.running.iter().all(|id| self.jobs.contains_key(id)));
         assert_eq!(self.running.len() + self.ended.len(), self.jobs.len());
+        assert!(self.routed.iter().all(|id| self.running.contains(id)));
         for (function, ids) in &self.by_function {
             let names = |id: &JobId| {
                 let job = &self.jobs[id];

@@ -16,6 +16,7 @@ pub(crate) mod paces;
 pub(crate) mod registry;
 pub(crate) mod requests;
 pub(crate) mod roster;
+pub(crate) mod sorted;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -85,6 +86,8 @@ pub(crate) struct Marks {
     pub(crate) retired: BTreeSet<VersionId>,
     /// Functions of which nothing may be left but the record.
     pub(crate) spent: BTreeSet<String>,
+    /// Jobs that want inputs sorted by what a route says of them.
+    pub(crate) unsorted: BTreeSet<JobId>,
     /// The turn met a bound; the next one is due at once.
     pub(crate) more: bool,
 }

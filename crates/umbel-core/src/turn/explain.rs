@@ -128,6 +128,13 @@ fn nobody(
 /// Workers can run it, and have other things to do.
 fn busy(t: &Tables, job: &Job, running: &Running, due: u64, reasons: &mut Vec<WaitReason>) {
     let mut due = due;
+    if running.backlog.sorted_len() == Some(0) {
+        let unsorted = running.backlog.fresh_len().min(due);
+        due -= unsorted;
+        add(reasons, "routing", unsorted, None, || {
+            "the route of its alias is being asked where they go".to_owned()
+        });
+    }
     if running.backlog.has_too_many_retries() {
         let fresh = running.backlog.fresh_len().min(due);
         due -= fresh;

@@ -13,6 +13,7 @@ use crate::job::Target;
 use crate::limit;
 use crate::message::{ColdRun, Invoke, InvokeDone, ToWorker};
 use crate::outcome::{Failure, FailureKind, WORKER_LEAVING};
+use crate::route::Decision;
 use crate::tables::Tables;
 use crate::tables::invokes::InvokeEntry;
 use crate::tables::roster::Nearness;
@@ -28,6 +29,7 @@ pub(crate) struct Wish {
     pub(crate) target: Target,
     pub(crate) input: Bytes,
     pub(crate) timeout_ms: u64,
+    pub(crate) decided: Option<(u64, Decision)>,
 }
 
 pub(crate) fn invoke(t: &mut Tables, out: &mut Out, to: ReplyId, wish: Wish) {
@@ -39,10 +41,20 @@ pub(crate) fn invoke(t: &mut Tables, out: &mut Out, to: ReplyId, wish: Wish) {
         let target = wish.target.display();
         return step::refuse(out, to, Refusal::NoSlot { target, timeout_ms });
     }
+    let (version, arm) = match route::routing_of(t, &wish.target) {
+        None => (route::now(t, &wish.target), None),
+        Some(routing) => match wish.decided {
+            Some((revision, decision)) if revision == routing.revision => {
+                (Some(decision.version), decision.arm)
+            }
+            _ => return step::reply(out, to, Reply::Undecided(Arc::clone(routing))),
+        },
+    };
     let until_ms = t.clock.engine_ms().saturating_add(timeout_ms);
     let entry = InvokeEntry {
         reply: to,
-        version: route::now(t, &wish.target),
+        version,
+        arm,
         target: wish.target,
         input: wish.input,
         timeout_ms,
@@ -83,7 +95,7 @@ fn place(t: &mut Tables, out: &mut Out, id: InvokeId) {
     let left_ms = entry.until_ms.saturating_sub(t.clock.engine_ms());
     let message = ToWorker::Invoke(Invoke {
         id,
-        target: lease::bare(&entry.target),
+        target: lease::target(t, &entry.target, entry.version),
         version: entry.version,
         input: entry.input.clone(),
         timeout_ms: left_ms,
@@ -127,12 +139,17 @@ pub(crate) fn done(t: &mut Tables, out: &mut Out, worker: WorkerId, done: Invoke
     let Some(entry) = forget(t, done.id) else {
         return;
     };
-    note_run(t, out, &entry.target, &done);
+    let ran = lease::target(t, &entry.target, entry.version);
+    note_run(t, out, &ran, &done);
     let name = t.roster.find(worker).map(|worker| worker.name.clone());
     let reply = Reply::Invoked {
         outcome: done.outcome,
         worker: name.unwrap_or_default(),
+        function: ran.name(),
         version: route::number(t, entry.version),
+        arm: entry
+            .arm
+            .and_then(|id| Some(t.functions.arm(id)?.name.clone())),
         duration_us: done.duration_us,
         cpu_us: done.cpu_us,
         cold_start: done.cold_start,
@@ -255,6 +272,7 @@ mod tests {
             target: Target::Function("umbel.echo".to_owned()),
             input: Bytes::from_static(b"hello"),
             timeout_ms: 2_000,
+            decided: None,
         }]);
         reply
     }

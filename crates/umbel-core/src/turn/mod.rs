@@ -18,6 +18,8 @@ mod redrive;
 mod report;
 mod restore;
 mod retire;
+mod set_route;
+mod sort;
 mod step;
 mod submit;
 mod sweep;
@@ -66,12 +68,14 @@ pub(crate) fn handle(t: &mut Tables, out: &mut Out, event: Event) {
             target,
             input,
             timeout_ms,
+            decided,
         } => {
             let wish = invoke::Wish {
                 id,
                 target,
                 input,
                 timeout_ms,
+                decided,
             };
             invoke::invoke(t, out, reply, wish);
         }
@@ -79,7 +83,9 @@ pub(crate) fn handle(t: &mut Tables, out: &mut Out, event: Event) {
         Event::Publish { .. }
         | Event::Point { .. }
         | Event::RollBack { .. }
+        | Event::SetRoute { .. }
         | Event::Retire { .. } => of_function(t, out, event),
+        Event::Sorted(column) => sort::sorted(t, out, &column),
         Event::Drain { reply, worker } => drain::drain(t, out, reply, worker),
         Event::Hello { session, hello } => connect::hello(t, out, session, *hello),
         Event::Worker { session, message } => from_worker(t, out, session, message),
@@ -130,6 +136,7 @@ fn of_function(t: &mut Tables, out: &mut Out, event: Event) {
             };
             point::roll_back(t, out, reply, wish);
         }
+        Event::SetRoute { reply, wish } => set_route::set(t, out, reply, *wish),
         Event::Retire {
             reply,
             function,
@@ -151,6 +158,7 @@ fn of_function(t: &mut Tables, out: &mut Out, event: Event) {
         | Event::Heard(_)
         | Event::SessionEnded(_)
         | Event::Stored { .. }
+        | Event::Sorted(_)
         | Event::GrantUnreadable { .. } => {}
     }
 }
@@ -187,6 +195,7 @@ pub(crate) fn advance(t: &mut Tables, out: &mut Out) {
     let grants = lone::place(t, out);
     place::place(t, out, grants);
     take_back::ask(t, out);
+    sort::ask(t, out);
     // What was granted has refreshed its job and worker by itself.
     t.marks.jobs.clear();
     let shown = std::mem::take(&mut t.marks.shown);

@@ -113,8 +113,11 @@ fn renew(
     if kept.is_empty() {
         return None;
     }
+    // What is held back for it bears the arm of the lease that it had. What it runs of an
+    // invocation that waits unsorted again it runs for no arm.
     let history = History {
         version: offer.version,
+        arm: history.arm.filter(|_| history.version == offer.version),
         ..history
     };
     let id = lease::promise(t, out, (worker, offer.job, slots), &kept, history)?;

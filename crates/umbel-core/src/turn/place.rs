@@ -102,7 +102,7 @@ fn grant(t: &mut Tables, out: &mut Out, worker: WorkerId, id: JobId) -> Option<(
     if source == Source::Blocks {
         let fits = running.fit_bytes(&cut.indices, limit::CHUNK_BYTES_MAX);
         let rest = cut.indices.split_off(fits);
-        running.backlog.put(&rest, cut.wait);
+        running.backlog.put_back(&cut, &rest);
     }
     let history = can.pin(cut.wait.history);
     let id = lease::promise(t, out, (worker, id, slots), &cut.indices, history)?;

@@ -2,9 +2,10 @@
 
 use super::step::{self, Out, alias, route};
 use crate::command::{Refusal, Reply};
-use crate::function::MoveKind;
+use crate::function::{LIVE, MoveKind};
 use crate::id::ReplyId;
 use crate::limit;
+use crate::route::{Plan, Route};
 use crate::tables::Tables;
 
 /// What a client asks about an alias.
@@ -22,11 +23,22 @@ pub(crate) fn point(t: &mut Tables, out: &mut Out, to: ReplyId, wish: Wish, numb
     let at = t.functions.find(&wish.function);
     let at = at.and_then(|function| function.aliases.get(&wish.alias));
     let newest = t.functions.newest(&wish.function) == Some(number);
+    // Rules stay; a split ends, since one version is named for all that it shared out.
+    let plan = at.and_then(|at| at.route.plan.as_deref().cloned());
+    let route = Route {
+        to: number,
+        plan: plan.and_then(|plan| {
+            alias::planned(Plan {
+                split: None,
+                ..plan
+            })
+        }),
+    };
     // Said twice is said once.
-    if at.is_none_or(|at| at.route.to != number || at.follows != (newest && at.name == "live")) {
+    if at.is_none_or(|at| at.route != route || at.follows != (newest && at.name == LIVE)) {
         let step = alias::Step {
             kind: MoveKind::Pointed,
-            to: number,
+            to: route,
             by: wish.by,
         };
         alias::move_to(t, out, &wish.function, &wish.alias, step);
@@ -63,12 +75,12 @@ pub(crate) fn roll_back(t: &mut Tables, out: &mut Out, to: ReplyId, wish: Wish) 
     let back = loop {
         match known.trail.pop() {
             // What was retired since is passed over.
-            Some(number) if route::version(t, &wish.function, number).is_err() => {}
-            Some(number) if number == known.route.to => {}
-            number => break number,
+            Some(to) if route::judge(t, &wish.function, &wish.alias, &to).is_err() => {}
+            Some(to) if to == known.route => {}
+            back => break back,
         }
     };
-    let Some(number) = back else {
+    let Some(route) = back else {
         let refusal = Refusal::NothingToRollBack {
             function: wish.function,
             alias: wish.alias,
@@ -78,7 +90,7 @@ pub(crate) fn roll_back(t: &mut Tables, out: &mut Out, to: ReplyId, wish: Wish) 
     t.functions.put_alias(known);
     let step = alias::Step {
         kind: MoveKind::RolledBack,
-        to: number,
+        to: route,
         by: wish.by,
     };
     alias::move_to(t, out, &wish.function, &wish.alias, step);

@@ -9,6 +9,7 @@ use crate::event::Publication;
 use crate::function::{FunctionRecord, LIVE, MoveKind, Version};
 use crate::id::ReplyId;
 use crate::limit;
+use crate::route::{ArmId, Route};
 use crate::tables::Tables;
 
 pub(crate) fn publish(t: &mut Tables, out: &mut Out, to: ReplyId, publication: Publication) {
@@ -104,6 +105,7 @@ fn next(t: &Tables, name: &str) -> FunctionRecord {
         last_number: last.saturating_add(1),
         last_id: t.functions.next_id(),
         deleted: false,
+        last_arm: known.map_or(ArmId(0), |known| known.record.last_arm),
     }
 }
 
@@ -112,9 +114,13 @@ fn follow(t: &mut Tables, out: &mut Out, version: &Version) {
     let function = t.functions.find_any(&version.function);
     let live = function.and_then(|function| function.aliases.get(LIVE));
     if live.is_none_or(|live| live.follows) {
+        let to = Route {
+            to: version.number,
+            plan: live.and_then(|live| live.route.plan.clone()),
+        };
         let step = alias::Step {
             kind: MoveKind::Published,
-            to: version.number,
+            to,
             by: version.published_by.clone(),
         };
         alias::move_to(t, out, &version.function, LIVE, step);

@@ -267,6 +267,7 @@ impl Play {
             target: Target::Function("umbel.echo".to_owned()),
             input: bytes::Bytes::new(),
             timeout_ms: 700,
+            decided: None,
         }]);
     }
 

@@ -17,13 +17,14 @@ use crate::job::{JobState, Target};
 use crate::limit;
 use crate::ranges::Ranges;
 use crate::redrive::{Ran, Redrive, Redriven, Standing};
+use crate::route::ArmId;
 use crate::tables::Tables;
 use crate::tables::backlog::Backlog;
 use crate::tables::demands::Demand;
 use crate::tables::job::{Job, Running};
 
-/// What runs again, by the version that it keeps; none: what its job means then.
-type Chosen = BTreeMap<Option<VersionId>, Ranges>;
+/// What runs again, by the version that it keeps, and the arm; none: what its job means then.
+type Chosen = BTreeMap<Option<(VersionId, Option<ArmId>)>, Ranges>;
 
 pub(crate) fn redrive(t: &mut Tables, out: &mut Out, to: ReplyId, id: JobId, wish: Redrive) {
     match repeated(t, id, &wish) {
@@ -119,7 +120,7 @@ fn by_version(t: &Tables, job: &Job, wish: &Redrive, chosen: Ranges) -> Chosen {
     let mut rest = chosen;
     let mut by_version = Chosen::new();
     for (ran, indices) in &wish.standing.ran {
-        let Some(version) = kept(t, job, wish, ran) else {
+        let Some(keeps) = kept(t, job, wish, ran) else {
             continue;
         };
         let keep = indices.intersect(&rest);
@@ -127,7 +128,7 @@ fn by_version(t: &Tables, job: &Job, wish: &Redrive, chosen: Ranges) -> Chosen {
             continue;
         }
         rest = rest.minus(&keep);
-        let kept = by_version.entry(Some(version)).or_default();
+        let kept = by_version.entry(Some(keeps)).or_default();
         *kept = kept.union(&keep);
     }
     if !rest.is_empty() {
@@ -136,25 +137,26 @@ fn by_version(t: &Tables, job: &Job, wish: &Redrive, chosen: Ranges) -> Chosen {
     by_version
 }
 
-/// The version that an invocation keeps, unless a redrive has named another target since, or the
-/// version takes no jobs any more.
-fn kept(t: &Tables, job: &Job, wish: &Redrive, ran: &Ran) -> Option<VersionId> {
+/// The version and the arm that an invocation keeps, unless a redrive has named another target
+/// since, or the version takes no jobs any more.
+fn kept(t: &Tables, job: &Job, wish: &Redrive, ran: &Ran) -> Option<(VersionId, Option<ArmId>)> {
     if wish.target.is_some() {
         return None;
     }
-    let version = match ran {
-        Ran::Ended(function, number) => t.functions.numbered(function, *number)?,
-        Ran::Waited(id) => t.functions.version(*id)?,
+    let (version, arm) = match ran {
+        Ran::Ended(function, number, arm) => (t.functions.numbered(function, *number)?, *arm),
+        Ran::Waited(id, arm) => (t.functions.version(*id)?, *arm),
     };
+    // A route may have sent it to another function than the one that was asked for.
+    let owner = arm.and_then(|arm| t.functions.arm(arm));
+    let asked = owner.map_or(&version.function, |owner| &owner.function);
     let latest = job.status.redriven.as_ref();
     let keeps = match latest.and_then(|latest| latest.target.as_ref()) {
         None => true,
-        Some(Target::Function(name) | Target::Version(name, Qualifier::Alias(_))) => {
-            *name == version.function
-        }
+        Some(Target::Function(name) | Target::Version(name, Qualifier::Alias(_))) => name == asked,
         Some(Target::Version(_, Qualifier::Version(_)) | Target::Program(_)) => false,
     };
-    (keeps && t.functions.takes_jobs(version.id)).then_some(version.id)
+    (keeps && t.functions.takes_jobs(version.id)).then_some((version.id, arm))
 }
 
 /// Whether a job is what the shell has read of it.
@@ -216,8 +218,14 @@ fn begin(t: &mut Tables, out: &mut Out, id: JobId, wish: Redrive, chosen: &Chose
     running.usage = before.usage;
     running.backlog = Backlog::restored(total, &[&running.final_set()]);
     // They are needed from now on, though nothing was granted yet.
-    running.versions.extend(chosen.keys().flatten());
+    let kept = chosen.keys().flatten();
+    running
+        .versions
+        .extend(kept.clone().map(|(version, _)| *version));
     t.jobs.start(id, ended_ms, running);
+    if kept.clone().any(|(_, arm)| arm.is_some()) {
+        t.jobs.route(id);
+    }
     out.push(Command::Persist(Change::JobStatus { job: id, status }));
     for record in again(t, id, chosen) {
         record::commit(t, out, record);
@@ -245,12 +253,15 @@ fn pinned(t: &Tables, job: &Job, wish: &Redrive) -> Option<VersionId> {
 /// them but the version that they keep; each of a size that a reader can take.
 fn again(t: &Tables, id: JobId, chosen: &Chosen) -> Vec<Record> {
     let mut records = Vec::new();
-    for (version, indices) in chosen {
+    for (keeps, indices) in chosen {
         let runs: Vec<_> = indices.runs().collect();
         records.extend(runs.chunks(limit::REDRIVE_RECORD_RUNS_MAX).map(|runs| {
             let waiting = WaitingRecord {
                 indices: runs.iter().cloned().collect(),
-                history: History::redriven(*version),
+                history: History::redriven(
+                    keeps.map(|(version, _)| version),
+                    keeps.and_then(|(_, arm)| arm),
+                ),
                 due_ms: 0,
             };
             Record {

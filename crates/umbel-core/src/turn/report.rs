@@ -2,9 +2,10 @@
 //! open under its lease counts.
 
 use super::step::record::{self, Sorted};
-use super::step::{self, Out, end, lease, part, route};
+use super::step::{self, Out, end, lease, part};
 use crate::change::Change;
 use crate::command::{Command, Ignored, Note, Refusal};
+use crate::function::VersionId;
 use crate::id::{JobId, LeaseId, SessionId, WorkerId};
 use crate::job::Usage;
 use crate::limit;
@@ -134,7 +135,7 @@ fn take_chunk(t: &mut Tables, out: &mut Out, worker: WorkerId, mut chunk: ChunkR
         out.push(Command::Persist(Change::LeaseEnded(id)));
     }
     measure(t, job_id, usage, charge);
-    note_runs(t, out, job_id, &chunk);
+    note_runs(t, out, (job_id, history.version), &chunk);
     t.marks.workers.insert(worker);
     if !reported.is_empty() {
         let mut sorted = Sorted::default();
@@ -148,7 +149,7 @@ fn take_chunk(t: &mut Tables, out: &mut Out, worker: WorkerId, mut chunk: ChunkR
         let name = t.roster.find(worker).map(|worker| worker.name.as_str());
         record.worker = name.unwrap_or_default().into();
         record.attempt = history.next_attempt();
-        record.version = route::number(t, history.version);
+        record::ran(t, &mut record, history);
         if !judged.succeeded.is_empty() {
             record.reported = chunk.succeeded;
             record.succeeded = judged.succeeded;
@@ -196,11 +197,16 @@ fn measure(t: &mut Tables, job: JobId, usage: Usage, charge_us: u64) {
 }
 
 /// Keeps what a chunk says of run times and cold starts: once a chunk, whatever of it counts.
-fn note_runs(t: &mut Tables, out: &mut Out, job: JobId, chunk: &ChunkReport) {
+fn note_runs(
+    t: &mut Tables,
+    out: &mut Out,
+    (job, version): (JobId, Option<VersionId>),
+    chunk: &ChunkReport,
+) {
     let wall_ms = t.clock.wall_ms();
     if let Some(job) = t.jobs.find(job) {
-        let target = job.target();
-        t.figures.add(target, wall_ms, (&chunk.warm, &chunk.cold));
+        let ran = lease::target(t, job.target(), version);
+        t.figures.add(&ran, wall_ms, (&chunk.warm, &chunk.cold));
     }
     let cold = chunk.cold.iter();
     out.extend(cold.map(|run| Command::Note(Note::ColdStart(run.parts))));

@@ -38,6 +38,7 @@ pub(crate) fn restore(t: &mut Tables, changes: impl IntoIterator<Item = Change>)
     for lease in leases.values().flatten() {
         hold(t, lease);
     }
+    t.functions.reroute();
     if !t.reclaim.leases.is_empty() {
         let until_ms = t.clock.engine_ms().saturating_add(t.config.reclaim_ms);
         t.reclaim.until_ms = Some(until_ms);
@@ -193,6 +194,11 @@ fn rebuild_backlog(t: &mut Tables, id: JobId, waiting: &[WaitingRecord], leases:
     }
     let leased = leases.iter().filter_map(|lease| lease.version);
     running.versions.extend(leased);
+    let arms = leases.iter().map(|lease| lease.arm);
+    let mut arms = arms.chain(waiting.iter().map(|waiting| waiting.history.arm));
+    if arms.any(|arm| arm.is_some()) {
+        t.jobs.route(id);
+    }
 }
 
 /// What an earlier epoch leased is held back until its worker has returned or a
@@ -206,7 +212,10 @@ fn hold(t: &mut Tables, lease: &LeaseRecord) {
     };
     for mut cut in running.backlog.claim_unheld(&lease.indices) {
         // It may have begun there: if it waits again, it keeps its version.
-        cut.wait.history.version = cut.wait.history.version.or(lease.version);
+        if cut.wait.history.version.is_none() {
+            cut.wait.history.version = lease.version;
+            cut.wait.history.arm = lease.arm;
+        }
         running.backlog.hold(&cut.indices, cut.wait, lease.worker);
     }
     let leases = t.reclaim.leases.entry(lease.worker).or_default();

@@ -3,8 +3,10 @@
 use super::step::{self, Out, route};
 use crate::change::Change;
 use crate::command::{Command, Refusal, Reply};
-use crate::function::{FunctionRecord, VersionId};
+use crate::function::{FunctionRecord, Qualifier, VersionId};
 use crate::id::{JobId, ReplyId};
+use crate::job::Target;
+use crate::route::Node;
 use crate::tables::Tables;
 
 /// Retired versions looked at in one turn.
@@ -40,6 +42,16 @@ fn retire_one(t: &mut Tables, out: &mut Out, name: &str, number: u32) -> Result<
             alias: alias.name.clone(),
         });
     }
+    let names = |target: &Target| match target {
+        Target::Version(function, Qualifier::Version(other)) => {
+            function == name && *other == number
+        }
+        _ => false,
+    };
+    if let Some(alias) = led_by(t, |_| true, names) {
+        let target = format!("{name}@{number}");
+        return Err(Refusal::RouteInUse { alias, target });
+    }
     mark(t, out, id);
     Ok(())
 }
@@ -50,6 +62,11 @@ fn retire_all(t: &mut Tables, out: &mut Out, name: &str) -> Result<(), Refusal> 
     let Some(function) = t.functions.find(name) else {
         return Err(route::unpublished(t, name));
     };
+    let others = |function: &str| function != name;
+    if let Some(alias) = led_by(t, others, |target| target.function() == Some(name)) {
+        let target = name.to_owned();
+        return Err(Refusal::RouteInUse { alias, target });
+    }
     let record = FunctionRecord {
         deleted: true,
         ..function.record.clone()
@@ -92,6 +109,22 @@ fn pin_all(t: &mut Tables, out: &mut Out, name: &str) {
     }
 }
 
+/// The first alias of such a function whose route names such a target.
+fn led_by(
+    t: &Tables,
+    of: impl Fn(&str) -> bool,
+    names: impl Fn(&Target) -> bool,
+) -> Option<String> {
+    let mut routings = t.functions.routings();
+    let leads = |node: &Node| node.plan.targets().any(|(_, _, target)| names(target));
+    let found = routings.find(|((function, _), routing)| {
+        // A function that is deleted takes its routes along.
+        let stays = of(function) && t.functions.find(function).is_some();
+        stays && routing.nodes.first().is_some_and(leads)
+    });
+    found.map(|((function, alias), _)| format!("{function}@{alias}"))
+}
+
 fn mark(t: &mut Tables, out: &mut Out, id: VersionId) {
     let at_ms = t.clock.wall_ms();
     if t.functions.retire(id, at_ms) {
@@ -125,11 +158,15 @@ fn is_needed(t: &Tables, id: VersionId) -> bool {
     let Some(version) = t.functions.version(id) else {
         return false;
     };
-    let mut jobs = t.jobs.of_function(&version.function);
+    // Those that a route has sent here name another function.
+    let jobs = t.jobs.of_function(&version.function);
+    let mut jobs = jobs.chain(t.jobs.routed());
     let needs = jobs.any(|job| {
         let running = job.running.as_ref();
         let granted = running.is_some_and(|running| running.versions.contains(&id));
-        granted || route::meant(t, job) == Some(id)
+        let routing = route::routing(t, job);
+        let led = routing.is_some_and(|routing| routing.versions().any(|led| led == id));
+        granted || led || route::meant(t, job) == Some(id)
     });
     needs || t.invokes.uses(id)
 }
@@ -139,6 +176,7 @@ fn forget(t: &mut Tables, out: &mut Out, id: VersionId) {
         return;
     };
     let upload = t.functions.remove(id);
+    t.functions.reroute();
     out.push(Command::Persist(Change::VersionRemoved(id)));
     if let Some(upload) = upload {
         out.push(Command::Persist(Change::ArtifactRemoved(upload)));

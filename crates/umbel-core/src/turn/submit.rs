@@ -102,9 +102,12 @@ fn accept(t: &mut Tables, out: &mut Out, proposal: Proposal) {
     if proposal.seal {
         status.sealed = Some(next_index);
     }
+    let target = &proposal.spec.target;
+    let routing = route::routing_of(t, target).filter(|_| proposal.spec.policy.pin);
     let record = Arc::new(JobRecord {
         id,
-        version: route::pin(t, &proposal.spec.target, &proposal.spec.policy),
+        version: route::pin(t, target, &proposal.spec.policy),
+        routing: routing.cloned(),
         spec: proposal.spec,
         source: proposal.source,
         request_id: proposal.request_id,

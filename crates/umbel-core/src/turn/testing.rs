@@ -4,6 +4,7 @@
 
 mod disk;
 mod functions;
+pub(crate) mod route;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -71,6 +72,10 @@ pub(crate) struct Env {
     pub(crate) notes: Vec<Note>,
     pub(crate) closed: Vec<Refusal>,
     pub(crate) changed: Vec<JobId>,
+    /// What shells were asked to sort.
+    pub(crate) sortings: Vec<crate::route::Sorting>,
+    /// Whether they are slow, and answer when [`Env::sort`] is called.
+    pub(crate) sorts_late: bool,
     config: Config,
     epoch: u32,
     made: u64,
@@ -112,6 +117,8 @@ impl Env {
             notes: Vec::new(),
             closed: Vec::new(),
             changed: Vec::new(),
+            sortings: Vec::new(),
+            sorts_late: false,
             config,
             epoch: 1,
             made: 0,
@@ -123,8 +130,15 @@ impl Env {
         self.made
     }
 
-    /// Handles events in one turn.
+    /// Handles events in one turn; what is to be sorted then is, in turns of its own.
     pub(crate) fn turn(&mut self, events: impl IntoIterator<Item = Event>) {
+        self.one_turn(events);
+        if !self.sorts_late {
+            self.sort();
+        }
+    }
+
+    pub(crate) fn one_turn(&mut self, events: impl IntoIterator<Item = Event>) {
         let mut out = Vec::new();
         for event in events {
             self.machine.handle(self.now, event, &mut out);
@@ -160,6 +174,7 @@ impl Env {
                 }
             }
             Command::JobChanged(job) => self.changed.push(job),
+            Command::Sort(sorting) => self.sortings.push(*sorting),
             Command::Ignored(why) => self.ignored.push(why),
             Command::Note(note) => self.notes.push(note),
         }
@@ -316,6 +331,7 @@ impl Env {
             worker.session = None;
             worker.invokes.clear();
         }
+        self.sortings.clear();
         let changes = self.disk.changes();
         self.machine = Machine::restore(self.config, self.epoch, self.now, changes);
         self.machine.check();

@@ -13,6 +13,7 @@ use super::job::{BlockRef, Counts, JobFailure, JobSpec, JobState, Source, Target
 use super::outcome::Failure;
 use super::ranges::Ranges;
 use super::redrive::Redriven;
+use super::route::{ArmId, RanArm, Routing};
 
 /// One durable fact. All changes of a turn are one atomic batch.
 #[derive(Clone, Debug, PartialEq)]
@@ -108,6 +109,8 @@ pub struct JobRecord {
     /// The version that all its invocations run: its target named one, or its policy pins.
     /// Where its status says another, that one counts.
     pub version: Option<VersionId>,
+    /// The rules and splits that it keeps to, where its policy pins and its alias had any.
+    pub routing: Option<Arc<Routing>>,
 }
 
 /// What changes about a job, apart from its invocations.
@@ -168,6 +171,8 @@ pub struct Record {
     pub function: Arc<str>,
     /// The number of the version that ran, where one was published.
     pub version: Option<u32>,
+    /// The arm that it ran for, where rules or a split decided.
+    pub arm: Option<RanArm>,
     /// Attempts that the succeeded ones have needed.
     pub attempt: u32,
     /// What `columns` covers, in its order: a superset of `succeeded`.
@@ -232,4 +237,6 @@ pub struct LeaseRecord {
     pub indices: Ranges,
     /// The version that they run.
     pub version: Option<VersionId>,
+    /// The arm that they run for.
+    pub arm: Option<ArmId>,
 }

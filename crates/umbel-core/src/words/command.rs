@@ -12,6 +12,7 @@ use super::job::JobState;
 use super::message::ToWorker;
 use super::outcome::Failure;
 pub use super::refusal::Refusal;
+use super::route::{RouteTally, Routing, Sorting};
 use super::view::JobView;
 
 /// One effect.
@@ -51,6 +52,8 @@ pub enum Command {
     JobChanged(JobId),
     /// A message was stale, repeated or unknown, and had no effect. Count it.
     Ignored(Ignored),
+    /// Ask a routing about some inputs, and hand in the column.
+    Sort(Box<Sorting>),
     /// Something a person who operates the cluster wants to read in the log.
     Note(Note),
 }
@@ -109,14 +112,20 @@ pub enum Reply {
     ArtifactMissing,
     /// Where an alias points now.
     Alias(Box<Alias>),
+    /// What is to be invoked depends on the input: ask this about it, then ask again.
+    Undecided(Arc<Routing>),
     /// An invoke has ended.
     Invoked {
         /// The output, or why it failed.
         outcome: Result<Bytes, Failure>,
         /// The worker that ran it.
         worker: String,
+        /// The function that ran.
+        function: String,
         /// The number of the version that ran.
         version: Option<u32>,
+        /// The name of the arm that it ran for, where rules or a split decided.
+        arm: Option<Arc<str>>,
         /// How long it ran.
         duration_us: u64,
         /// Its processor time, where it was measured.
@@ -133,6 +142,8 @@ pub enum Reply {
 pub enum Ignored {
     /// The session is not known, or has been superseded.
     UnknownSession,
+    /// The column is of a route that is no more, or was not asked for.
+    OutdatedColumn,
     /// The lease has ended or was never granted to this worker.
     StaleLease,
     /// Some of a report's indices were not open under its lease.
@@ -151,6 +162,7 @@ impl Ignored {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::UnknownSession => "unknown_session",
+            Self::OutdatedColumn => "outdated_column",
             Self::StaleLease => "stale_lease",
             Self::MaskedIndices => "masked_indices",
             Self::RepeatedReport => "repeated_report",
@@ -230,6 +242,8 @@ pub enum Note {
         /// Who published it.
         by: String,
     },
+    /// Inputs were routed.
+    Routed(RouteTally),
     /// An alias points somewhere else.
     AliasMoved {
         /// The function.

@@ -8,6 +8,7 @@ use super::id::{Appender, InvokeId, JobId, ReplyId, SessionId};
 use super::job::{BlockRef, JobSpec, Source, Target};
 use super::message::{FromWorker, Hello};
 use super::redrive::Redrive;
+use super::route::{Column, Decision, RouteWish};
 
 /// One fact.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,6 +80,8 @@ pub enum Event {
         input: Bytes,
         /// How long it may wait and run.
         timeout_ms: u64,
+        /// What the routing of a revision said of the input, if it was asked.
+        decided: Option<(u64, Decision)>,
     },
     /// The client of an invoke went away.
     InvokeAbandoned(InvokeId),
@@ -113,6 +116,15 @@ pub enum Event {
         /// Who asks.
         by: String,
     },
+    /// A client sets the rules and the split of an alias.
+    SetRoute {
+        /// Who waits.
+        reply: ReplyId,
+        /// What is asked for.
+        wish: Box<RouteWish>,
+    },
+    /// Inputs were sorted by what a routing says of them.
+    Sorted(Box<Column>),
     /// A client retires a version, or a whole function.
     Retire {
         /// Who waits.

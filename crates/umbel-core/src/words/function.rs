@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
+
+use super::route::{ArmId, Plan, Route};
 
 /// The alias that a bare function's name means.
 pub const LIVE: &str = "live";
@@ -252,13 +255,8 @@ pub struct FunctionRecord {
     pub last_id: VersionId,
     /// Whether it was deleted, and not published since.
     pub deleted: bool,
-}
-
-/// Where an alias sends invocations.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Route {
-    /// The number of the version.
-    pub to: u32,
+    /// The number of the newest arm of its aliases.
+    pub last_arm: ArmId,
 }
 
 /// A movable name of a function.
@@ -273,9 +271,11 @@ pub struct Alias {
     /// Whether it goes along with each new version.
     pub follows: bool,
     /// Where it pointed before, the last at the end: what a rollback goes back to.
-    pub trail: Vec<u32>,
+    pub trail: Vec<Route>,
     /// How it came to point there, the newest at the end.
     pub moves: Vec<Move>,
+    /// The arms that it ever had, as far as they are remembered: their names by number.
+    pub arms: BTreeMap<ArmId, String>,
 }
 
 /// One move of an alias.
@@ -291,6 +291,8 @@ pub struct Move {
     pub from: Option<u32>,
     /// To which version.
     pub to: u32,
+    /// Its rules and split since then; none: it had none, or they are not remembered any more.
+    pub plan: Option<Arc<Plan>>,
 }
 
 /// Why an alias moved.
@@ -302,6 +304,8 @@ pub enum MoveKind {
     Pointed,
     /// It was rolled back.
     RolledBack,
+    /// Its rules and split were set.
+    RouteSet,
 }
 
 impl MoveKind {
@@ -312,6 +316,7 @@ impl MoveKind {
             Self::Published => "published",
             Self::Pointed => "pointed",
             Self::RolledBack => "rolled_back",
+            Self::RouteSet => "route_set",
         }
     }
 }

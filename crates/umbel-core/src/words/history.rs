@@ -3,6 +3,7 @@
 //! no more than one whose inputs are fresh.
 
 use super::function::VersionId;
+use super::route::ArmId;
 
 /// What has happened so far to each invocation of a range.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,7 +20,10 @@ pub struct History {
     /// The version that it is pinned to: the one that its first attempt began with.
     /// None before that, and where nothing was published.
     pub version: Option<VersionId>,
-    /// Whether it keeps `version` even if nothing has happened to it: it ran before a redrive, which
+    /// The arm that it was sent to by the route of its job's alias; it is pinned to it as it is
+    /// to the version.
+    pub arm: Option<ArmId>,
+    /// Whether it keeps `version` and `arm` even if nothing has happened to it: it ran before a redrive, which
     /// begins its attempts anew and not its version.
     pub keeps_version: bool,
 }
@@ -32,14 +36,16 @@ impl History {
         lost_alone: 0,
         suspect_chunk: 0,
         version: None,
+        arm: None,
         keeps_version: false,
     };
 
     /// What is left of it in a redrive.
     #[must_use]
-    pub fn redriven(version: Option<VersionId>) -> Self {
+    pub fn redriven(version: Option<VersionId>, arm: Option<ArmId>) -> Self {
         Self {
             version,
+            arm: arm.filter(|_| version.is_some()),
             keeps_version: version.is_some(),
             ..Self::FRESH
         }
@@ -63,6 +69,7 @@ impl History {
     pub fn unrun(self) -> Self {
         let unpinned = Self {
             version: None,
+            arm: None,
             ..self
         };
         if unpinned == Self::FRESH {
@@ -85,13 +92,15 @@ mod tests {
 
     #[test]
     fn only_a_redrive_pins_what_never_began() {
-        let version = Some(VersionId(7));
+        let (version, arm) = (Some(VersionId(7)), Some(ArmId(3)));
         let granted = History {
             version,
+            arm,
             ..History::FRESH
         };
         assert_eq!(granted.unrun(), History::FRESH);
-        assert_eq!(History::redriven(version).unrun().version, version);
-        assert_eq!(History::redriven(None), History::FRESH);
+        let redriven = History::redriven(version, arm).unrun();
+        assert_eq!((redriven.version, redriven.arm), (version, arm));
+        assert_eq!(History::redriven(None, arm), History::FRESH);
     }
 }

@@ -55,6 +55,31 @@ pub const ALIAS_BYTES_MAX: usize = 63;
 pub const ALIAS_MOVES_MAX: usize = 100;
 /// Steps that an alias can be rolled back.
 pub const ALIAS_TRAIL_MAX: usize = 32;
+/// Rules of one route.
+pub const ROUTE_RULES_MAX: usize = 64;
+/// Arms of one split.
+pub const ROUTE_ARMS_MAX: usize = 64;
+/// Bytes of one rule's expression.
+pub const RULE_BYTES_MAX: usize = 4 << 10;
+/// Bytes of an arm's name.
+pub const ARM_NAME_BYTES_MAX: usize = 255;
+/// Bytes of a routing key's pointer.
+pub const ROUTE_KEY_BYTES_MAX: usize = 255;
+/// Bytes of a route, all its texts together.
+pub const ROUTE_BYTES_MAX: usize = 16 << 10;
+/// Aliases with a route of their own that one route may lead through.
+pub const ROUTE_NODES_MAX: usize = 16;
+/// Bytes of earlier routes that an alias remembers in its history.
+pub const ROUTE_HISTORY_BYTES_MAX: usize = 128 << 10;
+/// Arms that an alias remembers the names of; the oldest make room.
+pub const ALIAS_ARMS_MAX: usize = 1_024;
+/// Inputs that are sorted ahead of what is cut, where a route looks into them: so many at
+/// first, twice as many each time that they were not enough.
+pub const SORT_AHEAD_LEAST: u32 = 256;
+/// Inputs that are sorted at a time.
+pub const SORT_INVOCATIONS_MAX: u32 = 8_192;
+/// Bytes of the blocks of inputs that are sorted at a time, unless a single one is longer.
+pub const SORT_BYTES_MAX: u64 = 4 << 20;
 /// Bytes of a version's spec, all its texts together.
 pub const VERSION_SPEC_BYTES_MAX: usize = 32 << 10;
 /// Instances that a version may ask to have kept ready on each worker.
@@ -174,6 +199,9 @@ const _: () = {
     assert!(CHUNK_INVOCATIONS_MAX <= REPORT_INVOCATIONS_MAX);
     assert!(INLINE_BYTES_MAX < MESSAGE_BYTES_MAX);
     assert!(TURN_GRANTS_MAX <= TURN_EVENTS_MAX);
+    assert!(SORT_AHEAD_LEAST <= SORT_INVOCATIONS_MAX);
+    // A function's aliases, with the routes they have now, fit into a message.
+    assert!(2 * FUNCTION_ALIASES_MAX * ROUTE_BYTES_MAX < MESSAGE_BYTES_MAX);
     assert!(VERSIONS_PAGE_MAX * VERSION_SPEC_BYTES_MAX < MESSAGE_BYTES_MAX);
     // An artifact's parts are numbered in 16 bits.
     assert!(ARTIFACT_PACKED_BYTES_MAX / (ARTIFACT_PART_BYTES as u64) < 1 << 16);

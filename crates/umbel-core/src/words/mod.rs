@@ -17,6 +17,7 @@ pub mod policy;
 pub mod ranges;
 pub mod redrive;
 pub(crate) mod refusal;
+pub mod route;
 pub mod size;
 pub mod time;
 pub mod view;

@@ -10,6 +10,7 @@ use super::id::LeaseId;
 use super::index_set::IndexSet;
 use super::job::{BlockRef, Target};
 use super::ranges::Ranges;
+use super::route::ArmId;
 
 /// A redrive that is asked for, with what only the shell can read.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,8 +100,9 @@ impl Standing {
             for set in [&mut self.failed, &mut self.cancelled, &mut self.of_types] {
                 set.remove_all(&waiting.indices);
             }
-            let version = waiting.history.version;
-            self.ran(version.map(Ran::Waited), &waiting.indices);
+            let (version, arm) = (waiting.history.version, waiting.history.arm);
+            let ran = version.map(|version| Ran::Waited(version, arm));
+            self.ran(ran, &waiting.indices);
         }
         self.succeeded.insert_all(&record.succeeded);
         self.cancelled.insert_all(&record.cancelled);
@@ -108,7 +110,8 @@ impl Standing {
             let failed = record.failed.iter().map(|failed| failed.index);
             let failed: IndexSet = failed.collect();
             let number = record.version;
-            let ran = number.map(|number| Ran::Ended(Arc::clone(&record.function), number));
+            let arm = record.arm.as_ref().map(|arm| arm.id);
+            let ran = number.map(|number| Ran::Ended(Arc::clone(&record.function), number, arm));
             self.ran(ran, &failed.runs().collect());
         }
         for failed in &record.failed {
@@ -134,10 +137,10 @@ impl Standing {
 /// The version that invocations ran, as records tell it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ran {
-    /// What ended bears the function's name and the version's number.
-    Ended(Arc<str>, u32),
-    /// What waits is pinned to the version itself.
-    Waited(VersionId),
+    /// What ended bears the function's name, the version's number and the arm.
+    Ended(Arc<str>, u32, Option<ArmId>),
+    /// What waits is pinned to the version itself, and to the arm.
+    Waited(VersionId, Option<ArmId>),
 }
 
 /// How a job was run again the last time. Never changes.

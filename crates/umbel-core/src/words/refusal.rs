@@ -118,6 +118,45 @@ pub enum Refusal {
         /// The alias.
         alias: String,
     },
+    /// Another alias's route leads to the version or the function.
+    #[error("the route of {alias} leads to {target:?}; set it to lead elsewhere first")]
+    RouteInUse {
+        /// The alias that leads there.
+        alias: String,
+        /// What it leads to.
+        target: String,
+    },
+    /// A route leads back to its own alias.
+    #[error(
+        "a route of {alias} would lead back to {alias}{}; name a version where it should end",
+        through_words(through)
+    )]
+    RouteLoop {
+        /// The alias.
+        alias: String,
+        /// The aliases on the way.
+        through: Vec<String>,
+    },
+    /// A route leads through too many aliases.
+    #[error(
+        "a route of {alias} would lead through more than {limit} other aliases that have routes; name versions where it should end"
+    )]
+    RouteTooLong {
+        /// The alias.
+        alias: String,
+        /// How many are allowed.
+        limit: u64,
+    },
+    /// A route has too much text.
+    #[error(
+        "the route has {bytes} bytes, more than the {limit} that one may have; write shorter rules or names"
+    )]
+    RouteTooLarge {
+        /// What it has.
+        bytes: u64,
+        /// The most.
+        limit: u64,
+    },
     /// An alias was never anywhere else.
     #[error(
         "alias {function}@{alias} has pointed nowhere else that is still there; point it with `umbel function point`"
@@ -385,6 +424,13 @@ fn versions_words(newest: Option<u32>) -> String {
         || "; it was deleted".to_owned(),
         |newest| format!(" that takes jobs; the newest is {newest}"),
     )
+}
+
+fn through_words(through: &[String]) -> String {
+    if through.is_empty() {
+        return " itself".to_owned();
+    }
+    format!(" through {}", through.join(", "))
 }
 
 fn nearest_words(nearest: &[String], deleted: bool) -> String {

@@ -70,6 +70,7 @@ pub(crate) fn promise(
         job: job_id,
         indices: indices.clone(),
         version: history.version,
+        arm: history.arm,
     })));
     refresh::job(t, job_id);
     refresh::worker(t, worker);
@@ -93,7 +94,7 @@ pub(crate) fn send(t: &mut Tables, out: &mut Out, id: LeaseId) {
     let head = GrantHead {
         lease: id,
         job: lease.job,
-        target: bare(job.target()),
+        target: target(t, job.target(), version),
         version,
         indices: lease.granted.clone(),
         attempt: lease.history.next_attempt(),
@@ -110,11 +111,15 @@ pub(crate) fn send(t: &mut Tables, out: &mut Out, id: LeaseId) {
     out.push(Command::Send { session, message });
 }
 
-/// What a worker calls a target: the version is named apart.
-pub(crate) fn bare(target: &Target) -> Target {
-    match target {
+/// What a worker calls what it runs: the version is named apart, and its function need not be
+/// the one that was asked for.
+pub(crate) fn target(t: &Tables, asked: &Target, version: Option<VersionId>) -> Target {
+    if let Some(version) = version.and_then(|id| t.functions.version(id)) {
+        return Target::Function(version.function.clone());
+    }
+    match asked {
         Target::Version(name, _) => Target::Function(name.clone()),
-        Target::Function(_) | Target::Program(_) => target.clone(),
+        Target::Function(_) | Target::Program(_) => asked.clone(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! A worker is lost: what it held and did not report waits again, under
 //! suspicion of having taken the worker down.
 
-use super::{Out, end, lease, part, record, route};
+use super::{Out, end, lease, part, record};
 use crate::change::{Change, FailedRecord, WaitingRecord};
 use crate::command::{Command, Note, Refusal, Reply};
 use crate::history::History;
@@ -86,7 +86,7 @@ fn suspect(t: &mut Tables, out: &mut Out, id: LeaseId, worker: &str, alone: bool
         ..spared
     };
     let mut record = record::empty(t, lost.job);
-    record.version = route::number(t, lost.history.version);
+    record::ran(t, &mut record, lost.history);
     record.usage = Usage {
         attempts: begun.len(),
         ..Usage::default()

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Out, route};
+use super::Out;
 use crate::change::{Change, FailedRecord, Record, WaitingRecord};
 use crate::command::Command;
 use crate::history::History;
@@ -12,6 +12,7 @@ use crate::limit;
 use crate::outcome::{FailedAttempt, Failure};
 use crate::policy::Policy;
 use crate::ranges::Ranges;
+use crate::route::RanArm;
 use crate::tables::Tables;
 use crate::tables::backlog::Wait;
 
@@ -24,6 +25,23 @@ pub(crate) fn empty(t: &Tables, id: JobId) -> Record {
         redrive: job.map_or(0, |job| job.status.redrives),
         function: Arc::from(function.unwrap_or_default()),
         ..Record::default()
+    }
+}
+
+/// What the record tells of was run, or to be run, as this history says.
+pub(crate) fn ran(t: &Tables, record: &mut Record, history: History) {
+    let Some(version) = history.version.and_then(|id| t.functions.version(id)) else {
+        return;
+    };
+    record.version = Some(version.number);
+    let arm = history.arm;
+    record.arm = arm.and_then(|id| {
+        let name = t.functions.arm(id)?.name.clone();
+        Some(RanArm { id, name })
+    });
+    // A route may have sent it to another function.
+    if *record.function != *version.function {
+        record.function = Arc::from(version.function.as_str());
     }
 }
 
@@ -60,7 +78,7 @@ pub(crate) fn reject(
     failure: &Failure,
 ) {
     let mut record = empty(t, job);
-    record.version = route::number(t, history.version);
+    ran(t, &mut record, history);
     record.failed = unreported(indices, failure, history);
     commit(t, out, record);
 }

@@ -13,6 +13,8 @@ const LEASES_BESIDE: u64 = 4;
 /// A job's place in line and its alarms follow from what waits and is leased.
 pub(crate) fn job(t: &mut Tables, id: JobId) {
     route::regroup(t, id);
+    let routing = t.jobs.find(id).and_then(|job| route::routing(t, job));
+    let revision = routing.map(|routing| routing.revision);
     let (wall_ms, engine_ms) = (t.clock.wall_ms(), t.clock.engine_ms());
     let used = t.leases.of_job(id).slots;
     let Some(job) = t.jobs.find_mut(id) else {
@@ -29,6 +31,11 @@ pub(crate) fn job(t: &mut Tables, id: JobId) {
     };
     let group = running.group;
     running.backlog.allow(may_run);
+    running.backlog.route(revision);
+    // Nothing is sorted for workers that are not there.
+    if room && running.backlog.wants_sorting() && t.demands.able_len(group).0 > 0 {
+        t.marks.unsorted.insert(id);
+    }
 
     let stands = room && running.backlog.has_due(wall_ms);
     if stands && !running.in_line {

@@ -1,11 +1,15 @@
 //! Which version of a function runs, and who can run it.
 
+use std::sync::Arc;
+
 use crate::command::Refusal;
 use crate::function::{LIVE, Qualifier, Runtimes, VersionId};
 use crate::history::History;
 use crate::id::{JobId, WorkerId};
 use crate::job::Target;
+use crate::limit;
 use crate::policy::{Labels, Policy};
+use crate::route::{Node, Route, Routing};
 use crate::tables::Tables;
 use crate::tables::demands::Demand;
 use crate::tables::functions::Functions;
@@ -42,6 +46,74 @@ pub(crate) fn meant(t: &Tables, job: &Job) -> Option<VersionId> {
 pub(crate) fn pin(t: &Tables, target: &Target, policy: &Policy) -> Option<VersionId> {
     let by_number = matches!(target, Target::Version(_, Qualifier::Version(_)));
     now(t, target).filter(|_| by_number || policy.pin)
+}
+
+/// The rules and splits that decide what is fresh of a job; none: as most do, it runs what it
+/// [`meant`].
+pub(crate) fn routing<'a>(t: &'a Tables, job: &'a Job) -> Option<&'a Arc<Routing>> {
+    let redriven = job.status.redriven.as_ref();
+    let elsewhere = redriven.is_some_and(|redriven| redriven.target.is_some());
+    if !elsewhere && (job.record.routing.is_some() || job.record.version.is_some()) {
+        return job.record.routing.as_ref();
+    }
+    routing_of(t, job.target())
+}
+
+/// The rules and splits of the alias that a target names.
+pub(crate) fn routing_of<'a>(t: &'a Tables, target: &Target) -> Option<&'a Arc<Routing>> {
+    match target {
+        _ if t.functions.are_plain() => None,
+        Target::Function(name) => t.functions.routing(name, LIVE),
+        Target::Version(name, Qualifier::Alias(alias)) => t.functions.routing(name, alias),
+        Target::Version(_, Qualifier::Version(_)) | Target::Program(_) => None,
+    }
+}
+
+/// Whether an alias may have a route now: all that it names is there, and nothing leads back.
+pub(crate) fn judge(t: &Tables, function: &str, alias: &str, route: &Route) -> Result<(), Refusal> {
+    version(t, function, route.to)?;
+    let Some(plan) = &route.plan else {
+        return Ok(());
+    };
+    for (_, _, target) in plan.targets() {
+        known(t, target)?;
+        if let Some(name) = target
+            .function()
+            .filter(|name| t.functions.find(name).is_none())
+        {
+            return Err(unpublished(t, name));
+        }
+    }
+    let nodes = t.functions.lead_from(function, alias, plan, route.to);
+    let through = || {
+        let names = nodes.iter().skip(1);
+        let names = names.map(|node| format!("{}@{}", node.function, node.alias));
+        names.collect::<Vec<_>>()
+    };
+    if leads_back(&nodes, function, alias) {
+        return Err(Refusal::RouteLoop {
+            alias: format!("{function}@{alias}"),
+            through: through(),
+        });
+    }
+    if nodes.len() > limit::ROUTE_NODES_MAX {
+        return Err(Refusal::RouteTooLong {
+            alias: format!("{function}@{alias}"),
+            limit: limit::ROUTE_NODES_MAX as u64,
+        });
+    }
+    Ok(())
+}
+
+/// Whether some node names the alias that the first one is, whatever its route was before.
+fn leads_back(nodes: &[Node], function: &str, alias: &str) -> bool {
+    let is_it = |target: &Target| match target {
+        Target::Function(name) => name == function && alias == LIVE,
+        Target::Version(name, Qualifier::Alias(other)) => name == function && other == alias,
+        Target::Version(_, Qualifier::Version(_)) | Target::Program(_) => false,
+    };
+    let mut targets = nodes.iter().flat_map(|node| node.plan.targets());
+    targets.any(|(_, _, target)| is_it(target))
 }
 
 /// The number of a version within its function.
@@ -121,6 +193,7 @@ pub(crate) fn runtimes(t: &Tables, job: &Job, running: &Running) -> Option<Runti
         return None; // As most do: nothing more is looked at.
     }
     let of = |id: VersionId| t.functions.version(id).map(|version| version.spec.runtime);
+    let routing = routing(t, job);
     let pinned = running.backlog.pinned().filter_map(|(id, _)| of(id));
     let mut runtimes: Runtimes = pinned.collect();
     if meant.is_none() && runtimes.is_empty() && !names_version {
@@ -128,7 +201,10 @@ pub(crate) fn runtimes(t: &Tables, job: &Job, running: &Running) -> Option<Runti
     }
     // When nothing is fresh any more, only what is pinned matters.
     if running.backlog.fresh_len() > 0 || runtimes.is_empty() {
-        runtimes.extend(meant.and_then(of));
+        match routing {
+            Some(routing) => runtimes.extend(routing.versions().filter_map(of)),
+            None => runtimes.extend(meant.and_then(of)),
+        }
     }
     Some(runtimes)
 }

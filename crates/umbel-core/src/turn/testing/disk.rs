@@ -125,6 +125,18 @@ impl Disk {
         deleted.map(|record| record.name.as_str()).collect()
     }
 
+    /// The arm that each invocation of a job ended for, in the order of the indices.
+    pub(crate) fn arms_of(&self, job: JobId) -> Vec<String> {
+        let mut arms = BTreeMap::new();
+        for record in self.records.iter().filter(|record| record.job == job) {
+            let failed = record.failed.iter().map(|failed| failed.index);
+            let ended = record.succeeded.indices().chain(failed);
+            let arm = record.arm.as_ref().map_or("", |arm| &arm.name);
+            arms.extend(ended.map(|index| (index, arm.to_owned())));
+        }
+        arms.into_values().collect()
+    }
+
     /// How many versions are kept.
     pub(crate) fn version_len(&self) -> usize {
         self.versions.len()
