@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use umbel_core::machine::Machine;
 use umbel_store::{Opened, Store};
 
-use crate::api::{About, Api};
+use crate::api::{About, Api, Beside};
 use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::engine::{Engine, Signals, Start, Turns};
@@ -17,6 +18,7 @@ use crate::metrics::Metrics;
 use crate::room::Room;
 use crate::session::Sessions;
 use crate::session::blocks::Blocks;
+use crate::sorter::{self, Evaluator};
 use crate::store::Opener;
 use crate::streams::Streams;
 use crate::{Error, http, port, sweep};
@@ -64,12 +66,14 @@ impl Incarnation {
             next_number,
             changes: _,
         } = opened;
+        let (to_sort, sortings) = unbounded_channel();
         let start = Start {
             machine,
             store: store.clone(),
             next_number,
             clock,
             signals: Arc::clone(&signals),
+            sortings: to_sort,
         };
         let (engine, turns) = Engine::new(start);
         let blocks = Blocks::new(store.clone());
@@ -84,7 +88,19 @@ impl Incarnation {
         };
         let http = http::router(engine.clone(), store.clone(), config.bounds);
         let (behind, gate) = (store.clone(), room.clone());
-        let api = Api::new(engine.clone(), behind, blocks, gate, config.streams, about);
+        let evaluator = Evaluator::new();
+        tokio::spawn(sorter::run(
+            sortings,
+            engine.clone(),
+            blocks.clone(),
+            evaluator.clone(),
+        ));
+        let beside = Beside {
+            blocks,
+            room: gate,
+            evaluator,
+        };
+        let api = Api::new(engine.clone(), behind, beside, config.streams, about);
         let beside_over = CancellationToken::new();
         tokio::spawn(sweep::run(
             store.clone(),

@@ -22,6 +22,7 @@ mod port;
 mod refusals;
 mod room;
 mod session;
+mod sorter;
 mod store;
 mod streams;
 mod sweep;

@@ -8,6 +8,7 @@ use umbel_core::change::{Change, Record};
 use umbel_core::cold_start::ColdStart;
 use umbel_core::command::{Ignored, Swept};
 use umbel_core::job::JobState;
+use umbel_core::route::RouteTally;
 use umbel_core::view::ClusterView;
 use umbel_proto::status::Reason;
 use umbel_store::Commit;
@@ -73,6 +74,21 @@ const TABLE: &[(Kind, &str, &str)] = &[
         Kind::Counter,
         "umbel_ignored_total",
         "Messages that had no effect, by reason.",
+    ),
+    (
+        Kind::Counter,
+        "umbel_route_inputs_total",
+        "Inputs that rules or splits of aliases were asked about.",
+    ),
+    (
+        Kind::Counter,
+        "umbel_route_rule_failures_total",
+        "Rules that could not be evaluated on an input, and so did not match it.",
+    ),
+    (
+        Kind::Counter,
+        "umbel_route_not_sticky_total",
+        "Inputs without the routing key, which went by their index.",
     ),
     (
         Kind::Counter,
@@ -160,6 +176,8 @@ pub(crate) struct Metrics {
     workers_lost: Counter,
     ignored: Vec<(Ignored, Counter)>,
     cold_start: [Histogram; 4],
+    /// Inputs, failures of rules, not sticky.
+    routed: [Counter; 3],
     events: Counter,
     turn: Histogram,
     commit: Histogram,
@@ -192,6 +210,7 @@ impl Metrics {
         ];
         let ignored = [
             Ignored::UnknownSession,
+            Ignored::OutdatedColumn,
             Ignored::StaleLease,
             Ignored::MaskedIndices,
             Ignored::RepeatedReport,
@@ -222,6 +241,12 @@ impl Metrics {
             ignored: ignored.into(),
             cold_start: ColdStart::PARTS
                 .map(|part| histogram(&recorder, "umbel_cold_start_seconds", Some(("part", part)))),
+            routed: [
+                "umbel_route_inputs_total",
+                "umbel_route_rule_failures_total",
+                "umbel_route_not_sticky_total",
+            ]
+            .map(|name| counter(&recorder, name, None)),
             events: counter(&recorder, "umbel_events_total", None),
             turn: histogram(&recorder, "umbel_turn_seconds", None),
             commit: histogram(&recorder, "umbel_commit_seconds", None),
@@ -247,6 +272,14 @@ impl Metrics {
     pub(crate) fn turn(&self, events: usize, took: std::time::Duration) {
         self.events.increment(events as u64);
         self.turn.record(took.as_secs_f64());
+    }
+
+    /// Inputs were routed.
+    pub(crate) fn routed(&self, tally: &RouteTally) {
+        let figures = [tally.inputs, tally.rule_failures, tally.not_sticky];
+        for (counter, figure) in self.routed.iter().zip(figures) {
+            counter.increment(figure);
+        }
     }
 
     /// A change goes to the disk.

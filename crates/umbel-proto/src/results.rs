@@ -93,6 +93,7 @@ mod field {
     pub(super) const DURATION_US: u8 = 9 << 3 | VARINT;
     pub(super) const CPU_US: u8 = 10 << 3 | VARINT;
     pub(super) const VERSION: u8 = 14 << 3 | VARINT;
+    pub(super) const ARM: u8 = 15 << 3 | BYTES;
     /// `results` of `StreamResultsResponse`.
     pub(super) const RESULTS: u8 = 1 << 3 | BYTES;
 }
@@ -149,6 +150,7 @@ impl ResultsEncoder {
                 varint::write(one, value);
             }
         }
+        bytes(one, field::ARM, from.arm.as_bytes());
         self.bytes.push(field::RESULTS);
         varint::write(&mut self.bytes, self.one.len() as u64);
         self.bytes.extend_from_slice(&self.one);
@@ -170,11 +172,12 @@ impl ResultsEncoder {
     }
 
     fn share(&mut self, from: Provenance<'_>) {
-        // The version is written with each: it comes behind what they do not share.
+        // Version and arm are written with each: they come behind what they do not share.
         let Provenance {
             function,
             worker,
             version: _,
+            arm: _,
         } = from;
         self.shared.clear();
         bytes(&mut self.shared, field::FUNCTION, function.as_bytes());
@@ -227,7 +230,8 @@ mod tests {
             });
             let row = Row { output: output.into(), duration_us, cpu_us, started_at_us, cold_start };
             let version = Some(attempts % 5).filter(|version| *version > 0);
-            let from = Provenance { function: &function, worker: &worker, version };
+            let arm = if attempts % 3 == 0 { "8" } else { "" };
+            let from = Provenance { function: &function, worker: &worker, version, arm };
             let other = cancelled_result(index, &function);
             let mut encoder = ResultsEncoder::new();
             encoder.succeeded(index, row.clone(), attempts, from);

@@ -20,5 +20,5 @@ mod step;
 pub use check::{Mistake, check};
 pub use hash::{bucket, index_digest, key_digest};
 pub use key::Pointer;
-pub use router::{Input, Router};
+pub use router::{Asker, Input, Router};
 pub use step::{Chosen, Key, Step, Told};

@@ -1,18 +1,20 @@
 //! What the tests of this crate share.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use bytes::Bytes;
 use umbel_core::change::{Change, JobRecord, JobStatus, Record};
 use umbel_core::function::{
-    Alias, Artifact, Digest, FunctionRecord, LIVE, Route, Runtime, UploadId, Version, VersionId,
+    Alias, Artifact, Digest, FunctionRecord, LIVE, Runtime, UploadId, Version, VersionId,
     VersionSpec,
 };
 use umbel_core::id::{Appender, Index, JobId};
 use umbel_core::job::{BlockRef, JobSpec, JobState, Source, StartMode, Target};
 use umbel_core::policy::{Labels, Policy};
 use umbel_core::ranges::Ranges;
+use umbel_core::route::{ArmId, Route};
 use umbel_proto::columns::ColumnsBuilder;
 
 use crate::{Commit, Engine, Error, Listener, MemoryEngine, Opened, Store};
@@ -218,14 +220,16 @@ pub(crate) fn published(upload: UploadId, packed_bytes: u64) -> [Change; 3] {
         last_number: 1,
         last_id: version.id,
         deleted: false,
+        last_arm: ArmId(0),
     };
     let alias = Alias {
         function: "f".to_owned(),
         name: LIVE.to_owned(),
-        route: Route { to: 1 },
+        route: Route::plain(1),
         follows: true,
         trail: Vec::new(),
         moves: Vec::new(),
+        arms: BTreeMap::new(),
     };
     [
         Change::Function(record),

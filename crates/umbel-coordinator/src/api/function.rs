@@ -1,11 +1,19 @@
 //! `FunctionService`.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use tonic::{Request, Response, Status, Streaming};
 use umbel_core::command::{Refusal, Reply};
 use umbel_core::event::Event;
+use umbel_core::job::Target;
 use umbel_core::limit::INPUT_BYTES_MAX;
+use umbel_core::policy::Labels;
+use umbel_core::route::{Decision, RouteTally, Routing};
 use umbel_proto::v1::function_service_server::FunctionService;
 use umbel_proto::{convert, status, v1};
+use umbel_route::Input;
+use uuid::Uuid;
 
 use super::token::{self, List};
 use super::{Api, INVOKES_KIB_MAX, accepted, list, unexpected};
@@ -14,6 +22,67 @@ use super::{Api, INVOKES_KIB_MAX, accepted, list, unexpected};
 const TIMEOUT_MS: u64 = 60_000;
 
 const _: () = assert!(INPUT_BYTES_MAX >> 10 < INVOKES_KIB_MAX);
+
+/// How often an invoke asks a route anew that is set again meanwhile.
+const ROUTES_MAX: u32 = 5;
+
+impl Api {
+    /// Runs an invocation; where an alias has a route, asks that first.
+    async fn invoked(
+        &self,
+        target: Target,
+        input: Bytes,
+        timeout_ms: u64,
+    ) -> Result<Reply, Status> {
+        let mut decided = None;
+        for _ in 0..ROUTES_MAX {
+            let (target, input) = (target.clone(), input.clone());
+            let asked = input.clone();
+            let reply = self.engine.invoke(|reply, id| Event::Invoke {
+                reply,
+                id,
+                target,
+                input,
+                timeout_ms,
+                decided,
+            });
+            let reply = accepted(reply.await.map_err(|closed| self.gone(closed))?)?;
+            let Reply::Undecided(routing) = reply else {
+                return Ok(reply);
+            };
+            // It has no index: without a key it goes anywhere.
+            let index = u64::from(Uuid::new_v4().as_fields().0);
+            decided = Some(self.decide(routing, asked, index).await?);
+        }
+        Err(Status::aborted(
+            "the route of the alias was set again and again; invoke again",
+        ))
+    }
+
+    async fn decide(
+        &self,
+        routing: Arc<Routing>,
+        input: Bytes,
+        index: u64,
+    ) -> Result<(u64, Decision), Status> {
+        let decision = self.evaluator.run(move |routers| {
+            let router = routers.ready(&routing);
+            let labels = Labels::new();
+            let bytes = &input[..];
+            let mut tally = RouteTally::default();
+            let decision = router
+                .asker(&labels)
+                .decide(Input { bytes, index }, &mut tally);
+            (routing.revision, decision)
+        });
+        decision.await.ok_or_else(no_evaluator)
+    }
+}
+
+/// Nothing can be evaluated.
+pub(super) fn no_evaluator() -> Status {
+    Status::internal("routes cannot be asked now; the coordinator's log says why")
+}
 
 #[tonic::async_trait]
 impl FunctionService for Api {
@@ -42,14 +111,7 @@ impl FunctionService for Api {
             };
             return Err(status::refused(&refusal));
         };
-        let reply = self.engine.invoke(|reply, id| Event::Invoke {
-            reply,
-            id,
-            target,
-            input,
-            timeout_ms,
-        });
-        let reply = accepted(reply.await.map_err(|closed| self.gone(closed))?)?;
+        let reply = self.invoked(target, input, timeout_ms).await?;
         let Reply::Invoked {
             outcome,
             worker,
@@ -57,6 +119,8 @@ impl FunctionService for Api {
             cpu_us,
             cold_start,
             version,
+            function,
+            arm,
         } = reply
         else {
             return Err(unexpected(&reply));
@@ -72,6 +136,8 @@ impl FunctionService for Api {
             cpu_us,
             cold_start: cold_start.map(convert::wire_cold_start),
             version,
+            function,
+            arm: arm.as_deref().unwrap_or_default().to_owned(),
         }))
     }
 

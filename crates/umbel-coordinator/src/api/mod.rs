@@ -16,6 +16,7 @@ mod redrive;
 mod result;
 mod results;
 mod route;
+mod route_ask;
 mod token;
 mod watch;
 
@@ -35,6 +36,7 @@ use umbel_store::Store;
 use crate::engine::{Closed, Engine, Signals};
 use crate::room::Room;
 use crate::session::blocks::Blocks;
+use crate::sorter::Evaluator;
 use crate::streams::{Streams, StreamsMax};
 
 /// KiB of inputs of invokes that wait or run: they live in memory alone.
@@ -54,6 +56,7 @@ pub(crate) struct Api {
     watches: Streams,
     results: Streams,
     publishes: Arc<Semaphore>,
+    evaluator: Evaluator,
     about: Arc<About>,
 }
 
@@ -66,12 +69,19 @@ pub(crate) struct About {
     pub(crate) store_bytes_max: u64,
 }
 
+/// What stands beside engine and store.
+#[derive(Debug)]
+pub(crate) struct Beside {
+    pub(crate) blocks: Blocks,
+    pub(crate) room: Room,
+    pub(crate) evaluator: Evaluator,
+}
+
 impl Api {
     pub(crate) fn new(
         engine: Engine,
         store: Store,
-        blocks: Blocks,
-        room: Room,
+        beside: Beside,
         streams: StreamsMax,
         about: About,
     ) -> Self {
@@ -79,8 +89,9 @@ impl Api {
         Self {
             engine,
             store,
-            blocks,
-            room,
+            blocks: beside.blocks,
+            room: beside.room,
+            evaluator: beside.evaluator,
             invokes,
             redrives: Arc::new(Semaphore::new(redrive::AT_ONCE_MAX)),
             uploads: Streams::new("uploads", streams.uploads),

@@ -15,6 +15,7 @@ pub(super) fn encode(encoder: &mut ResultsEncoder, row: ResultRow, accepted: &st
     let from = Provenance {
         function: ran(&row.function, accepted),
         version: row.version,
+        arm: row.arm.as_deref().unwrap_or_default(),
         worker: &row.worker,
     };
     let timing = row.timing;
@@ -48,11 +49,13 @@ pub(super) fn shown(row: ResultRow, accepted: &str) -> v1::Result {
         function,
         redrive: _,
         version,
+        arm,
     } = row;
     let function = ran(&function, accepted);
     let from = Provenance {
         function,
         version,
+        arm: arm.as_deref().unwrap_or_default(),
         worker: &worker,
     };
     let started_at_us = timing.started_at_us.unwrap_or(0);

@@ -1,12 +1,17 @@
 //! `RouteService`, and what is shown of a published function.
 
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 use umbel_core::command::{Refusal, Reply};
 use umbel_core::event::Event;
+use umbel_core::function::Alias;
 use umbel_core::limit::VERSIONS_PAGE_MAX;
+use umbel_core::machine::Machine;
+use umbel_core::route::{Key, RouteWish};
 use umbel_proto::convert::Invalid;
 use umbel_proto::v1::route_service_server::RouteService;
 use umbel_proto::{convert, status, v1};
+use umbel_route::Pointer;
+use uuid::Uuid;
 
 use super::token::{self, List};
 use super::{Api, unexpected};
@@ -68,25 +73,84 @@ impl RouteService for Api {
         let v1::GetRouteRequest { function, alias } = request.into_inner();
         let (function, name) = names(function, alias).map_err(status::invalid)?;
         let found = self.engine.look(move |machine, _| {
-            let view = machine.function(&function, None, 1)?;
-            let aliases: Vec<String> = view.aliases.iter().map(|one| one.name.clone()).collect();
-            let mut found = view.aliases.into_iter();
-            found
-                .find(|alias| alias.name == name)
-                .ok_or(Refusal::UnknownAlias {
-                    function,
-                    alias: name,
-                    aliases,
-                })
+            let tally = machine.route_tally(&function, &name);
+            Ok((alias_of(machine, function, name)?, tally))
         });
         let found = found.await.map_err(|closed| self.gone(closed))?;
-        let alias = found.map_err(|refusal| status::refused(&refusal))?;
-        let alias = Some(convert::alias(&alias));
-        Ok(Response::new(v1::GetRouteResponse { alias }))
+        let (alias, tally) = found.map_err(|refusal: Refusal| status::refused(&refusal))?;
+        Ok(Response::new(v1::GetRouteResponse {
+            alias: Some(convert::alias_history(&alias)),
+            figures: Some(convert::figures(&tally)),
+        }))
+    }
+
+    async fn set_route(
+        &self,
+        request: Request<v1::SetRouteRequest>,
+    ) -> Result<Response<v1::SetRouteResponse>, Status> {
+        let salt = Uuid::new_v4().as_u64_pair().1;
+        let wish = convert::set_route(request.into_inner(), salt).map_err(status::invalid)?;
+        // Off the threads that serve: a long expression takes some time to be read.
+        let checked = tokio::task::spawn_blocking(move || check(&wish).map(|()| wish));
+        let checked = checked
+            .await
+            .map_err(|error| Status::internal(error.to_string()))?;
+        let wish = Box::new(checked.map_err(status::invalid)?);
+        let alias = self.moved(|reply| Event::SetRoute { reply, wish });
+        let alias = Some(alias.await?);
+        Ok(Response::new(v1::SetRouteResponse { alias }))
+    }
+
+    async fn explain_route(
+        &self,
+        request: Request<v1::ExplainRouteRequest>,
+    ) -> Result<Response<v1::ExplainRouteResponse>, Status> {
+        let explained = self.explain(request.into_inner());
+        explained.await.map(Response::new)
+    }
+
+    async fn simulate_route(
+        &self,
+        request: Request<Streaming<v1::SimulateRouteRequest>>,
+    ) -> Result<Response<v1::SimulateRouteResponse>, Status> {
+        let simulated = self.simulate(request.into_inner());
+        simulated.await.map(Response::new)
     }
 }
 
-fn names(function: String, alias: String) -> Result<(String, String), Invalid> {
+/// Checks what only the language of rules and keys knows.
+fn check(wish: &RouteWish) -> Result<(), Invalid> {
+    for (at, rule) in wish.rules.iter().enumerate() {
+        umbel_route::check(&rule.when).map_err(|mistake| {
+            let place = (mistake.line, mistake.column);
+            convert::bad_rule(at + 1, place, &mistake.message)
+        })?;
+    }
+    let key = wish.split.as_ref().and_then(|split| split.key.as_ref());
+    if let Some(Key::Pointer(pointer)) = key {
+        let checked = Pointer::parse(pointer);
+        checked.map_err(|problem| Invalid::bad("route.split.key", problem))?;
+    }
+    Ok(())
+}
+
+/// An alias of a published function.
+pub(super) fn alias_of(
+    machine: &Machine,
+    function: String,
+    name: String,
+) -> Result<Alias, Refusal> {
+    let view = machine.function(&function, None, 1)?;
+    let aliases: Vec<String> = view.aliases.iter().map(|one| one.name.clone()).collect();
+    let found = view.aliases.into_iter().find(|alias| alias.name == name);
+    found.ok_or(Refusal::UnknownAlias {
+        function,
+        alias: name,
+        aliases,
+    })
+}
+
+pub(super) fn names(function: String, alias: String) -> Result<(String, String), Invalid> {
     let function = convert::function_name("function", function)?;
     Ok((function, convert::alias_name("alias", alias)?))
 }

@@ -17,6 +17,7 @@ use umbel_core::event::Event;
 use umbel_core::id::{InvokeId, ReplyId, SessionId};
 use umbel_core::machine::Machine;
 use umbel_core::message::{FromWorker, Hello};
+use umbel_core::route::Column;
 use umbel_core::time::Now;
 
 use crate::session::outbox::Outbox;
@@ -212,6 +213,12 @@ impl Engine {
             .signals
             .mailbox
             .farewell_behind_bulk(Mail::Leave(session));
+    }
+
+    /// Inputs were sorted by what a route says of them.
+    pub(crate) async fn sorted(&self, column: Column) -> Result<(), Closed> {
+        let event = Event::Sorted(Box::new(column));
+        self.signals.mailbox.sign(Mail::Event(event)).await
     }
 
     /// The inputs of a grant could not be loaded.

@@ -34,6 +34,7 @@ pub(super) fn write(note: &Note, metrics: &Metrics) {
         Note::CrashLimit { job, index } => {
             tracing::info!(%job, index, "invocation met the crash limit");
         }
+        Note::Routed(tally) => metrics.routed(tally),
         Note::ColdStart(parts) => metrics.cold_start(*parts),
         Note::VersionPublished {
             function,

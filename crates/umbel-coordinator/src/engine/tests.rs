@@ -48,6 +48,7 @@ impl Bench {
             next_number,
             clock,
             signals,
+            sortings: tokio::sync::mpsc::unbounded_channel().0,
         };
         let (engine, turns) = Engine::new(start);
         let _thread = turns.spawn().unwrap();
@@ -168,6 +169,7 @@ async fn an_invoke_is_answered_while_the_disk_stands_still() {
             target,
             input: "in".into(),
             timeout_ms: 30_000,
+            decided: None,
         });
         invoke.await
     });
@@ -243,7 +245,8 @@ async fn a_welcome_that_lets_a_worker_forget_waits_for_the_disk_and_so_does_what
                 target: Target::Function("g".to_owned()),
                 input: "in".into(),
                 timeout_ms: 30_000,
-            });
+                decided: None,
+        });
             invoke.await
         })
     };

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 use umbel_core::change::Change;
 use umbel_core::command::{Command, Reply};
@@ -15,6 +16,7 @@ use umbel_core::id::{JobId, ReplyId, SessionId};
 use umbel_core::limit::{TURN_EVENTS_MAX, UNDURABLE_BYTES_MAX};
 use umbel_core::machine::Machine;
 use umbel_core::message::{Hello, ToWorker};
+use umbel_core::route::Sorting;
 use umbel_core::time::Now;
 use umbel_store::Store;
 
@@ -71,6 +73,8 @@ pub(crate) struct Start {
     pub(crate) next_number: u64,
     pub(crate) clock: Clock,
     pub(crate) signals: Arc<Signals>,
+    /// Where what is to be sorted goes.
+    pub(crate) sortings: UnboundedSender<Box<Sorting>>,
 }
 
 /// Whether a pass waits for mail or the time.
@@ -86,6 +90,7 @@ pub struct Turns {
     store: Store,
     clock: Clock,
     signals: Arc<Signals>,
+    sortings: UnboundedSender<Box<Sorting>>,
     changed: Changes,
     next_number: u64,
     replies: HashMap<ReplyId, oneshot::Sender<Reply>>,
@@ -105,6 +110,7 @@ impl Turns {
             store: start.store,
             clock: start.clock,
             signals: start.signals,
+            sortings: start.sortings,
             changed,
             next_number: start.next_number,
             replies: HashMap::new(),
@@ -266,6 +272,8 @@ impl Turns {
                     self.gated.push(Gated::Changed(job));
                 }
             }
+            // Without who sorts there is no coordinator any more.
+            Command::Sort(sorting) => drop(self.sortings.send(sorting)),
             Command::Ignored(reason) => self.signals.metrics.ignored(reason),
             Command::Note(note) => note::write(&note, &self.signals.metrics),
         }

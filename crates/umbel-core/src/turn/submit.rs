@@ -103,11 +103,10 @@ fn accept(t: &mut Tables, out: &mut Out, proposal: Proposal) {
         status.sealed = Some(next_index);
     }
     let target = &proposal.spec.target;
-    let routing = route::routing_of(t, target).filter(|_| proposal.spec.policy.pin);
     let record = Arc::new(JobRecord {
         id,
         version: route::pin(t, target, &proposal.spec.policy),
-        routing: routing.cloned(),
+        routing: route::pin_routing(t, target, &proposal.spec.policy),
         spec: proposal.spec,
         source: proposal.source,
         request_id: proposal.request_id,

@@ -3,8 +3,7 @@
 use bytes::Bytes;
 use prost::Message;
 use umbel_core::function::{
-    Alias, Artifact, Digest, Move, MoveKind, Qualifier, Runtime, Runtimes, UploadId, Version,
-    VersionId, VersionSpec,
+    Artifact, Digest, Qualifier, Runtime, Runtimes, UploadId, Version, VersionId, VersionSpec,
 };
 use umbel_core::limit::{
     ALIAS_BYTES_MAX, ARTIFACT_PACKED_BYTES_MAX, BY_BYTES_MAX, DURATION_MS_MAX,
@@ -13,6 +12,7 @@ use umbel_core::limit::{
 use umbel_core::view::{FunctionView, PublishedView, VersionView};
 
 use super::name::{check_plain, is_function_name};
+use super::route::alias;
 use super::view::timestamp;
 use super::{Invalid, head};
 use crate::status::Reason;
@@ -427,33 +427,6 @@ pub fn published(view: &PublishedView, of: Option<&FunctionView>) -> v1::GetFunc
         versions: view.versions.iter().map(version_of).collect(),
         aliases: view.aliases.iter().map(alias).collect(),
         next_page_token: String::new(),
-    }
-}
-
-/// An alias as it is shown.
-#[must_use]
-pub fn alias(alias: &Alias) -> v1::Alias {
-    v1::Alias {
-        function: alias.function.clone(),
-        name: alias.name.clone(),
-        version: alias.route.to,
-        follows: alias.follows,
-        moves: alias.moves.iter().map(wire_move).collect(),
-    }
-}
-
-fn wire_move(one: &Move) -> v1::AliasMove {
-    let kind = match one.kind {
-        MoveKind::Published => v1::MoveKind::Published,
-        MoveKind::Pointed => v1::MoveKind::Pointed,
-        MoveKind::RolledBack => v1::MoveKind::RolledBack,
-    };
-    v1::AliasMove {
-        kind: kind.into(),
-        by: one.by.clone(),
-        at: Some(timestamp(one.at_ms)),
-        from_version: one.from.unwrap_or(0),
-        to_version: one.to,
     }
 }
 

@@ -15,6 +15,7 @@ mod ranges;
 mod redrive;
 mod request;
 mod result;
+mod route;
 mod session_in;
 mod session_out;
 #[cfg(test)]
@@ -26,7 +27,7 @@ mod worker_out;
 
 pub use append::{Append, StagedBlock, append, encode_blocks, too_many_inputs};
 pub use function::{
-    Publish, alias, alias_name, artifact_too_large, check_by, digest, function, function_name,
+    Publish, alias_name, artifact_too_large, check_by, digest, function, function_name,
     publication, published, runtime_word, version, version_number, version_spec, wire_version_spec,
 };
 pub use grant::{InputSlice, Inputs, cut};
@@ -37,6 +38,7 @@ pub use policy::wire_policy;
 pub use redrive::{RedriveRequest, redrive};
 pub use request::{Request, invoke_target, request, wire_spec};
 pub use result::{Provenance, cancelled_result, failed_result, succeeded_result};
+pub use route::{alias, alias_history, bad_rule, figures, set_route, target_of};
 pub use session_in::{Incoming, incoming};
 pub use session_out::{Outgoing, grant_message, outgoing};
 pub use view::{

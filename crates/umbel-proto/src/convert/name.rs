@@ -102,6 +102,16 @@ pub(super) fn target(
     }
 }
 
+/// Where a route leads: a published function, by name, alias or version.
+pub(super) fn lead(field: &str, text: &str) -> Result<Target, Invalid> {
+    match text {
+        "" => Err(Invalid::bad(field, "where it leads is missing")),
+        _ if is_function_name(text) => Ok(Target::Function(text.to_owned())),
+        _ if text.contains('@') => qualified(field.to_owned(), text),
+        _ => Err(bad_function(field.to_owned(), text)),
+    }
+}
+
 /// `NAME@NUMBER` or `NAME@ALIAS`.
 fn qualified(field: String, text: &str) -> Result<Target, Invalid> {
     let (name, which) = text.split_once('@').unwrap_or((text, ""));

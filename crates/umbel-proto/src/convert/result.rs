@@ -14,6 +14,8 @@ pub struct Provenance<'a> {
     pub function: &'a str,
     /// The number of the version that ran, of a published function.
     pub version: Option<u32>,
+    /// The arm that it ran for; empty: none.
+    pub arm: &'a str,
     /// The worker whose report it was; empty if no worker's.
     pub worker: &'a str,
 }
@@ -34,6 +36,7 @@ pub fn succeeded_result(index: Index, row: Row, attempts: u32, from: Provenance<
         cpu_us: row.cpu_us,
         cold_start: row.cold_start.map(wire_cold_start),
         version: from.version,
+        arm: from.arm.to_owned(),
     }
 }
 
@@ -54,6 +57,7 @@ pub fn failed_result(record: FailedRecord, from: Provenance<'_>) -> v1::Result {
         cpu_us: record.cpu_us,
         cold_start: record.cold_start.map(wire_cold_start),
         version: from.version,
+        arm: from.arm.to_owned(),
         ..v1::Result::default()
     }
 }

@@ -220,6 +220,7 @@ mod tests {
                     start: StartMode::AsSealed,
                 },
                 source: Source::Blocks,
+                routing: None,
                 request_id: String::new(),
                 content_digest: [0; 32],
                 created_ms: 1_500,

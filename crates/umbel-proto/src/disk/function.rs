@@ -1,12 +1,16 @@
 //! Published functions, their versions and their aliases.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use prost::Message;
 use umbel_core::function::{
-    Alias, Artifact, Digest, FunctionRecord, Move, MoveKind, Route, Runtime, UploadId, Version,
-    VersionId, VersionSpec,
+    Alias, Artifact, Digest, FunctionRecord, Move, MoveKind, Runtime, UploadId, Version, VersionId,
+    VersionSpec,
 };
+use umbel_core::route::{ArmId, Route};
 
+use super::route::{decode_plan, encode_plan};
 use super::{Error, parse, wire};
 
 /// Encodes what is kept of a function for ever; its name is its key.
@@ -16,6 +20,7 @@ pub fn encode_function(record: &FunctionRecord) -> Bytes {
         last_number: record.last_number,
         last_id: record.last_id.0,
         deleted: record.deleted,
+        last_arm: record.last_arm.0,
     };
     record.encode_to_vec().into()
 }
@@ -32,6 +37,7 @@ pub fn decode_function(name: String, bytes: Bytes) -> Result<FunctionRecord, Err
         last_number: record.last_number,
         last_id: VersionId(record.last_id),
         deleted: record.deleted,
+        last_arm: ArmId(record.last_arm),
     })
 }
 
@@ -153,12 +159,25 @@ pub fn encode_alias(alias: &Alias) -> Bytes {
         at_ms: one.at_ms,
         from: one.from.unwrap_or(0),
         to: one.to,
+        plan: one.plan.as_deref().map(encode_plan),
     });
+    let plan_at = |(at, route): (usize, &Route)| {
+        // A trail is short.
+        let at = u32::try_from(at).ok()?;
+        Some((at, encode_plan(route.plan.as_deref()?)))
+    };
     let record = wire::AliasRecord {
         to: alias.route.to,
         follows: alias.follows,
-        trail: alias.trail.clone(),
+        trail: alias.trail.iter().map(|route| route.to).collect(),
         moves: moves.collect(),
+        plan: alias.route.plan.as_deref().map(encode_plan),
+        trail_plans: alias.trail.iter().enumerate().filter_map(plan_at).collect(),
+        arms: alias
+            .arms
+            .iter()
+            .map(|(id, name)| (id.0, name.clone()))
+            .collect(),
     };
     record.encode_to_vec().into()
 }
@@ -171,6 +190,10 @@ pub fn encode_alias(alias: &Alias) -> Bytes {
 pub fn decode_alias(function: String, name: String, bytes: Bytes) -> Result<Alias, Error> {
     const KIND: &str = "AliasRecord";
     let record: wire::AliasRecord = parse(KIND, bytes)?;
+    let plan = |plan: Option<wire::PlanRecord>| {
+        let plan = plan.map(|plan| decode_plan(KIND, plan).map(Arc::new));
+        plan.transpose()
+    };
     let moves = record.moves.into_iter().map(|one| {
         Ok(Move {
             kind: decode_kind(one.kind).ok_or_else(|| {
@@ -180,15 +203,29 @@ pub fn decode_alias(function: String, name: String, bytes: Bytes) -> Result<Alia
             at_ms: one.at_ms,
             from: Some(one.from).filter(|from| *from > 0),
             to: one.to,
+            plan: plan(one.plan)?,
         })
+    });
+    let mut plans = record.trail_plans;
+    let trail = record.trail.into_iter().zip(0..).map(|(to, at)| {
+        let plan = plan(plans.remove(&at))?;
+        Ok(Route { to, plan })
     });
     Ok(Alias {
         function,
         name,
-        route: Route { to: record.to },
+        route: Route {
+            to: record.to,
+            plan: plan(record.plan)?,
+        },
         follows: record.follows,
-        trail: record.trail,
+        trail: trail.collect::<Result<_, Error>>()?,
         moves: moves.collect::<Result<_, Error>>()?,
+        arms: record
+            .arms
+            .into_iter()
+            .map(|(id, name)| (ArmId(id), name))
+            .collect(),
     })
 }
 
@@ -198,11 +235,17 @@ fn encode_kind(kind: MoveKind) -> u32 {
         MoveKind::Published => 1,
         MoveKind::Pointed => 2,
         MoveKind::RolledBack => 3,
+        MoveKind::RouteSet => 4,
     }
 }
 
 fn decode_kind(number: u32) -> Option<MoveKind> {
-    let kinds = [MoveKind::Published, MoveKind::Pointed, MoveKind::RolledBack];
+    let kinds = [
+        MoveKind::Published,
+        MoveKind::Pointed,
+        MoveKind::RolledBack,
+        MoveKind::RouteSet,
+    ];
     kinds.into_iter().find(|kind| encode_kind(*kind) == number)
 }
 
@@ -228,8 +271,11 @@ mod tests {
         }
 
         #[test]
-        fn functions_come_back(name: String, last_number: u32, last_id: u32, deleted: bool) {
-            let record = FunctionRecord { name, last_number, last_id: VersionId(last_id), deleted };
+        fn functions_come_back(
+            name: String, last_number: u32, last_id: u32, deleted: bool, last_arm: u32,
+        ) {
+            let (last_id, last_arm) = (VersionId(last_id), ArmId(last_arm));
+            let record = FunctionRecord { name, last_number, last_id, deleted, last_arm };
             let back = decode_function(record.name.clone(), encode_function(&record)).unwrap();
             prop_assert_eq!(back, record);
         }

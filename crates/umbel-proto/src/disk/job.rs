@@ -14,7 +14,7 @@ use umbel_core::job::{
 use umbel_core::policy::{Policy, Tolerance};
 use umbel_core::redrive::Redriven;
 
-use super::{Error, parse, wire};
+use super::{Error, parse, route, wire};
 
 /// Encodes a job; its id is its key.
 #[must_use]
@@ -38,6 +38,11 @@ pub fn encode_job(job: &JobRecord) -> Bytes {
         content_digest: job.content_digest.to_vec().into(),
         created_ms: job.created_ms,
         version_id: job.version.map_or(0, |version| version.0),
+        routing: job
+            .routing
+            .as_deref()
+            .map(route::encode_routing)
+            .unwrap_or_default(),
     };
     record.encode_to_vec().into()
 }
@@ -83,6 +88,7 @@ pub fn decode_job(id: JobId, bytes: Bytes) -> Result<JobRecord, Error> {
         content_digest,
         created_ms: record.created_ms,
         version: Some(VersionId(record.version_id)).filter(|version| version.0 > 0),
+        routing: route::decode_routing(KIND, record.routing)?,
     })
 }
 
@@ -94,7 +100,7 @@ fn encode_target(target: &Target) -> (String, Vec<String>) {
     }
 }
 
-fn decode_target(
+pub(super) fn decode_target(
     kind: &'static str,
     function: String,
     argv: Vec<String>,

@@ -6,6 +6,7 @@
 mod function;
 mod job;
 mod record;
+mod route;
 mod runs;
 
 use bytes::Bytes;

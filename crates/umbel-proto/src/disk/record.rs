@@ -11,7 +11,9 @@ use umbel_core::history::History;
 use umbel_core::id::{JobId, LeaseId, WorkerId};
 use umbel_core::job::Usage;
 use umbel_core::outcome::{Failure, FailureKind};
+use umbel_core::route::RanArm;
 
+use super::route::{decode_arm, encode_arm};
 use super::{Error, parse, runs, wire};
 
 const RECORD: &str = "IndexRecord";
@@ -38,7 +40,7 @@ pub struct Stored {
 }
 
 /// Encodes a record. Its job is not in it but in its key, and its function is only where the job
-/// was redriven.
+/// was redriven or a route decided.
 #[must_use]
 pub fn encode_record(record: &Record, columns: Columns, log_parts: u32) -> Bytes {
     let masked = record.succeeded != record.reported;
@@ -66,13 +68,19 @@ pub fn encode_record(record: &Record, columns: Columns, log_parts: u32) -> Bytes
         column_parts,
         columns: inline,
         log_parts,
-        // A redrive may run something else than the job was accepted with.
-        function: if record.redrive > 0 {
+        // A redrive or a route may run something else than the job was accepted with.
+        function: if record.redrive > 0 || record.arm.is_some() {
             record.function.to_string()
         } else {
             String::new()
         },
         version: record.version.unwrap_or(0),
+        arm_id: record.arm.as_ref().map_or(0, |arm| arm.id.0),
+        arm: record
+            .arm
+            .as_ref()
+            .map(|arm| arm.name.to_string())
+            .unwrap_or_default(),
     };
     record.encode_to_vec().into()
 }
@@ -114,6 +122,10 @@ pub fn decode_record(job: JobId, function: Arc<str>, bytes: Bytes) -> Result<Sto
             record.function.into()
         },
         version: Some(record.version).filter(|version| *version > 0),
+        arm: decode_arm(record.arm_id).map(|id| RanArm {
+            id,
+            name: record.arm.into(),
+        }),
         attempt: record.attempt,
         reported,
         succeeded,
@@ -233,6 +245,7 @@ fn encode_waiting(waiting: &WaitingRecord) -> wire::WaitingRecord {
         due_ms: waiting.due_ms,
         version_id: encode_version(waiting.history.version),
         keeps_version: waiting.history.keeps_version,
+        arm_id: encode_arm(waiting.history.arm),
     }
 }
 
@@ -255,6 +268,7 @@ fn decode_waiting(waiting: wire::WaitingRecord) -> Result<WaitingRecord, Error> 
             lost_alone: waiting.lost_alone.try_into().map_err(beyond)?,
             suspect_chunk: waiting.suspect_chunk,
             version: decode_version(waiting.version_id),
+            arm: decode_arm(waiting.arm_id),
             keeps_version: waiting.keeps_version,
         },
         due_ms: waiting.due_ms,
@@ -269,6 +283,7 @@ pub fn encode_lease(lease: &LeaseRecord) -> Bytes {
         job_id: lease.job.0.to_vec().into(),
         indices: runs::encode_some(&lease.indices),
         version_id: encode_version(lease.version),
+        arm_id: encode_arm(lease.arm),
     };
     record.encode_to_vec().into()
 }
@@ -289,6 +304,7 @@ pub fn decode_lease(id: LeaseId, bytes: Bytes) -> Result<LeaseRecord, Error> {
         job: JobId(uuid(&record.job_id)?),
         indices: runs::decode(LEASE, record.indices)?,
         version: decode_version(record.version_id),
+        arm: decode_arm(record.arm_id),
     })
 }
 

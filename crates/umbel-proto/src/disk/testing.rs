@@ -11,7 +11,7 @@ use umbel_core::change::{
 };
 use umbel_core::cold_start::ColdStart;
 use umbel_core::function::{
-    Alias, Artifact, Digest, Move, MoveKind, Route, Runtime, UploadId, Version, VersionId,
+    Alias, Artifact, Digest, Move, MoveKind, Qualifier, Runtime, UploadId, Version, VersionId,
     VersionSpec,
 };
 use umbel_core::history::History;
@@ -23,6 +23,9 @@ use umbel_core::outcome::{Failure, FailureKind};
 use umbel_core::policy::{Labels, Policy, Tolerance};
 use umbel_core::ranges::Ranges;
 use umbel_core::redrive::Redriven;
+use umbel_core::route::{
+    ArmId, BUCKETS, Key, Lead, Node, Plan, RanArm, Route, Routing, Rule, Split,
+};
 
 pub(super) fn ranges() -> impl Strategy<Value = Ranges> {
     vec((1_u32..1_000_000, 1_u32..1_000_000), 0..8).prop_map(|pairs| {
@@ -101,7 +104,7 @@ pub(super) fn job() -> impl Strategy<Value = JobRecord> {
         source,
         "[a-z]{0,8}",
         any::<[u8; 32]>(),
-        any::<u64>(),
+        (any::<u64>(), routing()),
     )
         .prop_map(
             |(
@@ -110,7 +113,7 @@ pub(super) fn job() -> impl Strategy<Value = JobRecord> {
                 source,
                 request_id,
                 digest,
-                created_ms,
+                (created_ms, routing),
             )| {
                 JobRecord {
                     id: JobId(id),
@@ -126,6 +129,7 @@ pub(super) fn job() -> impl Strategy<Value = JobRecord> {
                     content_digest: digest,
                     created_ms,
                     version: (created_ms % 3 > 0).then_some(VersionId(9)),
+                    routing,
                 }
             },
         )
@@ -255,7 +259,8 @@ fn failed() -> impl Strategy<Value = FailedRecord> {
 }
 
 fn waiting() -> impl Strategy<Value = WaitingRecord> {
-    let history = (any::<(u16, u16, u8, u32, bool)>(), version_id()).prop_map(|(some, version)| {
+    let history = any::<(u16, u16, u8, u32, bool)>();
+    let history = (history, version_id(), arm_id()).prop_map(|(some, version, arm)| {
         let (failed, lost, lost_alone, suspect_chunk, keeps_version) = some;
         History {
             failed,
@@ -263,6 +268,7 @@ fn waiting() -> impl Strategy<Value = WaitingRecord> {
             lost_alone,
             suspect_chunk,
             version,
+            arm,
             keeps_version,
         }
     });
@@ -297,6 +303,12 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
                     worker: worker.into(),
                     function: Arc::from("f"),
                     version: Some(attempt).filter(|attempt| *attempt > 0),
+                    arm: Some(attempt)
+                        .filter(|attempt| attempt % 2 > 0)
+                        .map(|id| RanArm {
+                            id: ArmId(id),
+                            name: Arc::from("8"),
+                        }),
                     attempt,
                     reported,
                     succeeded,
@@ -318,15 +330,16 @@ pub(super) fn lease() -> impl Strategy<Value = LeaseRecord> {
         any::<[u8; 16]>(),
         any::<[u8; 16]>(),
         ranges(),
-        version_id(),
+        (version_id(), arm_id()),
     )
         .prop_map(
-            |(epoch, number, worker, job, indices, version)| LeaseRecord {
+            |(epoch, number, worker, job, indices, (version, arm))| LeaseRecord {
                 lease: LeaseId { epoch, number },
                 worker: WorkerId(worker),
                 job: JobId(job),
                 indices,
                 version,
+                arm,
             },
         )
 }
@@ -390,34 +403,110 @@ pub(super) fn alias() -> impl Strategy<Value = Alias> {
     let kind = prop_oneof![
         Just(MoveKind::Published),
         Just(MoveKind::Pointed),
-        Just(MoveKind::RolledBack)
+        Just(MoveKind::RolledBack),
+        Just(MoveKind::RouteSet)
     ];
     let one = (
         kind,
         "[a-z@]{0,8}",
         any::<(u64, u32)>(),
         option::of(1..u32::MAX),
+        plan(),
     )
-        .prop_map(|(kind, by, (at_ms, to), from)| Move {
+        .prop_map(|(kind, by, (at_ms, to), from, plan)| Move {
             kind,
             by,
             at_ms,
             from,
             to,
+            plan,
         });
     let names = ("[a-z]{1,8}", "[a-z]{1,8}");
     (
         names,
         any::<(u32, bool)>(),
-        vec(any::<u32>(), 0..4),
+        plan(),
+        vec((any::<u32>(), plan()), 0..4),
         vec(one, 0..4),
+        btree_map(any::<u32>().prop_map(ArmId), "[a-z0-9]{1,8}", 0..4),
     )
-        .prop_map(|((function, name), (to, follows), trail, moves)| Alias {
-            function,
-            name,
-            route: Route { to },
+        .prop_map(|(names, (to, follows), plan, trail, moves, arms)| Alias {
+            function: names.0,
+            name: names.1,
+            route: Route { to, plan },
             follows,
-            trail,
+            trail: trail
+                .into_iter()
+                .map(|(to, plan)| Route { to, plan })
+                .collect(),
             moves,
+            arms,
         })
+}
+
+fn lead_target() -> impl Strategy<Value = Target> {
+    let name = || "[a-z]{1,8}".prop_map(|name| name);
+    prop_oneof![
+        name().prop_map(Target::Function),
+        (name(), 1..u32::MAX)
+            .prop_map(|(name, number)| Target::Version(name, Qualifier::Version(number))),
+        (name(), name()).prop_map(|(name, alias)| Target::Version(name, Qualifier::Alias(alias))),
+    ]
+}
+
+fn arm_id() -> impl Strategy<Value = Option<ArmId>> {
+    option::of((1..u32::MAX).prop_map(ArmId))
+}
+
+/// Rules and a split, as an alias may have them or not.
+fn plan() -> impl Strategy<Value = Option<Arc<Plan>>> {
+    let rule = (1..u32::MAX, "[a-z:]{0,8}", ".{0,16}", lead_target()).prop_map(
+        |(arm, name, when, target)| Rule {
+            arm: ArmId(arm),
+            name,
+            when,
+            target,
+        },
+    );
+    let key = prop_oneof![
+        "/[a-z]{0,8}".prop_map(|pointer| Some(Key::Pointer(pointer))),
+        "[a-z]{1,8}".prop_map(|label| Some(Key::Label(label))),
+        Just(None)
+    ];
+    let arm = ("[a-z0-9]{1,8}", lead_target());
+    let split = (key, any::<u64>(), vec(arm, 1..4)).prop_map(|(key, salt, arms)| {
+        let count = u16::try_from(arms.len()).unwrap();
+        let arms = arms.into_iter().zip(1..).map(|((name, target), id)| {
+            let rest = if id == 1 { BUCKETS % count } else { 0 };
+            (ArmId(id), name, target, BUCKETS / count + rest)
+        });
+        Split::succeed(None, key, salt, arms.collect())
+    });
+    option::of(
+        (vec(rule, 0..3), option::of(split))
+            .prop_map(|(rules, split)| Arc::new(Plan { rules, split })),
+    )
+}
+
+/// What a job may keep to.
+pub(super) fn routing() -> impl Strategy<Value = Option<Arc<Routing>>> {
+    plan().prop_map(|plan| {
+        let plan = plan?;
+        let leads = plan.targets().zip(0..);
+        let leads = leads.map(|(_, at)| match at % 2 {
+            0 => Lead::Version(VersionId(7)),
+            _ => Lead::Node(0),
+        });
+        let node = Node {
+            function: "f".to_owned(),
+            alias: "live".to_owned(),
+            leads: leads.collect(),
+            otherwise: VersionId(3),
+            plan,
+        };
+        Some(Arc::new(Routing {
+            revision: 0,
+            nodes: vec![node],
+        }))
+    })
 }

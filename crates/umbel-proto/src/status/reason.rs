@@ -96,6 +96,24 @@ reasons! {
     NothingToRollBack "NOTHING_TO_ROLL_BACK" FailedPrecondition ["function", "alias"]
         "The alias has pointed nowhere else that is still there."
         "Point it with `umbel function point`.";
+    BadRule "BAD_RULE" InvalidArgument ["rule", "line", "column", "problem"]
+        "A rule's expression does not parse, names what is not there, or mixes types that do not go together."
+        "The message says where; `docs/routing.md` says what an expression may have.";
+    BadWeights "BAD_WEIGHTS" InvalidArgument ["sum", "expected"]
+        "The weights of a split do not add up to the whole."
+        "Give weights that add up to 100 %.";
+    RouteLoop "ROUTE_LOOP" FailedPrecondition ["alias", "through"]
+        "A route would lead back to its own alias."
+        "Name a version where it should end.";
+    RouteTooLong "ROUTE_TOO_LONG" FailedPrecondition ["alias", "limit"]
+        "A route would lead through more aliases with routes of their own than it may."
+        "Name versions where it should end.";
+    RouteTooLarge "ROUTE_TOO_LARGE" InvalidArgument ["bytes", "limit"]
+        "The texts of a route are longer than they may be together."
+        "Write shorter rules or names, or lead to another alias that has the rest.";
+    RouteInUse "ROUTE_IN_USE" FailedPrecondition ["alias", "target"]
+        "Another alias's route leads to what is to be deleted."
+        "Set that route to lead elsewhere first.";
     UnknownJob "UNKNOWN_JOB" NotFound ["job"]
         "There is no such job, or it was deleted, or swept after its time."
         "`umbel job list` shows those there are.";

@@ -33,6 +33,10 @@ refusals! {
     TooManyFunctions { limit } TooManyFunctions [limit];
     TooManyAliases { function, limit } TooManyAliases [function, limit];
     VersionInUse { function, number, alias } VersionInUse [function, number, alias];
+    RouteInUse { alias, target } RouteInUse [alias, target];
+    RouteLoop { alias, through } RouteLoop [alias, through.join(",")];
+    RouteTooLong { alias, limit } RouteTooLong [alias, limit];
+    RouteTooLarge { bytes, limit } RouteTooLarge [bytes, limit];
     NothingToRollBack { function, alias } NothingToRollBack [function, alias];
     UnknownJob { job } UnknownJob [job];
     UnknownWorker { name } UnknownWorker [name];

@@ -76,6 +76,7 @@ impl Open {
             outcome: Outcome::Succeeded(row.output),
             attempts: self.record.attempt,
             version: self.record.version,
+            arm: self.arm(),
             worker: Arc::clone(&self.record.worker),
             function: Arc::clone(&self.record.function),
             redrive: self.record.redrive,
@@ -86,6 +87,10 @@ impl Open {
                 cold_start: row.cold_start,
             },
         })
+    }
+
+    fn arm(&self) -> Option<Arc<str>> {
+        self.record.arm.as_ref().map(|arm| Arc::clone(&arm.name))
     }
 
     /// What the successes printed, where it was kept.
@@ -113,6 +118,7 @@ impl Open {
             outcome: Outcome::Failed(failed.failure.clone()),
             attempts: failed.attempts,
             version: self.record.version,
+            arm: self.arm(),
             worker: Arc::clone(&self.record.worker),
             function: Arc::clone(&self.record.function),
             redrive: self.record.redrive,
@@ -132,6 +138,7 @@ impl Open {
             outcome: Outcome::Cancelled,
             attempts: 0,
             version: None,
+            arm: None,
             worker: Arc::default(),
             function: Arc::clone(&self.record.function),
             redrive: self.record.redrive,

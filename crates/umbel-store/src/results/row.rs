@@ -18,6 +18,8 @@ pub struct ResultRow {
     pub attempts: u32,
     /// The number of the version that ran, of a published function.
     pub version: Option<u32>,
+    /// The arm that it ran for, where rules or a split decided.
+    pub arm: Option<Arc<str>>,
     /// The worker that ran the final attempt; empty if none did.
     pub worker: Arc<str>,
     /// What ran it, if the job had been redriven; empty: what the job was accepted with.
