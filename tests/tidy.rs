@@ -168,6 +168,10 @@ fn only_the_store_names_sled_and_the_coordinator_never_meets_the_worker() {
         ("umbel-stats", &["umbel-core", "umbel-proto"][..]),
         ("umbel-proto", &["sled", "tokio", "axum"][..]),
         (
+            "umbel-route",
+            &["sled", "tokio", "tonic", "umbel-proto"][..],
+        ),
+        (
             "umbel-coordinator",
             &["sled", "umbel-worker", "umbel-runtime"][..],
         ),
@@ -220,6 +224,9 @@ const LIMITS_INSIDE: &[&str] = &[
     "REPORT_INVOCATIONS_MAX",
     "REQUEST_ID_KEPT_MS",
     "RETRIES_WAITING_MAX",
+    "SORT_AHEAD_LEAST",
+    "SORT_BYTES_MAX",
+    "SORT_INVOCATIONS_MAX",
     "TURN_EVENTS_MAX",
     "TURN_GAP_MAX_MS",
     "TURN_GRANTS_MAX",

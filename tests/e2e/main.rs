@@ -30,6 +30,7 @@ mod publish;
 mod real_clients;
 mod redrive;
 mod restart;
+mod route;
 mod runtimes;
 mod storm;
 mod upload;

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use umbel_proto::v1;
 use umbel_proto::v1::publish_version_request::Part;
-use umbel_proto::v1::route_service_client::RouteServiceClient;
 
 use crate::client::Client;
 use crate::error::Error;
@@ -107,9 +106,5 @@ impl Client {
         };
         let answer = self.answer(self.routes().rollback_alias(request).await)?;
         Ok(answer.into_inner().alias.unwrap_or_default())
-    }
-
-    fn routes(&self) -> RouteServiceClient<tonic::transport::Channel> {
-        RouteServiceClient::new(self.channel())
     }
 }

@@ -32,6 +32,7 @@ mod logs;
 mod patience;
 mod read;
 mod redrive;
+mod routes;
 mod spec;
 mod submit;
 mod upload;

@@ -157,6 +157,13 @@ const TABLE: &[(Kind, &str, &str)] = &[
     ),
 ];
 
+/// What happens to inputs that are routed.
+const ROUTED: [&str; 3] = [
+    "umbel_route_inputs_total",
+    "umbel_route_rule_failures_total",
+    "umbel_route_not_sticky_total",
+];
+
 #[derive(Clone, Copy)]
 enum Kind {
     Counter,
@@ -241,12 +248,7 @@ impl Metrics {
             ignored: ignored.into(),
             cold_start: ColdStart::PARTS
                 .map(|part| histogram(&recorder, "umbel_cold_start_seconds", Some(("part", part)))),
-            routed: [
-                "umbel_route_inputs_total",
-                "umbel_route_rule_failures_total",
-                "umbel_route_not_sticky_total",
-            ]
-            .map(|name| counter(&recorder, name, None)),
+            routed: ROUTED.map(|name| counter(&recorder, name, None)),
             events: counter(&recorder, "umbel_events_total", None),
             turn: histogram(&recorder, "umbel_turn_seconds", None),
             commit: histogram(&recorder, "umbel_commit_seconds", None),

@@ -48,7 +48,7 @@ enum Type {
     Null,
     List,
     Map,
-    Type,
+    Class,
 }
 
 impl Type {
@@ -64,7 +64,7 @@ impl Type {
             Self::Null => "null",
             Self::List => "a list",
             Self::Map => "a map",
-            Self::Type => "a type",
+            Self::Class => "a type",
         }
     }
 
@@ -111,7 +111,7 @@ const FUNCTIONS: &[Signature] = &[
     ("bool", false, &[&[Type::Bool, Type::String]], Type::Bool),
     ("string", false, &[ANY], Type::String),
     ("bytes", false, &[&[Type::String, Type::Bytes]], Type::Bytes),
-    ("type", false, &[ANY], Type::Type),
+    ("type", false, &[ANY], Type::Class),
     ("dyn", false, &[ANY], Type::Any),
 ];
 
@@ -202,7 +202,7 @@ impl<'a> Checker<'a> {
             "input" => Ok(Type::Any),
             "labels" => Ok(Type::Map),
             "size" => Ok(Type::Int),
-            _ if TYPE_NAMES.contains(&name) => Ok(Type::Type),
+            _ if TYPE_NAMES.contains(&name) => Ok(Type::Class),
             _ => {
                 let message = format!(
                     "nothing is named {name:?}; a rule knows input (the input's JSON), labels (of \
@@ -301,7 +301,7 @@ impl<'a> Checker<'a> {
                 | operators::GREATER_EQUALS,
                 [(_, a), (_, b)],
             ) => {
-                let unordered = [Type::List, Type::Map, Type::Null, Type::Type];
+                let unordered = [Type::List, Type::Map, Type::Null, Type::Class];
                 let ordered = ![a, b].iter().any(|one| unordered.contains(one));
                 self.compare(tree, ordered && a.compares(*b), (*a, *b))?
             }

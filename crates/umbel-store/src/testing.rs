@@ -103,6 +103,7 @@ pub(crate) fn created(number: u8) -> Change {
         request_id: String::new(),
         content_digest: [number; 32],
         created_ms: 1,
+        routing: None,
         version: None,
     }))
 }
@@ -118,6 +119,7 @@ pub(crate) fn status(number: u8, state: JobState) -> Change {
         redrives: 0,
         redriven: None,
         pinned: None,
+        routing: None,
         summary: None,
     };
     Change::JobStatus {

@@ -73,6 +73,7 @@ fn created() -> Change {
         request_id: String::new(),
         content_digest: [0; 32],
         created_ms: 1,
+        routing: None,
         version: None,
     }))
 }

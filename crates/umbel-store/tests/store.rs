@@ -54,6 +54,7 @@ fn created() -> Change {
         request_id: "request".to_owned(),
         content_digest: [1; 32],
         created_ms: 1,
+        routing: None,
         version: None,
     }))
 }
@@ -68,6 +69,7 @@ fn running() -> Change {
         redrives: 0,
         redriven: None,
         pinned: None,
+        routing: None,
         summary: None,
     };
     Change::JobStatus { job: JOB, status }

@@ -70,6 +70,8 @@ Examples:
     Job(command::job::Args),
     /// Functions, here and in the cluster
     Function(command::function::Args),
+    /// Where an alias sends invocations: rules by input, and sticky splits
+    Route(command::route::Args),
     /// Run a saved invocation again here, and compare how it ends
     Replay(command::replay::Args),
     /// The coordinator and its workers as a whole
@@ -213,6 +215,7 @@ impl Command {
             Self::Invoke(args) => Box::pin(command::invoke::run(args, global)).await,
             Self::Job(args) => Box::pin(command::job::run(args, global)).await,
             Self::Function(args) => Box::pin(command::function::run(args, global)).await,
+            Self::Route(args) => Box::pin(command::route::run(args, global)).await,
             Self::Replay(args) => Box::pin(command::replay::run(args, global)).await,
             Self::Cluster(args) => Box::pin(command::cluster::run(args, global)).await,
             Self::Admin(args) => Box::pin(command::admin::run(args, global)).await,

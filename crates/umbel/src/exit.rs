@@ -123,6 +123,9 @@ fn flag(field: &str) -> Option<String> {
         "filter.ranges" => "index",
         "spec.labels" => "label",
         "spec.name" => "name",
+        "route.split.key" => "key",
+        _ if field.starts_with("route.rules") => "rule",
+        _ if field.starts_with("route.split.arms") => "split",
         _ => field.strip_prefix("spec.policy.")?,
     };
     let name = match name {
@@ -152,6 +155,8 @@ mod tests {
             ("spec.labels: 33", "--label: 33"),
             ("filter.types: 40", "--type: 40"),
             ("no job is named \"x\": look", "no job is named \"x\": look"),
+            ("route.rules[2].target: \"x\"", "--rule: \"x\""),
+            ("route.split.arms[0].name: no", "--split: no"),
             ("spec.start: 7", "spec.start: 7"),
         ];
         for (message, expected) in cases {

@@ -4,7 +4,9 @@ use bytes::Bytes;
 use prost::Message as _;
 use umbel_core::limit::{
     ARTIFACT_PACKED_BYTES_MAX, INLINE_BYTES_MAX, INLINE_INPUTS_MAX, INPUT_BYTES_MAX,
+    ROUTE_RULES_MAX,
 };
+use umbel_core::route::{ArmId, BUCKETS, Split};
 use umbel_proto::block::Block;
 use umbel_proto::convert::{self, StagedBlock};
 use umbel_proto::v1;
@@ -14,7 +16,7 @@ pub(crate) fn request(bytes: &[u8]) -> bool {
     let Some((kind, rest)) = bytes.split_first() else {
         return false;
     };
-    match kind % 8 {
+    match kind % 9 {
         0 => create(rest),
         1 => append(rest),
         2 => invoke(rest),
@@ -22,6 +24,7 @@ pub(crate) fn request(bytes: &[u8]) -> bool {
         4 => range(rest),
         5 => redrive(rest),
         6 => publish(rest),
+        8 => route(rest),
         _ => point(rest),
     }
 }
@@ -75,6 +78,29 @@ fn hold(blocks: &[StagedBlock], inputs: Option<usize>) {
     if let Some(inputs) = inputs {
         assert_eq!(next - begin, inputs as u64);
     }
+}
+
+fn route(bytes: &[u8]) -> bool {
+    let Ok(wire) = v1::SetRouteRequest::decode(bytes) else {
+        return false;
+    };
+    let Ok(wish) = convert::set_route(wire, 7) else {
+        return false;
+    };
+    assert!(wish.rules.len() <= ROUTE_RULES_MAX);
+    if let Some(split) = &wish.split {
+        let sum: u32 = split
+            .arms
+            .iter()
+            .map(|(.., weight)| u32::from(*weight))
+            .sum();
+        assert_eq!(sum, u32::from(BUCKETS));
+        let arms = split.arms.iter().zip(1..);
+        let arms = arms
+            .map(|((name, target, weight), id)| (ArmId(id), name.clone(), target.clone(), *weight));
+        assert!(Split::succeed(None, split.key.clone(), 7, arms.collect()).is_whole());
+    }
+    true
 }
 
 fn invoke(bytes: &[u8]) -> bool {

@@ -8,8 +8,8 @@ use umbel_core::change::{
     FailedRecord, JobRecord, JobStatus, KeptRequest, LeaseRecord, Record, WaitingRecord,
 };
 use umbel_core::function::{
-    Alias, Artifact, Digest, FunctionRecord, Holdings, Move, MoveKind, Route, Runtime, Runtimes,
-    UploadId, Version, VersionId, VersionSpec,
+    Alias, Artifact, Digest, FunctionRecord, Holdings, Move, MoveKind, Qualifier, Runtime,
+    Runtimes, UploadId, Version, VersionId, VersionSpec,
 };
 use umbel_core::histogram::Histogram;
 use umbel_core::history::History;
@@ -23,6 +23,7 @@ use umbel_core::message::{
 use umbel_core::outcome::{FailedAttempt, Failure, FailureKind};
 use umbel_core::policy::Policy;
 use umbel_core::ranges::Ranges;
+use umbel_core::route::{ArmId, Key, Lead, Node, Plan, RanArm, Route, Routing, Rule, Split};
 use umbel_proto::block::{Block, BlockBuilder};
 use umbel_proto::columns::ColumnsBuilder;
 use umbel_proto::{convert, disk, v1};
@@ -363,6 +364,7 @@ fn records() -> Vec<Vec<u8>> {
         content_digest: [7; 32],
         created_ms: 1_700_000_000_000,
         version: Some(VersionId(7)),
+        routing: Some(Arc::new(routing())),
     };
     let status = JobStatus {
         state: JobState::Running,
@@ -373,6 +375,7 @@ fn records() -> Vec<Vec<u8>> {
         redrives: 0,
         redriven: None,
         pinned: Some(VersionId(7)),
+        routing: Some(Arc::new(routing())),
         summary: None,
     };
     let block = BlockRef {
@@ -390,6 +393,7 @@ fn records() -> Vec<Vec<u8>> {
         job: JOB,
         indices: Ranges::one(3..9),
         version: Some(VersionId(7)),
+        arm: Some(ArmId(8)),
     };
     let format = disk::Format {
         version: 1,
@@ -407,6 +411,42 @@ fn records() -> Vec<Vec<u8>> {
     .to_vec()
 }
 
+/// Rules and a split.
+fn plan() -> Arc<Plan> {
+    let lead = |number| Target::Version("f".to_owned(), Qualifier::Version(number));
+    let arm = |id: u32, weight| (ArmId(id), id.to_string(), lead(id), weight);
+    let arms = vec![arm(7, 9_000), arm(8, 1_000)];
+    let key = Some(Key::Pointer("/user/id".to_owned()));
+    Arc::new(Plan {
+        rules: vec![Rule {
+            arm: ArmId(6),
+            name: "rule:g".to_owned(),
+            when: "input.country == \"DE\"".to_owned(),
+            target: Target::Function("g".to_owned()),
+        }],
+        split: Some(Split::succeed(None, key, 7, arms)),
+    })
+}
+
+/// What a pinned job keeps to.
+fn routing() -> Routing {
+    let leads = [
+        Lead::Node(0),
+        Lead::Version(VersionId(7)),
+        Lead::Version(VersionId(8)),
+    ];
+    Routing {
+        revision: 0,
+        nodes: vec![Node {
+            function: "f".to_owned(),
+            alias: "live".to_owned(),
+            plan: plan(),
+            leads: leads.into(),
+            otherwise: VersionId(7),
+        }],
+    }
+}
+
 /// Records of published functions, and of request ids.
 fn later_records() -> Vec<Vec<u8>> {
     let function = FunctionRecord {
@@ -414,20 +454,33 @@ fn later_records() -> Vec<Vec<u8>> {
         last_number: 3,
         last_id: VersionId(7),
         deleted: false,
+        last_arm: ArmId(8),
     };
+    let plan = plan();
     let alias = Alias {
         function: "f".to_owned(),
         name: "live".to_owned(),
-        route: Route { to: 3 },
+        route: Route {
+            to: 3,
+            plan: Some(Arc::clone(&plan)),
+        },
         follows: true,
-        trail: vec![1, 2],
+        trail: vec![
+            Route::plain(1),
+            Route {
+                to: 2,
+                plan: Some(Arc::clone(&plan)),
+            },
+        ],
         moves: vec![Move {
             kind: MoveKind::Pointed,
             by: "a@b".to_owned(),
             at_ms: 1_700_000_000_000,
             from: Some(2),
             to: 3,
+            plan: Some(plan),
         }],
+        arms: [(ArmId(7), "7".to_owned()), (ArmId(8), "8".to_owned())].into(),
     };
     let kept = KeptRequest {
         job: JOB,
@@ -449,6 +502,11 @@ fn record() -> Record {
         job: JOB,
         worker: Arc::from("w-1"),
         attempt: 1,
+        version: Some(7),
+        arm: Some(RanArm {
+            id: ArmId(8),
+            name: Arc::from("8"),
+        }),
         reported: Ranges::one(0..3),
         succeeded: Ranges::one(0..2),
         columns: columns(3),

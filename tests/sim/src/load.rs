@@ -339,6 +339,7 @@ impl World {
             target: Target::Function(plan.function.to_owned()),
             input: number.to_string().into(),
             timeout_ms,
+            decided: None,
         });
         if !asked {
             return;

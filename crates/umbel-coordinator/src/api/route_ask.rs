@@ -36,7 +36,7 @@ impl Asked {
     /// Function, version and arm of a decision.
     fn named(&self, decision: Decision) -> (String, u32, String) {
         let version = self.versions.get(&decision.version).cloned();
-        let (function, number) = version.unwrap_or((self.function.clone(), self.to));
+        let (function, number) = version.unwrap_or_else(|| (self.function.clone(), self.to));
         let arm = decision.arm.and_then(|arm| self.arms.get(&arm).cloned());
         (function, number, arm.unwrap_or_default())
     }

@@ -246,7 +246,7 @@ async fn a_welcome_that_lets_a_worker_forget_waits_for_the_disk_and_so_does_what
                 input: "in".into(),
                 timeout_ms: 30_000,
                 decided: None,
-        });
+            });
             invoke.await
         })
     };

@@ -17,6 +17,7 @@ use v1::append_inputs_request::Content;
 use v1::job_service_client::JobServiceClient;
 
 use crate::published;
+use crate::routes;
 use crate::support::{Cluster, Worker, create, ended, hello, open_request, request, soon};
 use crate::uploads::Upload;
 
@@ -45,6 +46,12 @@ provocations! {
     "TOO_MANY_ALIASES" published::too_many_aliases,
     "VERSION_IN_USE" published::version_in_use,
     "NOTHING_TO_ROLL_BACK" published::nothing_to_roll_back,
+    "BAD_RULE" routes::bad_rule,
+    "BAD_WEIGHTS" routes::bad_weights,
+    "ROUTE_LOOP" routes::route_loop,
+    "ROUTE_TOO_LONG" routes::route_too_long,
+    "ROUTE_TOO_LARGE" routes::route_too_large,
+    "ROUTE_IN_USE" routes::route_in_use,
     "UNKNOWN_JOB" unknown_job,
     "UNKNOWN_INVOCATION" unknown_invocation,
     "INVOCATION_OPEN" invocation_open,

@@ -14,6 +14,7 @@ mod port;
 mod published;
 mod restart;
 mod room;
+mod routes;
 mod sessions;
 mod slow_readers;
 mod support;

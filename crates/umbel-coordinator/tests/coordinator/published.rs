@@ -57,7 +57,7 @@ async fn send(
 }
 
 /// A coordinator that has a function with these contents as its versions.
-async fn cluster_with(function: &str, contents: &[&str]) -> Cluster {
+pub(crate) async fn cluster_with(function: &str, contents: &[&str]) -> Cluster {
     let cluster = Cluster::start().await;
     let mut client = cluster.functions().await;
     for content in contents {
@@ -77,7 +77,7 @@ async fn try_publish(cluster: &Cluster, function: &str) -> Status {
     sent.expect_err("it is refused")
 }
 
-async fn routes(cluster: &Cluster) -> RouteServiceClient<Channel> {
+pub(crate) async fn routes(cluster: &Cluster) -> RouteServiceClient<Channel> {
     RouteServiceClient::new(cluster.channel().await)
 }
 

@@ -286,6 +286,7 @@ pub(crate) fn first_status(source: Source) -> JobStatus {
         redrives: 0,
         redriven: None,
         pinned: None,
+        routing: None,
         summary: None,
     }
 }

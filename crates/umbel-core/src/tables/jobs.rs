@@ -98,7 +98,9 @@ impl Jobs {
         let job = self.find(id).filter(|job| job.running.is_some());
         match job {
             None => drop(self.routed.remove(&id)),
-            Some(job) if job.record.routing.is_some() => drop(self.routed.insert(id)),
+            Some(job) if job.record.routing.is_some() || job.status.routing.is_some() => {
+                self.routed.insert(id);
+            }
             Some(_) => {}
         }
         let job = self.find(id).filter(|job| job.running.is_some());

@@ -17,7 +17,7 @@ use crate::job::{JobState, Target};
 use crate::limit;
 use crate::ranges::Ranges;
 use crate::redrive::{Ran, Redrive, Redriven, Standing};
-use crate::route::ArmId;
+use crate::route::{ArmId, Routing};
 use crate::tables::Tables;
 use crate::tables::backlog::Backlog;
 use crate::tables::demands::Demand;
@@ -112,7 +112,10 @@ fn judge(t: &Tables, id: JobId, wish: &Redrive) -> Result<Chosen, Refusal> {
 /// Whether a job may run one version only, and that takes no jobs any more.
 fn is_stranded(t: &Tables, job: &Job) -> bool {
     let pinned = route::pinned(job).filter(|_| job.record.spec.policy.pin);
-    pinned.is_some_and(|id| !t.functions.takes_jobs(id))
+    let Some(pinned) = pinned else { return false };
+    let routing = route::routing(t, job);
+    let led = routing.into_iter().flat_map(|routing| routing.versions());
+    led.chain([pinned]).any(|id| !t.functions.takes_jobs(id))
 }
 
 /// What was chosen, by the version that it keeps from its last run.
@@ -172,7 +175,10 @@ fn is_as_read(job: &Job, standing: &Standing) -> bool {
 fn begin(t: &mut Tables, out: &mut Out, id: JobId, wish: Redrive, chosen: &Chosen) {
     let (wall_ms, engine_ms) = (t.clock.wall_ms(), t.clock.engine_ms());
     let first_lease = t.leases.next_id();
-    let pinned = t.jobs.find(id).and_then(|job| pinned(t, job, &wish));
+    let (pinned, routing) = t
+        .jobs
+        .find(id)
+        .map_or((None, None), |job| pinned(t, job, &wish));
     let invocations = chosen.values().map(Ranges::len).sum();
     let Some(job) = t.jobs.find_mut(id) else {
         return;
@@ -186,6 +192,7 @@ fn begin(t: &mut Tables, out: &mut Out, id: JobId, wish: Redrive, chosen: &Chose
         .or_else(|| latest.and_then(|latest| latest.target.clone()));
     let status = &mut job.status;
     status.pinned = pinned;
+    status.routing = routing;
     status.state = JobState::Running;
     // What had arrived when it ended are its inputs.
     status.sealed = Some(total);
@@ -240,13 +247,20 @@ fn begin(t: &mut Tables, out: &mut Out, id: JobId, wish: Redrive, chosen: &Chose
 }
 
 /// The version that all of a redrive keeps to, where it is not the one that its job was accepted with.
-fn pinned(t: &Tables, job: &Job, wish: &Redrive) -> Option<VersionId> {
+fn pinned(t: &Tables, job: &Job, wish: &Redrive) -> (Option<VersionId>, Option<Arc<Routing>>) {
     let policy = &job.record.spec.policy;
-    match &wish.target {
-        Some(target) => route::pin(t, target, policy),
-        // What its function's deletion had pinned it to is for the invocations of then.
-        None => job.status.pinned.filter(|id| t.functions.takes_jobs(*id)),
+    if let Some(target) = &wish.target {
+        return (
+            route::pin(t, target, policy),
+            route::pin_routing(t, target, policy),
+        );
     }
+    // What its function's deletion had pinned it to is for the invocations of then.
+    let stays = job.status.pinned.filter(|id| t.functions.takes_jobs(*id));
+    (
+        stays,
+        job.status.routing.clone().filter(|_| stays.is_some()),
+    )
 }
 
 /// The records that make invocations wait again, with nothing left of what had happened to

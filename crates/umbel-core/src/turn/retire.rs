@@ -4,7 +4,7 @@ use super::step::{self, Out, route};
 use crate::change::Change;
 use crate::command::{Command, Refusal, Reply};
 use crate::function::{FunctionRecord, Qualifier, VersionId};
-use crate::id::{JobId, ReplyId};
+use crate::id::ReplyId;
 use crate::job::Target;
 use crate::route::Node;
 use crate::tables::Tables;
@@ -82,6 +82,7 @@ fn retire_all(t: &mut Tables, out: &mut Out, name: &str) -> Result<(), Refusal> 
             name: alias,
         }));
     }
+    t.functions.reroute();
     for id in ids {
         mark(t, out, id);
     }
@@ -96,15 +97,23 @@ fn retire_all(t: &mut Tables, out: &mut Out, name: &str) -> Result<(), Refusal> 
 fn pin_all(t: &mut Tables, out: &mut Out, name: &str) {
     let free = t.jobs.of_function(name);
     let free = free.filter(|job| route::pinned(job).is_none());
-    let meant = free.filter_map(|job| Some((job.id(), route::meant(t, job)?)));
-    let meant: Vec<(JobId, VersionId)> = meant.collect();
-    for (id, version) in meant {
+    let meant = free.filter_map(|job| {
+        let routing = route::routing(t, job).map(route::frozen);
+        Some((job.id(), route::meant(t, job)?, routing))
+    });
+    let meant: Vec<_> = meant.collect();
+    for (id, version, routing) in meant {
         let Some(job) = t.jobs.find_mut(id) else {
             continue;
         };
         job.status.pinned = Some(version);
+        let routed = routing.is_some();
+        job.status.routing = routing;
         let (job, status) = (id, job.status.clone());
         out.push(Command::Persist(Change::JobStatus { job, status }));
+        if routed {
+            t.jobs.route(id);
+        }
         t.show(id);
     }
 }
@@ -190,6 +199,7 @@ mod tests {
     use super::*;
     use crate::event::Event;
     use crate::function::Runtime;
+    use crate::id::JobId;
     use crate::job::JobState;
     use crate::redrive::{Filter, Redrive};
 

@@ -27,6 +27,8 @@ pub(crate) fn set(t: &mut Tables, out: &mut Out, to: ReplyId, wish: RouteWish) {
         let record = known.map(|known| known.record.clone());
         if let Some(mut record) = record.filter(|record| record.last_arm < last_arm) {
             record.last_arm = last_arm;
+            // Who kept the newest arm until now may go.
+            t.marks.spent.insert(t.functions.last_armed().to_owned());
             t.functions.record(record.clone());
             out.push(Command::Persist(Change::Function(record)));
         }
@@ -65,7 +67,9 @@ fn judge(t: &Tables, wish: RouteWish) -> Result<(Route, ArmId), Refusal> {
         return Err(Refusal::RouteTooLarge { bytes, limit });
     }
     let heaviest = heaviest(&plan, &function_name);
-    let to = asked.or(heaviest).or(alias.map(|alias| alias.route.to));
+    let to = asked
+        .or(heaviest)
+        .or_else(|| alias.map(|alias| alias.route.to));
     // A new alias begins where the bare name points.
     let live = function.aliases.get(LIVE).map(|live| live.route.to);
     let to = Route {

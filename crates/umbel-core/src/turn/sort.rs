@@ -256,6 +256,29 @@ mod tests {
     }
 
     #[test]
+    fn a_job_keeps_the_route_that_it_had_when_its_function_was_deleted() {
+        let mut env = two_functions();
+        let rules = [("index < 9", Target::Function("g".to_owned()))];
+        env.set_route(wish(("f", "live"), &rules, &seven_to_three()));
+        let job = env.submit_to("f", 40);
+        env.delete("f", None);
+        env.delete("g", None);
+        env.restart();
+        env.connect("a");
+        env.settle();
+        env.work_off();
+        assert_eq!(env.state(job), JobState::Succeeded);
+        let versions = env.disk.versions_of(job);
+        assert_eq!(versions[..9], [Some(1); 9]);
+        for index in 9..40 {
+            let expected = if arm_of(index) == "1" { 1 } else { 2 };
+            assert_eq!(versions[index as usize], Some(expected));
+        }
+        env.settle();
+        assert_eq!(env.disk.version_len(), 0, "nothing needs them any more");
+    }
+
+    #[test]
     fn a_route_leads_through_another_alias_and_bears_its_own_arm() {
         let mut env = two_functions();
         env.set_route(wish(("f", "inner"), &[], &seven_to_three()));

@@ -133,6 +133,8 @@ pub struct JobStatus {
     /// The version that it keeps to since it was accepted: its function was deleted meanwhile, or
     /// it was redriven to another target and its policy pins.
     pub pinned: Option<VersionId>,
+    /// The rules and splits that it keeps to with that.
+    pub routing: Option<Arc<Routing>>,
     /// Its figures, once it has ended; a running job's follow from its records.
     pub summary: Option<Summary>,
 }

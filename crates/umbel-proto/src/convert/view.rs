@@ -238,6 +238,7 @@ mod tests {
                 redrives: 1,
                 redriven: None,
                 pinned: None,
+                routing: None,
                 summary: None,
             },
             counts: Counts {

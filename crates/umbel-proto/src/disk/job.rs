@@ -241,6 +241,11 @@ pub fn encode_status(status: &JobStatus) -> Bytes {
         summary: status.summary.map(encode_summary),
         redriven: status.redriven.as_deref().map(encode_redriven),
         pinned_version_id: status.pinned.map_or(0, |version| version.0),
+        pinned_routing: status
+            .routing
+            .as_deref()
+            .map(route::encode_routing)
+            .unwrap_or_default(),
     };
     record.encode_to_vec().into()
 }
@@ -290,6 +295,7 @@ pub fn decode_status(bytes: Bytes) -> Result<JobStatus, Error> {
             .map(|redriven| decode_redriven(KIND, redriven).map(Arc::new))
             .transpose()?,
         pinned: Some(VersionId(record.pinned_version_id)).filter(|version| version.0 > 0),
+        routing: route::decode_routing(KIND, record.pinned_routing)?,
         summary: record.summary.map(decode_summary),
     })
 }

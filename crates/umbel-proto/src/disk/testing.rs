@@ -197,13 +197,13 @@ pub(super) fn status() -> impl Strategy<Value = JobStatus> {
         (
             any::<u32>(),
             option::of(redriven()),
-            option::of((1u32..).prop_map(VersionId)),
+            (option::of((1u32..).prop_map(VersionId)), routing()),
         ),
         option::of(summary),
     )
         .prop_map(
             |(state, sealed, failure, (started_ms, finished_ms), again, summary)| {
-                let (redrives, redriven, pinned) = again;
+                let (redrives, redriven, (pinned, routing)) = again;
                 JobStatus {
                     state,
                     sealed,
@@ -213,6 +213,7 @@ pub(super) fn status() -> impl Strategy<Value = JobStatus> {
                     redrives,
                     redriven: redriven.map(Arc::new),
                     pinned,
+                    routing,
                     summary,
                 }
             },

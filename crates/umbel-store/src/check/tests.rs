@@ -410,6 +410,7 @@ fn a_lease_of_this_epoch_belongs_to_a_job_that_runs() {
             worker: umbel_core::id::WorkerId([1; 16]),
             job: job(of),
             indices: Ranges::one(200..210),
+            arm: None,
             version: None,
         })
     };

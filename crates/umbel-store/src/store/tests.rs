@@ -30,6 +30,7 @@ fn granted(number: u64) -> Change {
         worker: WorkerId([7; 16]),
         job: job(1),
         indices: Ranges::one(0..4),
+        arm: None,
         version: None,
     })
 }

@@ -159,6 +159,21 @@ fn basis_points(percent: &str) -> Option<u32> {
     format!("{whole}{decimals:0<2}").parse().ok()
 }
 
+/// Reads a percentage such as `90%` or `0.5%`, in hundredths of a percent.
+pub(crate) fn weight(text: &str) -> Option<u32> {
+    let points = basis_points(text.strip_suffix('%')?)?;
+    Some(points).filter(|points| *points <= ALL)
+}
+
+/// Hundredths of a percent, as people write them.
+pub(crate) fn percent(points: u32) -> String {
+    match (points / 100, points % 100) {
+        (whole, 0) => format!("{whole}%"),
+        (whole, rest) if rest % 10 == 0 => format!("{whole}.{}%", rest / 10),
+        (whole, rest) => format!("{whole}.{rest:02}%"),
+    }
+}
+
 /// Of how many invocations that succeed the log is kept, in hundredths of a percent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Logs(pub(crate) u32);

@@ -185,6 +185,7 @@ impl Ledger {
             redrives: 0,
             redriven: None,
             pinned: None,
+            routing: None,
             summary: None,
         };
         let usage = Usage::default();

@@ -114,9 +114,12 @@ pub(crate) fn end(
     }
     out.push(Command::Persist(Change::JobStatus { job: id, status }));
     out.push(Command::Note(Note::JobEnded { job: id, state }));
-    let meant = t.jobs.find(id).and_then(|job| route::meant(t, job));
+    let job = t.jobs.find(id);
+    let meant = job.and_then(|job| route::meant(t, job));
+    let routing = job.and_then(|job| route::routing(t, job)).cloned();
     t.jobs.stop(id);
-    for version in versions.into_iter().chain(meant) {
+    let led = routing.iter().flat_map(|routing| routing.versions());
+    for version in versions.into_iter().chain(meant).chain(led) {
         t.release(version);
     }
     t.demands.part(group, id);

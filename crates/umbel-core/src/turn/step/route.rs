@@ -51,12 +51,26 @@ pub(crate) fn pin(t: &Tables, target: &Target, policy: &Policy) -> Option<Versio
 /// The rules and splits that decide what is fresh of a job; none: as most do, it runs what it
 /// [`meant`].
 pub(crate) fn routing<'a>(t: &'a Tables, job: &'a Job) -> Option<&'a Arc<Routing>> {
-    let redriven = job.status.redriven.as_ref();
-    let elsewhere = redriven.is_some_and(|redriven| redriven.target.is_some());
-    if !elsewhere && (job.record.routing.is_some() || job.record.version.is_some()) {
+    if job.status.pinned.is_some() {
+        return job.status.routing.as_ref();
+    }
+    if pinned(job).is_some() {
         return job.record.routing.as_ref();
     }
     routing_of(t, job.target())
+}
+
+/// The rules and splits that all of a new job or redrive keeps to, if its policy says so.
+pub(crate) fn pin_routing(t: &Tables, target: &Target, policy: &Policy) -> Option<Arc<Routing>> {
+    routing_of(t, target).filter(|_| policy.pin).map(frozen)
+}
+
+/// A routing that never changes, so its revision says nothing.
+pub(crate) fn frozen(routing: &Arc<Routing>) -> Arc<Routing> {
+    Arc::new(Routing {
+        revision: 0,
+        nodes: routing.nodes.clone(),
+    })
 }
 
 /// The rules and splits of the alias that a target names.

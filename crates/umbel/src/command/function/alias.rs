@@ -10,7 +10,8 @@ use crate::output::{self, Alias};
 
 const POINT: &str = "\
 What is cut into chunks from then on runs that version; what has begun ends as it will, and retries
-keep the version that they began with. An alias that there is not is made.
+keep the version that they began with. An alias that there is not is made. A split of the alias ends
+with that; its rules stay (`umbel route get`).
 
 Examples:
   umbel function point resize@live 7
@@ -73,7 +74,8 @@ pub(super) async fn rollback(args: RollbackArgs, global: &Global) -> Result<(), 
     print(&moved, global)
 }
 
-fn parts(text: &str) -> (&str, &str) {
+/// Function and alias of a text that names an alias.
+pub(in crate::command) fn parts(text: &str) -> (&str, &str) {
     text.split_once('@').unwrap_or((text, LIVE))
 }
 
@@ -87,7 +89,11 @@ fn print(alias: &v1::Alias, global: &Global) -> Result<(), Exit> {
     } else {
         ""
     };
-    output::line(&format!("{function}@{name} -> {version}{follows}"))
+    let route = match &alias.route {
+        Some(_) => ", with a route (`umbel route get` shows it)",
+        None => "",
+    };
+    output::line(&format!("{function}@{name} -> {version}{follows}{route}"))
 }
 
 /// Deletes a version or a function.

@@ -96,20 +96,30 @@ fn aliases(found: &v1::GetFunctionResponse) -> Result<(), Exit> {
             format!(" ({}{from} by {}, {at})", move_word(last.kind()), last.by)
         });
         let last = last.unwrap_or_default();
+        let route = alias.route.as_ref().map(|route| {
+            let (rules, arms) = (route.rules.len(), route.split.as_ref());
+            let arms = arms.map_or(0, |split| split.arms.len());
+            let s = |count| if count == 1 { "" } else { "s" };
+            format!(", {rules} rule{} and {arms} arm{}", s(rules), s(arms))
+        });
         output::line(&format!(
-            "alias     {}@{} -> {}{follows}{last}",
-            alias.function, alias.name, alias.version
+            "alias     {}@{} -> {}{follows}{}{last}",
+            alias.function,
+            alias.name,
+            alias.version,
+            route.unwrap_or_default()
         ))?;
     }
     Ok(())
 }
 
 /// The word for a move of an alias.
-pub(super) const fn move_word(kind: v1::MoveKind) -> &'static str {
+pub(in crate::command) const fn move_word(kind: v1::MoveKind) -> &'static str {
     match kind {
         v1::MoveKind::Published => "published",
         v1::MoveKind::Pointed => "pointed",
         v1::MoveKind::RolledBack => "rolled back",
+        v1::MoveKind::RouteSet => "route set",
         v1::MoveKind::Unspecified => "moved",
     }
 }

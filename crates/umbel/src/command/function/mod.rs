@@ -1,8 +1,8 @@
 //! `umbel function`: functions, here and in the cluster.
 
-mod alias;
+pub(super) mod alias;
 mod compare;
-mod get;
+pub(super) mod get;
 mod list;
 mod publish;
 mod run;
@@ -62,7 +62,7 @@ pub(crate) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
 }
 
 /// Who asks, as it is shown beside what was done: `user@host`.
-fn who() -> String {
+pub(super) fn who() -> String {
     let user = ["USER", "LOGNAME"].map(std::env::var).into_iter();
     let user = user.flatten().find(|user| !user.is_empty());
     let user = user.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()));

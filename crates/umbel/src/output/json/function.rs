@@ -3,6 +3,7 @@
 use serde::Serialize;
 use umbel_client::v1;
 
+use super::route::Route;
 use super::shown;
 
 /// The word for a runtime.
@@ -166,6 +167,8 @@ pub(crate) struct Alias<'a> {
     name: &'a str,
     version: u32,
     follows: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    route: Option<Route<'a>>,
     moves: Vec<Move<'a>>,
 }
 
@@ -175,6 +178,7 @@ impl<'a> From<&'a v1::Alias> for Alias<'a> {
             name: &alias.name,
             version: alias.version,
             follows: alias.follows,
+            route: alias.route.as_ref().map(Route::from),
             moves: alias.moves.iter().map(Move::from).collect(),
         }
     }
@@ -189,6 +193,8 @@ struct Move<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<u32>,
     to: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    route: Option<Route<'a>>,
 }
 
 impl<'a> From<&'a v1::AliasMove> for Move<'a> {
@@ -198,12 +204,14 @@ impl<'a> From<&'a v1::AliasMove> for Move<'a> {
                 v1::MoveKind::Published => "published",
                 v1::MoveKind::Pointed => "pointed",
                 v1::MoveKind::RolledBack => "rolled_back",
+                v1::MoveKind::RouteSet => "route_set",
                 v1::MoveKind::Unspecified => "unknown",
             },
             by: &one.by,
             at: shown(one.at.as_ref()),
             from: Some(one.from_version).filter(|from| *from > 0),
             to: one.to_version,
+            route: one.route.as_ref().map(Route::from),
         }
     }
 }

@@ -5,12 +5,14 @@ mod desk;
 mod function;
 mod job;
 mod result;
+mod route;
 
 pub(crate) use cluster::{Status, Worker, Workers};
 pub(crate) use desk::DeskResult;
 pub(crate) use function::{Alias, Functions, Published, PublishedFunction, runtime_word};
 pub(crate) use job::{Explanation, Job, Jobs, job_state};
 pub(crate) use result::{Invoked, JobResult, failure_kind, invocation_state};
+pub(crate) use route::{Explained, GotRoute, Simulated};
 
 /// A point in time for a table: without fractions of a second.
 pub(crate) fn time(time: Option<&prost_types::Timestamp>) -> String {

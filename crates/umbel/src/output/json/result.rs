@@ -169,6 +169,8 @@ pub(crate) struct JobResult<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<u32>,
     #[serde(skip_serializing_if = "str::is_empty")]
+    arm: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
     worker: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     started_at: Option<String>,
@@ -195,6 +197,7 @@ impl<'a> From<&'a v1::Result> for JobResult<'a> {
             attempts: result.attempts,
             function: &result.function,
             version: result.version,
+            arm: &result.arm,
             worker: &result.worker,
             started_at: (result.started_at_us > 0).then(|| time_us(result.started_at_us)),
             duration_us: result.duration_us,
@@ -216,6 +219,8 @@ pub(crate) struct Invoked<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<u32>,
     #[serde(skip_serializing_if = "str::is_empty")]
+    arm: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
     worker: &'a str,
     duration_us: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -225,8 +230,8 @@ pub(crate) struct Invoked<'a> {
 }
 
 impl<'a> Invoked<'a> {
-    /// What `function` answered.
-    pub(crate) fn new(function: &'a str, response: &'a v1::InvokeResponse) -> Self {
+    /// What `target` answered.
+    pub(crate) fn new(target: &'a str, response: &'a v1::InvokeResponse) -> Self {
         use v1::invoke_response::Outcome;
         let (state, output, failure) = match &response.outcome {
             Some(Outcome::Output(output)) => ("succeeded", Output::of(output), None),
@@ -237,8 +242,14 @@ impl<'a> Invoked<'a> {
             state,
             output,
             failure,
-            function,
+            // A route may have led to another function than was named.
+            function: if response.arm.is_empty() {
+                target
+            } else {
+                &response.function
+            },
             version: response.version,
+            arm: &response.arm,
             worker: &response.worker,
             duration_us: response.duration_us,
             cpu_us: response.cpu_us,
