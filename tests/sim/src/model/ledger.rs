@@ -381,7 +381,7 @@ impl JobCells {
                 let Some(version) = self.again.remove(&index) else {
                     panic!("{index} of job {id} was not to be redriven")
                 };
-                let history = History::redriven(version);
+                let history = History::redriven(version, None);
                 assert_eq!(waiting.history, history, "{index} of job {id} is redriven");
                 match version {
                     Some(version) => drop(self.ran.insert(index, version)),
