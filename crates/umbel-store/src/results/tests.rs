@@ -169,7 +169,7 @@ fn a_redrive_replaces_what_it_ran_again() {
     };
     assert_eq!((known("ExitCode"), known("ValueError")), (2, 0));
     let standing = store.standing(job(1), "f", 0, &BTreeSet::new()).unwrap();
-    let ran = Ran::Ended("f".into(), 3);
+    let ran = Ran::Ended("f".into(), 3, None);
     assert_eq!(standing.ran[&ran].len(), 2, "by the function it was for");
     let again = WaitingRecord {
         indices: Ranges::one(0..2),
