@@ -98,6 +98,7 @@ fn results(times: u64) {
     let from = Provenance {
         function: "umbel.increment",
         version: None,
+        arm: "",
         worker: "worker-1",
     };
     for _ in 0..times {

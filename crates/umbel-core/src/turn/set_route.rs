@@ -225,8 +225,8 @@ mod tests {
         env.set_route(again.clone());
         let twenty = split(&env);
         assert_eq!((twenty.salt, twenty.arms[1].id), (7, ten.arms[1].id));
-        let had = ten.arms[1].buckets[0].clone();
-        assert!(had.clone().all(|bucket| twenty.arm_of(bucket) == Some(1)));
+        let mut had = ten.arms[1].buckets[0].clone();
+        assert!(had.all(|bucket| twenty.arm_of(bucket) == Some(1)));
         again.split.as_mut().unwrap().reshuffle = true;
         env.set_route(again);
         assert_eq!(split(&env).salt, 99);
