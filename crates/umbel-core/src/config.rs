@@ -26,6 +26,10 @@ pub struct Config {
     pub sessions_max: usize,
     /// Invokes that wait or run at a time.
     pub invokes_max: usize,
+    /// Times that a job may be redriven.
+    pub redrives_max: u32,
+    /// Runs of consecutive indices that one redrive may run again.
+    pub redrive_runs_max: usize,
 }
 
 impl Default for Config {
@@ -41,6 +45,8 @@ impl Default for Config {
             jobs_max: limit::JOBS_MAX,
             sessions_max: limit::SESSIONS_MAX,
             invokes_max: limit::INVOKES_MAX,
+            redrives_max: limit::REDRIVES_MAX,
+            redrive_runs_max: limit::REDRIVE_RUNS_MAX,
         }
     }
 }

@@ -1,7 +1,10 @@
 //! `PublishVersion`: an artifact is staged as it comes and checked as a whole, then the machine
 //! decides.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
+use futures::{Stream, StreamExt as _};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::SemaphorePermit;
 use tonic::{Status, Streaming};
@@ -22,6 +25,8 @@ use super::{Api, accepted, unexpected, unreadable};
 pub(super) const UNDER_WAY_MAX: usize = 2;
 /// Parts that are staged at once.
 const STEP_PARTS: usize = 16;
+/// How long an upload may send nothing: others wait for its place.
+const IDLE: Duration = Duration::from_secs(30);
 
 type Messages = Streaming<v1::PublishVersionRequest>;
 
@@ -143,7 +148,6 @@ impl Api {
             Reply::Published {
                 version,
                 existed,
-                kept: _,
                 live,
             } => Ok(Some(v1::PublishVersionResponse {
                 version: Some(convert::version(&version)),
@@ -156,10 +160,23 @@ impl Api {
     }
 }
 
-/// The whole artifact, as long as it was said to be.
-async fn receive(messages: &mut Messages, asked: &Publish) -> Result<Bytes, Status> {
+/// The whole artifact, as long as it was said to be. Who sends nothing for a while is not waited for.
+async fn receive<M>(messages: &mut M, asked: &Publish) -> Result<Bytes, Status>
+where
+    M: Stream<Item = Result<v1::PublishVersionRequest, Status>> + Unpin,
+{
     let mut bytes = BytesMut::new();
-    while let Some(message) = messages.message().await? {
+    loop {
+        let next = tokio::time::timeout(IDLE, messages.next()).await;
+        let next = next.map_err(|_| {
+            let seconds = IDLE.as_secs();
+            broken(&format!(
+                "nothing of it came for {seconds} s; publish it again"
+            ))
+        })?;
+        let Some(message) = next.transpose()? else {
+            break;
+        };
         let Some(Part::Data(data)) = message.part else {
             let invalid = Invalid::bad("data", "behind the publication only data may come");
             return Err(status::invalid(invalid));
@@ -217,4 +234,46 @@ fn broken(problem: &str) -> Status {
     let metadata = Metadata::from([("problem".to_owned(), problem.to_owned())]);
     let words = format!("the artifact is refused: {problem}");
     status::status(Reason::ArtifactBroken, &words, metadata)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+    use umbel_core::function::Runtime;
+
+    use super::*;
+
+    fn asked(packed_bytes: u64) -> Publish {
+        let wish = v1::Publication {
+            function: "f".to_owned(),
+            spec: Some(v1::VersionSpec {
+                runtime: v1::Runtime::Python.into(),
+                ..v1::VersionSpec::default()
+            }),
+            artifact_digest: vec![7; 32].into(),
+            packed_bytes,
+            published_by: "a test".to_owned(),
+        };
+        let asked = convert::publication(wish).expect("it is allowed");
+        assert_eq!(asked.spec.runtime, Runtime::Python);
+        asked
+    }
+
+    fn data(bytes: &'static [u8]) -> Result<v1::PublishVersionRequest, Status> {
+        let part = Some(Part::Data(Bytes::from_static(bytes)));
+        Ok(v1::PublishVersionRequest { part })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_falls_silent_is_not_waited_for() {
+        let mut silent = stream::iter([data(b"ab")]).chain(stream::pending());
+        let refused = receive(&mut silent, &asked(4)).await.unwrap_err();
+        assert!(refused.message().contains("for 30 s"), "{refused}");
+        let slow = stream::iter([data(b"ab"), data(b"cd")]).then(|message| async {
+            tokio::time::sleep(IDLE - Duration::from_secs(1)).await;
+            message
+        });
+        let mut slow = std::pin::pin!(slow);
+        assert_eq!(receive(&mut slow, &asked(4)).await.unwrap(), "abcd");
+    }
 }

@@ -29,6 +29,10 @@ impl Api {
         let content_digest: [u8; 32] = Sha256::digest(wish.content()).into();
         let mut tries = 1;
         loop {
+            // Kept until the answer: what was read lies in memory as long.
+            let room = self.redrives.acquire().await;
+            // Nobody closes it.
+            let _room = room.map_err(|_| Status::internal("no redrive is taken any more"))?;
             let standing = self.standing(job, &wish).await?;
             let redrive = Box::new(Redrive {
                 filter: wish.filter.clone(),
@@ -67,9 +71,6 @@ impl Api {
 
     /// What the records of the job say; nothing where the machine will not ask for it.
     async fn standing(&self, job: JobId, wish: &RedriveRequest) -> Result<Standing, Status> {
-        let room = self.redrives.acquire().await;
-        // Nobody closes it.
-        let _room = room.map_err(|_| Status::internal("no redrive is taken any more"))?;
         let view = self.view_again(job).await?;
         let redrives = view.status.redrives;
         if !view.status.state.is_final() || is_repeat(&view, wish) {

@@ -4,6 +4,7 @@ use std::pin::Pin;
 
 use bytes::BytesMut;
 use futures::stream::{self, Stream, StreamExt};
+use tokio::sync::OwnedSemaphorePermit;
 use tonic::Status;
 use umbel_core::function::Artifact;
 use umbel_proto::status::{self, Metadata, Reason};
@@ -19,8 +20,8 @@ const PAGE_PARTS: u16 = 8;
 pub(super) type Pages =
     Pin<Box<dyn Stream<Item = Result<v1::FetchArtifactResponse, Status>> + Send + 'static>>;
 
-/// Reads an artifact as fast as its worker takes it.
-pub(super) fn pages(store: Store, artifact: Artifact) -> Pages {
+/// Reads an artifact as fast as its worker takes it, and gives its turn back when it ends.
+pub(super) fn pages(store: Store, artifact: Artifact, turn: OwnedSemaphorePermit) -> Pages {
     let next = move |place: Option<(u16, u64)>| {
         let store = store.clone();
         async move {
@@ -39,7 +40,8 @@ pub(super) fn pages(store: Store, artifact: Artifact) -> Pages {
             })
         }
     };
-    stream::unfold(Some((0, 0)), next).boxed()
+    let pages = stream::unfold(Some((0, 0)), next);
+    pages.inspect(move |_| _ = &turn).boxed()
 }
 
 fn page(store: &Store, artifact: Artifact, first: u16, sent: u64) -> Result<BytesMut, Status> {

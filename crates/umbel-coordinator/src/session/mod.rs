@@ -5,17 +5,19 @@ pub(crate) mod blocks;
 pub(crate) mod outbox;
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt as _};
 use prost::Message as _;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 use umbel_core::command::Refusal;
 use umbel_core::id::SessionId;
+use umbel_core::limit;
 use umbel_core::message::{FromWorker, Hello};
 use umbel_proto::convert::Incoming;
 use umbel_proto::v1::session_service_server::SessionService;
@@ -30,6 +32,8 @@ use outbox::{Delivery, Ready};
 
 /// How long a stream may say nothing before its hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a worker waits its turn to fetch before it is told to come again.
+const FETCH_TURN: Duration = Duration::from_secs(20);
 /// How often the engine is told that a worker was heard of.
 const HEARD_EVERY: Duration = Duration::from_millis(500);
 
@@ -39,6 +43,7 @@ pub(crate) struct Sessions {
     engine: Engine,
     blocks: Blocks,
     newcomers: Streams,
+    fetches: Arc<Semaphore>,
     store: Store,
 }
 
@@ -48,7 +53,20 @@ impl Sessions {
             engine,
             blocks,
             newcomers,
+            fetches: Arc::new(Semaphore::new(limit::FETCHES_MAX)),
             store,
+        }
+    }
+
+    /// A place among those that fetch, when one is free: each has a page in memory.
+    async fn turn_to_fetch(&self) -> Result<OwnedSemaphorePermit, Status> {
+        let turn = Arc::clone(&self.fetches).acquire_owned();
+        match tokio::time::timeout(FETCH_TURN, turn).await {
+            Ok(Ok(turn)) => Ok(turn),
+            Ok(Err(_)) | Err(_) => Err(status::refused(&Refusal::TooManyStreams {
+                kind: "artifacts",
+                limit: limit::FETCHES_MAX as u64,
+            })),
         }
     }
 }
@@ -86,6 +104,7 @@ impl SessionService for Sessions {
     ) -> Result<Response<Self::FetchArtifactStream>, Status> {
         let digest = request.into_inner().digest;
         let digest = convert::digest("digest", &digest).map_err(status::invalid)?;
+        let turn = self.turn_to_fetch().await?;
         let found = self
             .engine
             .look(move |machine, _| machine.artifact(digest))
@@ -95,7 +114,11 @@ impl SessionService for Sessions {
             let words = format!("no version is made of artifact {digest} any more");
             return Err(artifact::broken(&words));
         };
-        Ok(Response::new(artifact::pages(self.store.clone(), found)))
+        Ok(Response::new(artifact::pages(
+            self.store.clone(),
+            found,
+            turn,
+        )))
     }
 }
 

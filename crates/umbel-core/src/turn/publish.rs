@@ -15,7 +15,7 @@ use crate::tables::Tables;
 pub(crate) fn publish(t: &mut Tables, out: &mut Out, to: ReplyId, publication: Publication) {
     let name = &publication.function;
     if let Some(same) = t.functions.same(name, publication.content) {
-        let reply = published(t, same.clone(), true, false);
+        let reply = published(t, same.clone(), true);
         return step::reply(out, to, reply);
     }
     if let Err(refusal) = judge(t, &publication) {
@@ -25,7 +25,6 @@ pub(crate) fn publish(t: &mut Tables, out: &mut Out, to: ReplyId, publication: P
     if known.is_none() && !publication.staged {
         return step::reply(out, to, Reply::ArtifactMissing);
     }
-    let kept = known.is_none();
     let artifact = known.unwrap_or(publication.artifact);
     let record = next(t, name);
     let version = Arc::new(Version {
@@ -51,17 +50,16 @@ pub(crate) fn publish(t: &mut Tables, out: &mut Out, to: ReplyId, publication: P
         by: version.published_by.clone(),
     }));
     follow(t, out, &version);
-    let reply = published(t, version, false, kept);
+    let reply = published(t, version, false);
     step::reply(out, to, reply);
 }
 
-fn published(t: &Tables, version: Arc<Version>, existed: bool, kept: bool) -> Reply {
+fn published(t: &Tables, version: Arc<Version>, existed: bool) -> Reply {
     let live = t.functions.live(&version.function);
     Reply::Published {
         live: live.map_or(0, |live| live.number),
         version,
         existed,
-        kept,
     }
 }
 
@@ -176,9 +174,12 @@ mod tests {
         let unstaged = |publication: &mut Publication| publication.staged = false;
         let reply = env.try_publish("f", "one", Runtime::Python, unstaged);
         assert_eq!(reply, Reply::ArtifactMissing);
-        env.publish("f", "one", Runtime::Python);
+        let first = env.publish("f", "one", Runtime::Python);
         let reply = env.try_publish("g", "one", Runtime::Python, unstaged);
-        assert!(matches!(reply, Reply::Published { kept: false, .. }));
+        let Reply::Published { version, .. } = reply else {
+            panic!("{reply:?}")
+        };
+        assert_eq!(version.artifact, first.artifact, "another version has it");
     }
 
     #[test]

@@ -78,8 +78,8 @@ fn judge(t: &Tables, id: JobId, wish: &Redrive) -> Result<Chosen, Refusal> {
     if !is_as_read(job, &wish.standing) {
         return Err(Refusal::JobChanged { job: id });
     }
-    if job.status.redrives >= limit::REDRIVES_MAX {
-        let limit = limit::REDRIVES_MAX;
+    let limit = t.config.redrives_max;
+    if job.status.redrives >= limit {
         return Err(Refusal::TooManyRedrives { job: id, limit });
     }
     route::known(t, wish.target.as_ref().unwrap_or_else(|| job.target()))?;
@@ -99,11 +99,11 @@ fn judge(t: &Tables, id: JobId, wish: &Redrive) -> Result<Chosen, Refusal> {
     }
     let chosen = by_version(t, job, wish, chosen);
     let runs: usize = chosen.values().map(Ranges::run_count).sum();
-    if runs > limit::REDRIVE_RUNS_MAX {
+    if runs > t.config.redrive_runs_max {
         return Err(Refusal::RedriveTooLarge {
             job: id,
             runs: runs as u64,
-            limit: limit::REDRIVE_RUNS_MAX as u64,
+            limit: t.config.redrive_runs_max as u64,
         });
     }
     Ok(chosen)

@@ -103,8 +103,6 @@ pub enum Reply {
         version: Arc<Version>,
         /// Whether it was there already.
         existed: bool,
-        /// Whether the artifact that was staged for it is the one that is kept.
-        kept: bool,
         /// Where the function's `live` alias points now.
         live: u32,
     },

@@ -43,6 +43,8 @@ pub const ARTIFACT_PACKED_BYTES_MAX: u64 = 64 << 20;
 pub const ARTIFACT_UNPACKED_BYTES_MAX: u64 = 256 << 20;
 /// Files of an artifact.
 pub const ARTIFACT_FILES_MAX: u32 = 32_768;
+/// Artifacts on their way to workers at a time; others wait their turn.
+pub const FETCHES_MAX: usize = 64;
 /// Bytes of one part of an artifact on its way and in the store.
 pub const ARTIFACT_PART_BYTES: usize = 64 << 10;
 /// Versions of one function that are kept.

@@ -145,7 +145,7 @@ reasons! {
         "As many jobs are kept as there may be."
         "Delete ended jobs, or let them be swept (`keep_ms`).";
     TooManyStreams "TOO_MANY_STREAMS" ResourceExhausted ["kind", "limit"]
-        "As many uploads, watches, result streams or sessions that said no hello are open as there may be."
+        "As many uploads, watches, result streams, artifacts on their way or sessions that said no hello are open as there may be."
         "End some, or try again later.";
     AppendGap "APPEND_GAP" FailedPrecondition ["job", "next_index", "first_index"]
         "Appended inputs leave a gap, or straddle what is durable."
