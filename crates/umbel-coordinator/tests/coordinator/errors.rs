@@ -16,10 +16,9 @@ use umbel_proto::v1;
 use v1::append_inputs_request::Content;
 use v1::job_service_client::JobServiceClient;
 
-use crate::published;
-use crate::routes;
-use crate::support::{Cluster, Worker, create, ended, hello, open_request, request, soon};
+use crate::support::{Cluster, Worker, create, hello, open_request, request, soon};
 use crate::uploads::Upload;
+use crate::{published, redrives, routes};
 
 type Provocation = fn() -> BoxFuture<'static, Status>;
 
@@ -69,10 +68,10 @@ provocations! {
     "SEAL_MISMATCH" seal_mismatch,
     "JOB_FINISHED" job_finished,
     "JOB_RUNNING" job_running,
-    "NOT_REDRIVABLE" not_redrivable,
-    "NOTHING_TO_REDRIVE" nothing_to_redrive,
-    "REDRIVE_TOO_LARGE" redrive_too_large,
-    "TOO_MANY_REDRIVES" too_many_redrives,
+    "NOT_REDRIVABLE" redrives::not_redrivable,
+    "NOTHING_TO_REDRIVE" redrives::nothing_to_redrive,
+    "REDRIVE_TOO_LARGE" redrives::redrive_too_large,
+    "TOO_MANY_REDRIVES" redrives::too_many_redrives,
     "NO_SLOT" no_slot,
     "NO_ABLE_WORKER" no_able_worker,
     "INVOKE_TIMEOUT" invoke_timeout,
@@ -181,7 +180,7 @@ pub(crate) fn status<T: std::fmt::Debug>(answer: Result<T, Status>) -> Status {
 }
 
 /// A coordinator that knows `shout`, a client of it, and a worker that does nothing.
-async fn shop() -> (Cluster, JobServiceClient<Channel>, Worker) {
+pub(crate) async fn shop() -> (Cluster, JobServiceClient<Channel>, Worker) {
     let cluster = Cluster::start().await;
     let worker = cluster.worker("w").await;
     let client = cluster.jobs().await;
@@ -352,79 +351,6 @@ async fn job_running() -> Status {
     let (_cluster, mut client, _worker) = shop().await;
     let job_id = create(&mut client, request(&["a"])).await.id;
     status(client.delete_job(v1::DeleteJobRequest { job_id }).await)
-}
-
-pub(crate) fn redrive(job_id: String) -> v1::RedriveJobRequest {
-    v1::RedriveJobRequest {
-        job_id,
-        filter: Some(v1::RedriveFilter {
-            failed: true,
-            ..Default::default()
-        }),
-        ..Default::default()
-    }
-}
-
-async fn not_redrivable() -> Status {
-    let (_cluster, mut client, worker) = shop().await;
-    let _worker = worker.shout();
-    let job = create(&mut client, request(&["a"])).await;
-    ended(&mut client, &job.id).await;
-    status(client.redrive_job(redrive(job.id)).await)
-}
-
-/// What was cancelled has not failed.
-async fn nothing_to_redrive() -> Status {
-    let (_cluster, mut client, _worker) = shop().await;
-    let job_id = create(&mut client, request(&["a"])).await.id;
-    let cancel = v1::CancelJobRequest {
-        job_id: job_id.clone(),
-    };
-    client.cancel_job(cancel).await.expect("cancelled");
-    status(client.redrive_job(redrive(job_id)).await)
-}
-
-/// A cancelled job.
-async fn cancelled(client: &mut JobServiceClient<Channel>, inputs: &[&str]) -> String {
-    let job_id = create(client, request(inputs)).await.id;
-    let cancel = v1::CancelJobRequest {
-        job_id: job_id.clone(),
-    };
-    client.cancel_job(cancel).await.expect("cancelled");
-    job_id
-}
-
-fn redrive_all(job_id: String) -> v1::RedriveJobRequest {
-    v1::RedriveJobRequest {
-        job_id,
-        filter: Some(v1::RedriveFilter {
-            cancelled: true,
-            ..Default::default()
-        }),
-        ..Default::default()
-    }
-}
-
-async fn redrive_too_large() -> Status {
-    let cluster = Cluster::start_with(|config| config.machine.redrive_runs_max = 0).await;
-    let _worker = cluster.worker("w").await;
-    let mut client = cluster.jobs().await;
-    let job_id = cancelled(&mut client, &["a"]).await;
-    status(client.redrive_job(redrive_all(job_id)).await)
-}
-
-async fn too_many_redrives() -> Status {
-    let cluster = Cluster::start_with(|config| config.machine.redrives_max = 1).await;
-    let _worker = cluster.worker("w").await;
-    let mut client = cluster.jobs().await;
-    let job_id = cancelled(&mut client, &["a"]).await;
-    let first = client.redrive_job(redrive_all(job_id.clone())).await;
-    first.expect("it is the first");
-    let cancel = v1::CancelJobRequest {
-        job_id: job_id.clone(),
-    };
-    client.cancel_job(cancel).await.expect("cancelled");
-    status(client.redrive_job(redrive_all(job_id)).await)
 }
 
 /// An invoke of `shout`, under way.

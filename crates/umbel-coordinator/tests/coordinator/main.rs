@@ -12,6 +12,7 @@ mod hostile;
 mod jobs;
 mod port;
 mod published;
+mod redrives;
 mod restart;
 mod room;
 mod routes;

@@ -17,7 +17,8 @@ use v1::function_service_client::FunctionServiceClient;
 use v1::publish_version_request::Part;
 use v1::route_service_client::RouteServiceClient;
 
-use crate::errors::{redrive, status};
+use crate::errors::status;
+use crate::redrives::redrive;
 use crate::support::{Cluster, create, hello, request, soon};
 
 /// Publications under way at a time; one waits for the disk while others come.

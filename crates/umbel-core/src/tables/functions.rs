@@ -108,7 +108,11 @@ impl Functions {
 
     /// A version takes no new jobs; tells whether it did before.
     pub(crate) fn retire(&mut self, id: VersionId, at_ms: u64) -> bool {
-        self.versions.contains_key(&id) && self.retired.insert(id, at_ms).is_none()
+        let new = self.takes_jobs(id);
+        if new {
+            self.retired.insert(id, at_ms);
+        }
+        new
     }
 
     /// Forgets a version; gives the upload that no other version needs.

@@ -88,6 +88,9 @@ fn renew(
     let side = t.leases.of_worker(worker);
     let full = side.len() >= limit::WORKER_LEASES_MAX;
     let used = t.leases.of_job(offer.job).slots;
+    if !is_there(t, offer) {
+        return None;
+    }
     let job = t.jobs.find_mut(offer.job)?;
     if job.is_outdated(offer.lease) {
         return None;
@@ -122,6 +125,18 @@ fn renew(
     };
     let id = lease::promise(t, out, (worker, offer.job, slots), &kept, history)?;
     Some((id, kept))
+}
+
+/// Whether the version that is offered is one of the job's function, and not forgotten since: the
+/// coordinator may not have known that it was granted.
+fn is_there(t: &Tables, offer: &Offer) -> bool {
+    let Some(id) = offer.version else { return true };
+    let version = t.functions.version(id);
+    let function = t
+        .jobs
+        .find(offer.job)
+        .and_then(|job| job.target().function());
+    version.is_some_and(|version| Some(version.function.as_str()) == function)
 }
 
 /// Whether an attempt that was granted under this number can still be counted. Its

@@ -341,6 +341,47 @@ mod tests {
         assert_eq!(env.disk.versions_of(free), [Some(3); 4]);
     }
 
+    #[test]
+    fn a_version_was_retired_when_it_was_first() {
+        let mut env = Env::new();
+        env.publish("f", "one", Runtime::Python);
+        let _needs_it = env.submit_to("f@1", 4);
+        env.publish("f", "two", Runtime::Python);
+        env.delete("f", Some(1));
+        let retired = |env: &Env| {
+            let view = env.machine.function("f", None, 9).unwrap();
+            let mut versions = view.versions.into_iter();
+            versions
+                .find(|view| view.version.number == 1)
+                .unwrap()
+                .retired_ms
+        };
+        let first = retired(&env);
+        env.advance(5_000);
+        env.delete("f", None);
+        assert_eq!(retired(&env), first);
+        env.restart();
+        assert_eq!(retired(&env), first);
+    }
+
+    #[test]
+    fn what_a_worker_offers_of_a_version_that_is_gone_is_dropped() {
+        let mut env = Env::new();
+        env.publish("f", "one", Runtime::Python);
+        env.worker_with("a", 1, |worker| worker.can([Runtime::Python]));
+        let job = env.submit_to("f", 1);
+        // The coordinator dies before its grant is on the disk.
+        env.disk.leases.clear();
+        env.restart();
+        env.publish("f", "two", Runtime::Python);
+        env.delete("f", Some(1));
+        env.settle();
+        assert_eq!(env.disk.version_len(), 1);
+        env.connect("a");
+        env.work_off();
+        assert_eq!(env.disk.versions_of(job), [Some(2)]);
+    }
+
     fn filter() -> Filter {
         Filter {
             failed: true,

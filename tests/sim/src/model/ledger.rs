@@ -55,8 +55,9 @@ pub(crate) struct JobCells {
     pub(super) keeps: Option<VersionId>,
     /// The version that each ran the last time, as far as it was recorded.
     ran: BTreeMap<Index, VersionId>,
-    /// The version that each was leased with the last time.
-    pub(super) granted: BTreeMap<Index, Option<VersionId>>,
+    /// The versions that each was leased with, in turns too that were lost with a coordinator: a
+    /// worker may have begun it, and offer it to the next.
+    pub(super) granted: BTreeMap<Index, BTreeSet<Option<VersionId>>>,
     /// The version of what was leased when the coordinator died.
     pub(super) held: BTreeMap<Index, VersionId>,
 }
@@ -246,7 +247,6 @@ impl Ledger {
             chosen.map(|(index, _)| (index, job.kept(&published, status, index, *elsewhere)));
         job.again = chosen.collect();
         job.since = changes;
-        job.granted.clear();
         job.held.clear();
         if !elsewhere {
             assert!(

@@ -180,6 +180,7 @@ impl Model {
         }
         self.line.clear();
         self.unacknowledged.clear();
+        self.durable.remember_grants(&self.live);
         self.live = self.durable.clone();
         self.live.hold();
         self.grants.crashed();

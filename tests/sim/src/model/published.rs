@@ -273,7 +273,10 @@ impl Ledger {
             let Some(Cell::Waiting { history, .. }) = job.cells.get(index as usize) else {
                 panic!("{index} of job {} is leased and does not wait", lease.job)
             };
-            let again = job.granted.get(&index) == Some(&found);
+            let again = job
+                .granted
+                .get(&index)
+                .is_some_and(|granted| granted.contains(&found));
             let right = match history.version {
                 Some(kept) => found == Some(kept),
                 None => found == meant || again,
@@ -293,7 +296,16 @@ impl Ledger {
         }
         if let Some(job) = self.jobs.get_mut(&lease.job) {
             for index in lease.indices.indices() {
-                job.granted.insert(index, found);
+                job.granted.entry(index).or_default().insert(found);
+            }
+        }
+    }
+
+    /// What was granted stays so, though the coordinator that did is forgotten.
+    pub(super) fn remember_grants(&mut self, before: &Self) {
+        for (id, job) in &mut self.jobs {
+            if let Some(before) = before.jobs.get(id) {
+                job.granted.clone_from(&before.granted);
             }
         }
     }
