@@ -127,16 +127,11 @@ fn renew(
     Some((id, kept))
 }
 
-/// Whether the version that is offered is one of the job's function, and not forgotten since: the
-/// coordinator may not have known that it was granted.
+/// Whether the version that is offered is not forgotten since: the coordinator may not have known that it
+/// was granted. A route may have led to it from another function.
 fn is_there(t: &Tables, offer: &Offer) -> bool {
-    let Some(id) = offer.version else { return true };
-    let version = t.functions.version(id);
-    let function = t
-        .jobs
-        .find(offer.job)
-        .and_then(|job| job.target().function());
-    version.is_some_and(|version| Some(version.function.as_str()) == function)
+    let version = offer.version;
+    version.is_none_or(|id| t.functions.version(id).is_some())
 }
 
 /// Whether an attempt that was granted under this number can still be counted. Its
