@@ -4,13 +4,19 @@
 mod fleet;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use fleet::Fleet;
 use umbel_core::event::Event;
+use umbel_core::function::{Qualifier, VersionId};
+use umbel_core::job::Target;
+use umbel_core::policy::Labels;
 use umbel_core::ranges::Ranges;
+use umbel_core::route::{ArmId, Key, Lead, Node, Plan, RouteTally, Routing, Rule, Split};
 use umbel_proto::columns::{Columns, ColumnsBuilder};
 use umbel_proto::convert::Provenance;
 use umbel_proto::results::ResultsEncoder;
+use umbel_route::{Input, Router};
 
 /// Workers whose sessions are held during a turn.
 const WORKERS: u32 = 10_000;
@@ -22,7 +28,10 @@ const INPUTS: u32 = 10_000_000;
 /// Invocations of one report.
 const REPORTED: u32 = 1_000;
 
-const USAGE: &str = "instructions turn|report|place|results TIMES";
+/// Inputs that a route is asked about at a time.
+const ROUTED: u32 = 1_000;
+
+const USAGE: &str = "instructions turn|report|place|results|route TIMES";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -35,6 +44,7 @@ fn main() -> ExitCode {
         "report" => report(times),
         "place" => place(times),
         "results" => results(times),
+        "route" => route(times),
         _ => return usage(),
     }
     ExitCode::SUCCESS
@@ -111,4 +121,57 @@ fn results(times: u64) {
         }
         std::hint::black_box(encoder.finish());
     }
+}
+
+/// JSON inputs that a rule and a split by a key in them are asked about.
+fn route(times: u64) {
+    let router = router();
+    let inputs: Vec<String> = (0..ROUTED)
+        .map(|id| {
+            let country = if id % 10 == 0 { "DE" } else { "FR" };
+            format!(
+                r#"{{"country":"{country}","user":{{"id":{id},"plan":"pro"}},"image":"s3://bucket/{id:08}.png","box":640}}"#
+            )
+        })
+        .collect();
+    let labels = Labels::new();
+    for _ in 0..times {
+        let mut asker = router.asker(&labels);
+        let mut tally = RouteTally::default();
+        for (index, input) in (0..).zip(&inputs) {
+            let bytes = input.as_bytes();
+            std::hint::black_box(asker.decide(Input { bytes, index }, &mut tally));
+        }
+    }
+}
+
+fn router() -> Router {
+    let lead = |number| Target::Version("resize".to_owned(), Qualifier::Version(number));
+    let arm = |id, weight| (ArmId(id), id.to_string(), lead(id), weight);
+    let key = Some(Key::Pointer("/user/id".to_owned()));
+    let plan = Plan {
+        rules: vec![Rule {
+            arm: ArmId(1),
+            name: "rule:resize-rust".to_owned(),
+            when: "input.country == \"DE\"".to_owned(),
+            target: Target::Function("resize-rust".to_owned()),
+        }],
+        split: Some(Split::succeed(
+            None,
+            key,
+            7,
+            vec![arm(7, 9_000), arm(8, 1_000)],
+        )),
+    };
+    let node = Node {
+        function: "resize".to_owned(),
+        alias: "live".to_owned(),
+        plan: Arc::new(plan),
+        leads: [9, 7, 8].map(VersionId).map(Lead::Version).into(),
+        otherwise: VersionId(7),
+    };
+    Router::new(Arc::new(Routing {
+        revision: 1,
+        nodes: vec![node],
+    }))
 }
