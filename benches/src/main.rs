@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use fleet::Fleet;
+use prost::Message as _;
 use umbel_core::event::Event;
 use umbel_core::function::{Qualifier, VersionId};
 use umbel_core::job::Target;
@@ -14,8 +15,9 @@ use umbel_core::policy::Labels;
 use umbel_core::ranges::Ranges;
 use umbel_core::route::{ArmId, Key, Lead, Node, Plan, RouteTally, Routing, Rule, Split};
 use umbel_proto::columns::{Columns, ColumnsBuilder};
-use umbel_proto::convert::Provenance;
+use umbel_proto::convert::{self, OpenedResults, Provenance};
 use umbel_proto::results::ResultsEncoder;
+use umbel_proto::v1;
 use umbel_route::{Input, Router};
 
 /// Workers whose sessions are held during a turn.
@@ -31,7 +33,7 @@ const REPORTED: u32 = 1_000;
 /// Inputs that a route is asked about at a time.
 const ROUTED: u32 = 1_000;
 
-const USAGE: &str = "instructions turn|report|place|results|route TIMES";
+const USAGE: &str = "instructions turn|report|place|results|columns|route TIMES";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         "place" => place(times),
         "results" => results(times),
         "route" => route(times),
+        "columns" => columns(times),
         _ => return usage(),
     }
     ExitCode::SUCCESS
@@ -174,4 +177,37 @@ fn router() -> Router {
         revision: 1,
         nodes: vec![node],
     }))
+}
+
+/// The same in columns, as far as the client that opens them.
+fn columns(times: u64) {
+    let reported = Ranges::one(0..REPORTED);
+    let mut builder = ColumnsBuilder::new();
+    fleet::fill(&mut builder, &reported);
+    let bytes = builder.finish();
+    let from = Provenance {
+        function: "umbel.increment",
+        version: None,
+        worker: "worker-1",
+        arm: "",
+    };
+    for _ in 0..times {
+        let indices = (&reported, &reported);
+        let columns = convert::results_in_columns(indices, bytes.clone(), 1, from);
+        let response = v1::StreamResultsResponse {
+            columns: vec![columns],
+            ..v1::StreamResultsResponse::default()
+        };
+        let Ok(heard) = v1::StreamResultsResponse::decode(&response.encode_to_vec()[..]) else {
+            return;
+        };
+        for columns in heard.columns {
+            let Ok(opened) = OpenedResults::open(columns) else {
+                return;
+            };
+            for row in opened.rows() {
+                std::hint::black_box(row);
+            }
+        }
+    }
 }

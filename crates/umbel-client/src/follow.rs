@@ -1,6 +1,4 @@
-//! Streams that outlive their link: a job's states, and its results.
-
-use std::ops::Range;
+//! A job's states, as a stream that outlives its link.
 
 use futures::stream::{self, Stream, StreamExt as _, TryStreamExt as _};
 use tonic::Streaming;
@@ -8,64 +6,6 @@ use umbel_proto::v1;
 
 use crate::patience::Patience;
 use crate::{Client, Error};
-
-/// Which results to read, and in which order. By default: all that are there now, by index.
-#[derive(Clone, Debug, Default)]
-pub struct ResultsOptions {
-    completion_order: bool,
-    follow: bool,
-    state: Option<v1::InvocationState>,
-    range: Option<Range<u64>>,
-}
-
-impl ResultsOptions {
-    /// As they were recorded, not by index.
-    #[must_use]
-    pub const fn as_completed(mut self) -> Self {
-        self.completion_order = true;
-        self
-    }
-
-    /// Waits for results that are not there yet, until the job has ended.
-    #[must_use]
-    pub const fn follow(mut self) -> Self {
-        self.follow = true;
-        self
-    }
-
-    /// Only results in this state.
-    #[must_use]
-    pub const fn state(mut self, state: v1::InvocationState) -> Self {
-        self.state = Some(state);
-        self
-    }
-
-    /// Only these indices.
-    #[must_use]
-    pub const fn range(mut self, range: Range<u64>) -> Self {
-        self.range = Some(range);
-        self
-    }
-
-    fn request(self, job: &str) -> v1::StreamResultsRequest {
-        let order = if self.completion_order {
-            v1::ResultOrder::Completion
-        } else {
-            v1::ResultOrder::Input
-        };
-        v1::StreamResultsRequest {
-            job_id: job.to_owned(),
-            order: order as i32,
-            token: String::new(),
-            follow: self.follow,
-            state: self.state.unwrap_or_default() as i32,
-            range: self.range.map(|range| v1::IndexRange {
-                begin: range.start,
-                end: range.end,
-            }),
-        }
-    }
-}
 
 impl Client {
     /// A job's state now and whenever it changes, until it has ended. Connects again when the
@@ -94,27 +34,6 @@ impl Client {
             .try_fold(None, |_, job| async { Ok(Some(job)) })
             .await?;
         self.present(last, "state of the job")
-    }
-
-    /// A job's results. Goes on from where it was when the link breaks, so that no result is
-    /// missing and none comes twice. Name the job by its id: `last` may be another one by then.
-    pub fn results(
-        &self,
-        job: &str,
-        options: ResultsOptions,
-    ) -> impl Stream<Item = Result<v1::Result, Error>> + Send + use<> {
-        let reader = Reader {
-            client: self.clone(),
-            request: options.request(job),
-            link: None,
-            patience: Patience::new(self),
-        };
-        stream::try_unfold(reader, |mut reader| async move {
-            Ok::<_, Error>(reader.next().await?.map(|some| (some, reader)))
-        })
-        .map_ok(|some| stream::iter(some).map(Ok))
-        .try_flatten()
-        .boxed()
     }
 }
 
@@ -161,44 +80,5 @@ impl Watch {
         let response =
             response.ok_or_else(|| self.client.broken("the stream ended before the job"))?;
         self.client.present(response.job, "job")
-    }
-}
-
-struct Reader {
-    client: Client,
-    request: v1::StreamResultsRequest,
-    link: Option<Streaming<v1::StreamResultsResponse>>,
-    patience: Patience,
-}
-
-impl Reader {
-    async fn next(&mut self) -> Result<Option<Vec<v1::Result>>, Error> {
-        loop {
-            match self.heard().await {
-                Ok(Some(response)) => {
-                    self.patience.progress();
-                    self.request.token = response.token;
-                    return Ok(Some(response.results));
-                }
-                Ok(None) => return Ok(None),
-                Err(error) => {
-                    self.link = None;
-                    self.patience.bear(error).await?;
-                }
-            }
-        }
-    }
-
-    async fn heard(&mut self) -> Result<Option<v1::StreamResultsResponse>, Error> {
-        if self.link.is_none() {
-            let answer = self
-                .client
-                .jobs()
-                .stream_results(self.request.clone())
-                .await;
-            self.link = Some(self.client.answer(answer)?.into_inner());
-        }
-        let link = self.client.present(self.link.as_mut(), "link")?;
-        self.client.answer(link.message().await)
     }
 }

@@ -137,6 +137,39 @@ async fn results_go_on_behind_the_last_token() {
 }
 
 #[tokio::test]
+async fn a_page_says_the_same_as_its_results() {
+    let script = Script::default();
+    let client = start(&script).await;
+    let job = client.submit(spec()).inputs(numbers(1_000)).await.unwrap();
+    script.break_links_after([3]);
+    let results: Vec<v1::Result> = client
+        .results(&job.id, ResultsOptions::default())
+        .try_collect()
+        .await
+        .unwrap();
+    script.break_links_after([1, 4]);
+    let mut pages = client.results_pages(&job.id, ResultsOptions::default());
+    let mut results = results.into_iter();
+    while let Some(page) = pages.try_next().await.unwrap() {
+        assert!(page.len() == 100 && !page.is_empty());
+        for row in page.rows() {
+            let result = results.next().unwrap();
+            assert_eq!((row.index, row.output), (result.index, &result.output[..]));
+            assert_eq!(
+                (row.state, row.failure),
+                (result.state(), result.failure.as_ref())
+            );
+            assert_eq!(
+                (row.worker, row.duration_us),
+                (&*result.worker, result.duration_us)
+            );
+        }
+    }
+    assert_eq!(results.next(), None);
+    assert_eq!(script.links(), 3);
+}
+
+#[tokio::test]
 async fn a_watch_comes_back_and_ends_with_the_job() {
     let script = Script::default();
     let client = start(&script).await;

@@ -257,6 +257,24 @@ pub struct Place {
     cold_start: Option<Box<ColdStart>>,
 }
 
+impl Place {
+    pub(crate) fn started_at_us(&self) -> u64 {
+        self.started_at_us
+    }
+
+    pub(crate) fn duration_us(&self) -> Option<u64> {
+        self.duration_us
+    }
+
+    pub(crate) fn cpu_us(&self) -> Option<u64> {
+        self.cpu_us
+    }
+
+    pub(crate) fn cold_start(&self) -> Option<ColdStart> {
+        self.cold_start.as_deref().copied()
+    }
+}
+
 impl Columns {
     /// Takes in columns from outside that must cover `count` invocations; copies
     /// nothing, unless they are packed.
@@ -357,6 +375,13 @@ impl Columns {
             started_at_us: place.started_at_us,
             cold_start: place.cold_start.as_deref().copied(),
         }
+    }
+
+    /// The output at a place of these columns, where it lies.
+    #[must_use]
+    pub fn output(&self, place: &Place) -> &[u8] {
+        let body = self.outputs.entries().body();
+        body.get(place.output.clone()).unwrap_or_default()
     }
 
     /// Where the results lie, in the same order: what is to be read in any order keeps these, and

@@ -20,6 +20,8 @@ pub struct StreamResultsResponse {
     pub results: Vec<v1::Result>,
     /// Hands in to go on behind these results after a broken stream.
     pub token: String,
+    /// Results in columns; they are ahead of `results`.
+    pub columns: Vec<v1::ResultsInColumns>,
 }
 
 /// Results as the field of a message bears them, made by a [`ResultsEncoder`].
@@ -28,6 +30,7 @@ pub struct EncodedResults(Bytes);
 
 const RESULTS: u32 = 1;
 const TOKEN: u32 = 2;
+const COLUMNS: u32 = 3;
 
 impl prost::Message for StreamResultsResponse {
     fn encode_raw(&self, buf: &mut impl BufMut) {
@@ -36,6 +39,7 @@ impl prost::Message for StreamResultsResponse {
         if !self.token.is_empty() {
             encoding::string::encode(TOKEN, &self.token, buf);
         }
+        encoding::message::encode_repeated(COLUMNS, &self.columns, buf);
     }
 
     fn merge_field(
@@ -48,6 +52,7 @@ impl prost::Message for StreamResultsResponse {
         match tag {
             RESULTS => encoding::message::merge_repeated(wire_type, &mut self.results, buf, ctx),
             TOKEN => encoding::string::merge(wire_type, &mut self.token, buf, ctx),
+            COLUMNS => encoding::message::merge_repeated(wire_type, &mut self.columns, buf, ctx),
             _ => encoding::skip_field(wire_type, tag, buf, ctx),
         }
     }
@@ -59,7 +64,8 @@ impl prost::Message for StreamResultsResponse {
             encoding::string::encoded_len(TOKEN, &self.token)
         };
         let results = encoding::message::encoded_len_repeated(RESULTS, &self.results);
-        self.encoded.0.len() + results + token
+        let columns = encoding::message::encoded_len_repeated(COLUMNS, &self.columns);
+        self.encoded.0.len() + results + token + columns
     }
 
     fn clear(&mut self) {
@@ -233,6 +239,11 @@ mod tests {
             let arm = if attempts % 3 == 0 { "8" } else { "" };
             let from = Provenance { function: &function, worker: &worker, version, arm };
             let other = cancelled_result(index, &function);
+            let columns = v1::ResultsInColumns {
+                attempts,
+                worker: worker.clone(),
+                ..v1::ResultsInColumns::default()
+            };
             let mut encoder = ResultsEncoder::new();
             encoder.succeeded(index, row.clone(), attempts, from);
             encoder.push(&other);
@@ -242,6 +253,7 @@ mod tests {
                 encoded: encoder.finish(),
                 results: vec![other.clone()],
                 token: function.clone(),
+                columns: vec![columns.clone()],
             };
             let plain = StreamResultsResponse {
                 encoded: EncodedResults::default(),
@@ -252,6 +264,7 @@ mod tests {
                     other,
                 ],
                 token: function.clone(),
+                columns: vec![columns],
             };
 
             let bytes = ahead.encode_to_vec();

@@ -44,8 +44,8 @@ pub use error::Error;
 pub use memory::MemoryEngine;
 pub use open::Settings;
 pub use results::{
-    AsCompleted, CompletedPage, Cursor, Gaps, InOrder, LogPage, LogReader, LogRow, OrderedPage,
-    Outcome, Reached, ResultRow, Timing, Wanted,
+    AsCompleted, CompletedPage, Cursor, Found, Gaps, InOrder, LogPage, LogReader, LogRow,
+    OrderedPage, Outcome, Reached, ResultRow, ResultsInColumns, Timing, Wanted,
 };
 pub use sled_engine::SledEngine;
 pub use store::{Changes, Opened, Store};

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use futures::stream::{self, Stream};
 use futures::{StreamExt as _, TryStreamExt as _};
-use umbel_client::{Client, Error, ResultsOptions, SourceError, Upload, v1};
+use umbel_client::{Client, Error, ResultRow, ResultsOptions, SourceError, Upload, v1};
 
 use crate::exit::Exit;
 use crate::tally::Tally;
@@ -31,7 +31,7 @@ pub(crate) async fn fan_out(
     client: &Client,
     upload: Upload<'_>,
     total: u32,
-    wrong: impl Fn(&v1::Result) -> Option<String>,
+    wrong: impl Fn(&ResultRow<'_>) -> Option<String>,
     mut done: impl FnMut(u64),
 ) -> Result<Ended, Exit> {
     let id = upload.job().id.clone();
@@ -40,11 +40,13 @@ pub(crate) async fn fan_out(
         // In the order of recording each record is read where it lies: an index that was recorded
         // twice would come twice.
         let options = ResultsOptions::default().as_completed().follow();
-        let mut results = client.results(&id, options);
+        let mut pages = client.results_pages(&id, options);
         let mut count = 0;
-        while let Some(result) = results.try_next().await? {
-            tally.record(result.index, wrong(&result));
-            count += 1;
+        while let Some(page) = pages.try_next().await? {
+            for row in page.rows() {
+                tally.record(row.index, wrong(&row));
+            }
+            count += page.len();
             done(count);
         }
         Ok::<_, Error>(tally)
@@ -55,17 +57,14 @@ pub(crate) async fn fan_out(
 }
 
 /// What is wrong with a result that should be this output.
-pub(crate) fn differs(result: &v1::Result, expected: impl AsRef<[u8]>) -> Option<String> {
+pub(crate) fn differs(result: &ResultRow<'_>, expected: impl AsRef<[u8]>) -> Option<String> {
     let expected = expected.as_ref();
-    if result.state() == v1::InvocationState::Succeeded && result.output == expected {
+    if result.state == v1::InvocationState::Succeeded && result.output == expected {
         return None;
     }
     let expected = String::from_utf8_lossy(expected);
     Some(match &result.failure {
         Some(failure) => format!("{}: {}, not {expected}", failure.r#type, failure.message),
-        None => format!(
-            "{}, not {expected}",
-            String::from_utf8_lossy(&result.output)
-        ),
+        None => format!("{}, not {expected}", String::from_utf8_lossy(result.output)),
     })
 }

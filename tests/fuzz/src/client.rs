@@ -1,4 +1,4 @@
-//! What clients send.
+//! What clients send, and the results that they hear.
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -8,7 +8,7 @@ use umbel_core::limit::{
 };
 use umbel_core::route::{ArmId, BUCKETS, Split};
 use umbel_proto::block::Block;
-use umbel_proto::convert::{self, StagedBlock};
+use umbel_proto::convert::{self, OpenedResults, StagedBlock};
 use umbel_proto::v1;
 
 /// The first byte says which request the others are.
@@ -184,4 +184,23 @@ fn point(bytes: &[u8]) -> bool {
     let target = format!("{function}@{alias}");
     convert::invoke_target(target, None, &Bytes::new()).expect("it is a target");
     version.is_ok() && convert::check_by("by", &wire.by).is_ok()
+}
+
+/// Results in columns, as a client reads them: by the row as by themselves.
+pub(crate) fn results(bytes: &[u8]) -> bool {
+    let Ok(wire) = v1::StreamResultsResponse::decode(bytes) else {
+        return false;
+    };
+    let opened = wire.columns.into_iter().map(OpenedResults::open);
+    let Ok(opened) = opened.collect::<Result<Vec<_>, _>>() else {
+        return false;
+    };
+    for columns in &opened {
+        assert_eq!(columns.rows().count() as u64, columns.len());
+        for (row, result) in columns.rows().zip(columns.results()) {
+            assert_eq!(u64::from(row.index), result.index);
+            assert_eq!(row.output, result.output);
+        }
+    }
+    !opened.is_empty()
 }

@@ -23,6 +23,7 @@ pub type Target = fn(&[u8]) -> bool;
 /// All targets, by the names that `cargo fuzz run` knows.
 pub const TARGETS: &[(&str, Target)] = &[
     ("client", client::request),
+    ("results", client::results),
     ("session_in", session::to_coordinator),
     ("session_out", session::to_worker),
     ("disk", disk::record),

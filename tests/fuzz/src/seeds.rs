@@ -45,6 +45,7 @@ pub fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
         }
     };
     add("client", [client(), later_requests()].concat());
+    add("results", results());
     add("session_in", to_coordinator());
     add("session_out", to_worker());
     add("disk", [records(), later_records()].concat());
@@ -93,6 +94,29 @@ fn columns(count: u32) -> Bytes {
         builder.push(i.to_string().as_bytes(), 10, Some(9), 1_000 + u64::from(i));
     }
     builder.finish()
+}
+
+/// Results in columns: of all that was reported, and of a part of it.
+fn results() -> Vec<Vec<u8>> {
+    let reported = Ranges::one(4..7);
+    let from = convert::Provenance {
+        function: "resize",
+        version: Some(2),
+        worker: "w-1",
+        arm: "7",
+    };
+    let in_columns = |meant| convert::results_in_columns((&reported, meant), columns(3), 1, from);
+    let response = |columns| v1::StreamResultsResponse {
+        columns,
+        token: "t".to_owned(),
+        ..v1::StreamResultsResponse::default()
+    };
+    let (all, part) = (in_columns(&reported), in_columns(&Ranges::one(5..6)));
+    let responses = [response(vec![all.clone()]), response(vec![all, part])];
+    responses
+        .iter()
+        .map(prost::Message::encode_to_vec)
+        .collect()
 }
 
 /// Behind the byte that tells which request it is.

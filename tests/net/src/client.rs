@@ -116,6 +116,9 @@ async fn follow(client: &Client, id: &str, begin: u64, count: u64) -> Result<u64
         if std::mem::replace(&mut seen[at], true) {
             return Err(format!("{at} of job {id} was shown twice").into());
         }
+        if result.output != expected(begin + result.index).as_bytes() {
+            return Err(format!("at {at} of job {id}, in columns: {result:?}").into());
+        }
     }
     // A single question is not asked again by the library: whether it should be is its user's to
     // say.

@@ -17,6 +17,7 @@ use umbel_client::v1::create_job_request::Source;
 use umbel_client::v1::job_service_server::{JobService, JobServiceServer};
 use umbel_client::v1::{self, JobState};
 use umbel_proto::block::Block;
+use umbel_proto::columns::ColumnsBuilder;
 
 const JOB: &str = "0192abcd-ef01-7234-89ab-000102030405";
 /// Results in one message, so that a job has several.
@@ -159,6 +160,21 @@ fn refusal(code: Code, reason: &str) -> Status {
     )
 }
 
+/// Inputs as outputs in columns. Nothing else is said of them.
+fn in_columns(first: usize, inputs: &[Bytes]) -> v1::ResultsInColumns {
+    let mut columns = ColumnsBuilder::new();
+    for input in inputs {
+        columns.push(input, 1, None, 0);
+    }
+    let (begin, end) = (first as u64, (first + inputs.len()) as u64);
+    v1::ResultsInColumns {
+        reported: vec![v1::IndexRange { begin, end }],
+        columns: columns.finish(),
+        worker: "w".to_owned(),
+        ..v1::ResultsInColumns::default()
+    }
+}
+
 type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// Breaks a stream of messages after so many.
@@ -269,11 +285,14 @@ impl JobService for Script {
             output: inputs[index].clone(),
             ..v1::Result::default()
         };
+        assert!(request.accept_columns);
+        // Half of them in columns, the rest by themselves.
         let messages = (begin..inputs.len()).step_by(RESULTS).map(|first| {
             let end = inputs.len().min(first + RESULTS);
-            let results = (first..end).map(result).collect();
+            let middle = first.midpoint(end);
             v1::StreamResultsResponse {
-                results,
+                columns: vec![in_columns(first, &inputs[first..middle])],
+                results: (middle..end).map(result).collect(),
                 token: end.to_string(),
                 ..v1::StreamResultsResponse::default()
             }

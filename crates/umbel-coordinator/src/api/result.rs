@@ -5,7 +5,7 @@ use umbel_proto::columns::Row;
 use umbel_proto::convert::{self, Provenance};
 use umbel_proto::results::ResultsEncoder;
 use umbel_proto::v1;
-use umbel_store::{LogRow, Outcome, ResultRow};
+use umbel_store::{LogRow, Outcome, ResultRow, ResultsInColumns};
 
 /// Adds a result to those that are encoded; `accepted` is what its job was accepted to run.
 pub(super) fn encode(encoder: &mut ResultsEncoder, row: ResultRow, accepted: &str) {
@@ -27,6 +27,18 @@ pub(super) fn encode(encoder: &mut ResultsEncoder, row: ResultRow, accepted: &st
         cold_start: timing.cold_start,
     };
     encoder.succeeded(row.index, columns, row.attempts, from);
+}
+
+/// Results as they lie; `accepted` is what their job was accepted to run.
+pub(super) fn in_columns(found: ResultsInColumns, accepted: &str) -> v1::ResultsInColumns {
+    let from = Provenance {
+        function: ran(&found.function, accepted),
+        version: found.version,
+        worker: &found.worker,
+        arm: found.arm.as_deref().unwrap_or_default(),
+    };
+    let indices = (&found.reported, &found.meant);
+    convert::results_in_columns(indices, found.columns, found.attempts, from)
 }
 
 /// What ran an invocation: a redrive may have run something else than the job was accepted with.

@@ -12,7 +12,7 @@ use umbel_core::view::JobView;
 use umbel_proto::convert::{self, Invalid};
 use umbel_proto::results::ResultsEncoder;
 use umbel_proto::{status, v1};
-use umbel_store::{Cursor, Gaps, Outcome, Reached, ResultRow, Wanted};
+use umbel_store::{AsCompleted, Cursor, Found, Gaps, InOrder, Outcome, Reached, ResultRow, Wanted};
 
 use super::token::{self, List};
 use super::{Api, result, unreadable};
@@ -35,6 +35,8 @@ pub(super) struct Wish {
     /// Whether `range` ends where the client says, and not where the job does.
     is_bounded: bool,
     follow: bool,
+    /// Whether results may come in columns.
+    in_columns: bool,
     place: Place,
 }
 
@@ -71,6 +73,7 @@ impl Wish {
             range,
             is_bounded,
             follow: request.follow,
+            in_columns: request.accept_columns,
             place,
         })
     }
@@ -202,11 +205,14 @@ async fn in_order(api: &Api, wish: &Wish, next: Index, to: &Answers) -> Result<(
         let mut reached = Reached::Limit;
         while reached == Reached::Limit {
             let durable = api.store.durable();
-            let (back, page) = read(reader, move |reader| reader.page(durable)).await?;
+            let in_columns = wish.in_columns;
+            let page = move |reader: &mut InOrder| reader.found_page(durable, in_columns);
+            let (back, page) = read(reader, page).await?;
             (reader, next, reached) = (back, page.next, page.reached);
+            let behind = |found: &Found| Place::InOrder(found.last().saturating_add(1));
             let rows = page.rows.into_iter();
-            let rows = rows.map(|row| (Place::InOrder(row.index.saturating_add(1)), row));
-            send(wish, rows, to).await?;
+            let rows = rows.map(|found| (behind(&found), found));
+            send(wish, rows, to).await;
         }
         if is_over || (wish.is_bounded && next >= wish.range.end) {
             return Ok(());
@@ -232,12 +238,22 @@ async fn as_completed(api: &Api, wish: &Wish, after: Cursor, to: &Answers) -> Re
         let mut more = true;
         while more {
             let durable = api.store.durable();
-            let (back, page) = read(reader, move |reader| reader.page(durable)).await?;
+            let columns_of = if wish.in_columns {
+                wish.range.clone()
+            } else {
+                0..0
+            };
+            let page = move |reader: &mut AsCompleted| reader.found_page(durable, columns_of);
+            let (back, page) = read(reader, page).await?;
             (reader, more, after) = (back, page.more, page.cursor);
+            let is_wanted = |found: &Found| match found {
+                Found::Row(row) => wish.range.contains(&row.index),
+                Found::Columns(_) => true,
+            };
             let rows = page.rows.into_iter();
-            let rows = rows.filter(|(row, _)| wish.range.contains(&row.index));
-            let rows = rows.map(|(row, cursor)| (Place::AsCompleted(cursor), row));
-            send(wish, rows, to).await?;
+            let rows = rows.filter(|(found, _)| is_wanted(found));
+            let rows = rows.map(|(found, cursor)| (Place::AsCompleted(cursor), found));
+            send(wish, rows, to).await;
         }
         if wish.is_over(&view) {
             return Ok(());
@@ -258,39 +274,80 @@ pub(super) async fn read<R: Send + 'static, P: Send + 'static>(
 }
 
 /// Sends results in messages that are neither long nor large.
-async fn send(
-    wish: &Wish,
-    rows: impl Iterator<Item = (Place, ResultRow)>,
-    to: &Answers,
-) -> Result<(), Status> {
-    let mut encoder = ResultsEncoder::new();
-    let mut bytes = 0;
-    let mut rows = rows.peekable();
-    while let Some((place, row)) = rows.next() {
-        bytes += bytes_of(&row, wish);
-        result::encode(&mut encoder, row, &wish.function);
-        let is_full = bytes >= MESSAGE_BYTES_TARGET || encoder.count() >= MESSAGE_RESULTS_MAX;
-        let next = rows.peek().map_or(0, |(_, row)| bytes_of(row, wish));
-        if is_full || rows.peek().is_none() || bytes + next > 2 * MESSAGE_BYTES_TARGET {
-            bytes = 0;
-            let answer = v1::StreamResultsResponse {
-                encoded: encoder.finish(),
-                token: wish.token(place),
-                ..v1::StreamResultsResponse::default()
-            };
-            // The end of the client is noticed where this was started.
-            let _ = to.send(Ok(answer)).await;
+async fn send(wish: &Wish, rows: impl Iterator<Item = (Place, Found)>, to: &Answers) {
+    let mut message = Message::default();
+    for (place, found) in rows {
+        if !message.has_room_for(&found, wish) {
+            message.send(wish, to).await;
         }
+        message.add(place, found, wish);
     }
-    Ok(())
+    message.send(wish, to).await;
 }
 
-/// About how long a result is. What runs may be a program with a long path.
-fn bytes_of(row: &ResultRow, wish: &Wish) -> usize {
-    let outcome = match &row.outcome {
+/// A message as it fills.
+#[derive(Default)]
+struct Message {
+    encoder: ResultsEncoder,
+    columns: Vec<v1::ResultsInColumns>,
+    bytes: usize,
+    /// The place behind what it holds; none: it holds nothing.
+    behind: Option<Place>,
+}
+
+impl Message {
+    /// Whether it takes something more; one that is empty takes anything.
+    fn has_room_for(&self, found: &Found, wish: &Wish) -> bool {
+        let is_full = self.bytes >= MESSAGE_BYTES_TARGET
+            || self.bytes + bytes_of(found, wish) > 2 * MESSAGE_BYTES_TARGET
+            || self.encoder.count() >= MESSAGE_RESULTS_MAX;
+        // What is in columns is read ahead of what is not.
+        let fits = self.encoder.count() == 0 || matches!(found, Found::Row(_));
+        self.behind.is_none() || (!is_full && fits)
+    }
+
+    fn add(&mut self, place: Place, found: Found, wish: &Wish) {
+        self.bytes += bytes_of(&found, wish);
+        self.behind = Some(place);
+        match found {
+            Found::Row(row) => result::encode(&mut self.encoder, row, &wish.function),
+            Found::Columns(columns) => {
+                self.columns
+                    .push(result::in_columns(columns, &wish.function));
+            }
+        }
+    }
+
+    /// Sends what it holds, if it holds anything, and begins anew.
+    async fn send(&mut self, wish: &Wish, to: &Answers) {
+        let Some(behind) = self.behind.take() else {
+            return;
+        };
+        self.bytes = 0;
+        let answer = v1::StreamResultsResponse {
+            encoded: self.encoder.finish(),
+            token: wish.token(behind),
+            columns: std::mem::take(&mut self.columns),
+            ..v1::StreamResultsResponse::default()
+        };
+        // The end of the client is noticed where this was started.
+        let _ = to.send(Ok(answer)).await;
+    }
+}
+
+/// About how long a result is, or many in columns. What runs may be a program with a long path.
+fn bytes_of(found: &Found, wish: &Wish) -> usize {
+    let found = match found {
+        Found::Row(row) => outcome_bytes(row),
+        Found::Columns(columns) => columns.bytes(),
+    };
+    found + wish.function.len()
+}
+
+fn outcome_bytes(row: &ResultRow) -> usize {
+    match &row.outcome {
         Outcome::Succeeded(output) => output.len(),
         Outcome::Failed(failure) => failure.message.len() + failure.stderr.len(),
         Outcome::Cancelled => 0,
-    };
-    outcome + wish.function.len()
+    }
 }

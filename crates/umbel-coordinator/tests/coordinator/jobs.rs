@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use tonic::Code;
+use tonic::transport::Channel;
+use umbel_proto::convert::OpenedResults;
 use umbel_proto::status::Reason;
 use umbel_proto::v1;
+use umbel_proto::v1::job_service_client::JobServiceClient;
 
 use crate::support::{Cluster, create, ended, refused, request, results, soon};
 
@@ -47,6 +50,64 @@ async fn inputs_come_back_as_outputs_in_both_orders() {
     assert_eq!(job.state(), v1::JobState::Succeeded);
     assert_eq!(job.counts.expect("counts").succeeded, 3);
     worker.abort();
+}
+
+#[tokio::test]
+async fn who_accepts_columns_reads_the_same() {
+    let cluster = Cluster::start().await;
+    let worker = cluster.worker("w").await.shout();
+    let mut client = cluster.jobs().await;
+    let inputs: Vec<String> = (0..500).map(|n| format!("a{n}")).collect();
+    let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+    let job = create(&mut client, request(&inputs)).await;
+    let by_itself = results(&mut client, all(&job)).await;
+    assert_eq!(by_itself.len(), 500);
+
+    for order in [v1::ResultOrder::Input, v1::ResultOrder::Completion] {
+        let (mut read, behind) = in_columns(&mut client, &job, order).await;
+        if order == v1::ResultOrder::Completion {
+            read.sort_by_key(|result| result.index);
+        }
+        assert_eq!(read, by_itself, "{order:?}");
+        let rest = v1::StreamResultsRequest {
+            token: behind,
+            order: order.into(),
+            accept_columns: true,
+            ..all(&job)
+        };
+        let rest = soon(client.stream_results(rest)).await.unwrap();
+        assert_eq!(soon(rest.into_inner().message()).await.unwrap(), None);
+    }
+    worker.abort();
+}
+
+/// Reads a job in columns, of which there must be some; and the token behind all of it.
+async fn in_columns(
+    client: &mut JobServiceClient<Channel>,
+    job: &v1::Job,
+    order: v1::ResultOrder,
+) -> (Vec<v1::Result>, String) {
+    let request = v1::StreamResultsRequest {
+        order: order.into(),
+        accept_columns: true,
+        ..all(job)
+    };
+    let mut stream = soon(client.stream_results(request))
+        .await
+        .unwrap()
+        .into_inner();
+    let (mut read, mut opened, mut token) = (Vec::new(), 0, String::new());
+    while let Some(answer) = soon(stream.message()).await.unwrap() {
+        for columns in answer.columns {
+            let columns = OpenedResults::open(columns).unwrap();
+            opened += columns.len();
+            read.extend(columns.results());
+        }
+        read.extend(answer.results);
+        token = answer.token;
+    }
+    assert!(opened > 0, "nothing came in columns");
+    (read, token)
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod append;
 mod function;
 mod grant;
 mod id;
+mod in_columns;
 mod invalid;
 mod name;
 mod outcome;
@@ -32,6 +33,7 @@ pub use function::{
 };
 pub use grant::{InputSlice, Inputs, cut};
 pub use id::{JobRef, job_id, job_ref};
+pub use in_columns::{OpenedResults, OpenedRow, results_in_columns};
 pub use invalid::Invalid;
 pub use outcome::{failure, wire_cold_start};
 pub use policy::wire_policy;

@@ -7,9 +7,10 @@ use bytes::Bytes;
 use umbel_core::change::Record;
 use umbel_core::id::{Index, JobId};
 use umbel_core::index_set::IndexSet;
+use umbel_core::ranges::Ranges;
 
 use super::records::Open;
-use super::row::{Cursor, ResultRow, Wanted};
+use super::row::{Cursor, Found, ResultRow, ResultsInColumns, Wanted};
 use super::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use crate::key::{At, Key, Whole};
 use crate::store::scan::{Item, Items};
@@ -34,9 +35,9 @@ pub struct AsCompleted {
 
 /// Some results in the order in which they were recorded.
 #[derive(Debug)]
-pub struct CompletedPage {
+pub struct CompletedPage<R = ResultRow> {
     /// The results, each with the place behind it; there may be none though there are more behind.
-    pub rows: Vec<(ResultRow, Cursor)>,
+    pub rows: Vec<(R, Cursor)>,
     /// Behind the last of them, and what else was looked at.
     pub cursor: Cursor,
     /// Whether the next page can be read at once; else all that is durable was.
@@ -66,6 +67,35 @@ impl AsCompleted {
     ///
     /// When the store cannot be read.
     pub fn page(&mut self, durable: u64) -> Result<CompletedPage, Error> {
+        let (rows, more) = self.fill(durable, 0..0)?;
+        let rows = rows.into_iter().filter_map(|(found, cursor)| match found {
+            Found::Row(row) => Some((row, cursor)),
+            Found::Columns(_) => None,
+        });
+        Ok(self.page_of(rows.collect(), more))
+    }
+
+    /// The same; what succeeded of a record is left in its columns where that is less to read than
+    /// its rows, as far as it lies in `columns_of`: nobody opens them here. Rows come of all indices.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    pub fn found_page(
+        &mut self,
+        durable: u64,
+        columns_of: Range<Index>,
+    ) -> Result<CompletedPage<Found>, Error> {
+        let (rows, more) = self.fill(durable, columns_of)?;
+        Ok(self.page_of(rows, more))
+    }
+
+    /// The rows of the next page, those of `columns_of` in columns, and whether there are more.
+    fn fill(
+        &mut self,
+        durable: u64,
+        columns_of: Range<Index>,
+    ) -> Result<(Vec<(Found, Cursor)>, bool), Error> {
         // Whatever the caller thinks: what is not durable is not shown.
         let durable = durable.min(self.store.durable());
         let key = |at| Key::Part(Whole::Record(self.job, at), 0).encode();
@@ -78,14 +108,17 @@ impl AsCompleted {
             n: 0,
         });
         self.learn(begin.clone()..end.clone())?;
-        let mut rows = Rows::default();
+        let mut rows = Rows {
+            columns_of: Ranges::one(columns_of),
+            ..Rows::default()
+        };
         let mut looked = 0;
         for item in Items::new(self.store.engine(), begin..end) {
             let Item::Whole(Whole::Record(job, at), value) = item? else {
                 continue;
             };
             if looked == PAGE_RECORDS_MAX {
-                return Ok(self.page_of(rows.rows, true));
+                return Ok((rows.rows, true));
             }
             looked += 1;
             let open = Open::decode(job, at, value)?;
@@ -98,13 +131,13 @@ impl AsCompleted {
                 };
             }
             if !self.take(&open, &mut rows)? {
-                return Ok(self.page_of(rows.rows, true));
+                return Ok((rows.rows, true));
             }
         }
-        Ok(self.page_of(rows.rows, false))
+        Ok((rows.rows, false))
     }
 
-    fn page_of(&self, rows: Vec<(ResultRow, Cursor)>, more: bool) -> CompletedPage {
+    fn page_of<R>(&self, rows: Vec<(R, Cursor)>, more: bool) -> CompletedPage<R> {
         CompletedPage {
             rows,
             cursor: self.cursor,
@@ -145,6 +178,10 @@ impl AsCompleted {
     /// Takes the wanted rows of a record from where the cursor stands in it. False when the page is
     /// full before the record ends.
     fn take(&mut self, open: &Open, rows: &mut Rows) -> Result<bool, Error> {
+        if rows.is_full() {
+            return Ok(false);
+        }
+        self.take_columns(open, rows)?;
         for (number, place) in places(&open.record, self.cursor.rows, self.wanted) {
             if rows.is_full() {
                 return Ok(false);
@@ -175,13 +212,47 @@ impl AsCompleted {
         self.cursor.rows = u32::MAX;
         Ok(true)
     }
+
+    /// Takes what succeeded of a record as it lies, from where the cursor stands in it, if that may
+    /// be and pays.
+    fn take_columns(&mut self, open: &Open, rows: &mut Rows) -> Result<(), Error> {
+        let record = &open.record;
+        if !self.wanted.succeeded || rows.columns_of.is_empty() {
+            return Ok(());
+        }
+        let mut meant = record.succeeded.clone();
+        meant = meant.split_off(self.cursor.rows.into());
+        meant = meant.intersect(&rows.columns_of);
+        if self.is_any_outdated(record.redrive) {
+            let mut current = Ranges::new();
+            let left = meant.indices();
+            left.filter(|index| !self.is_outdated(record.redrive, *index))
+                .for_each(|index| current.push(index..index + 1));
+            meant = current;
+        }
+        let Some(columns) = open.in_columns(&**self.store.engine(), meant)? else {
+            return Ok(());
+        };
+        // Failures and what was cancelled lie behind.
+        self.cursor.rows = u32::try_from(record.succeeded.len()).unwrap_or(u32::MAX);
+        rows.push_columns(columns, self.cursor);
+        Ok(())
+    }
+
+    /// Whether a later redrive has made anything run again.
+    fn is_any_outdated(&self, redrive: u32) -> bool {
+        let again = self.again.iter().flatten();
+        again.into_iter().any(|(number, _)| *number > redrive)
+    }
 }
 
 /// The rows of a page as it fills.
 #[derive(Default)]
 struct Rows {
-    rows: Vec<(ResultRow, Cursor)>,
+    rows: Vec<(Found, Cursor)>,
     bytes: usize,
+    /// Of which indices columns may be given.
+    columns_of: Ranges,
 }
 
 impl Rows {
@@ -191,7 +262,12 @@ impl Rows {
 
     fn push(&mut self, row: ResultRow, cursor: Cursor) {
         self.bytes += row.bytes();
-        self.rows.push((row, cursor));
+        self.rows.push((Found::Row(row), cursor));
+    }
+
+    fn push_columns(&mut self, columns: ResultsInColumns, cursor: Cursor) {
+        self.bytes += columns.bytes();
+        self.rows.push((Found::Columns(columns), cursor));
     }
 }
 

@@ -14,7 +14,7 @@ use umbel_core::limit::RECORD_SPAN_MAX;
 use umbel_core::ranges::Ranges;
 
 use super::records::{Open, ROWS_BYTES_MAX, Records};
-use super::row::{ResultRow, Wanted};
+use super::row::{Found, ResultRow, ResultsInColumns, Wanted};
 use super::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use crate::key::{At, Key, Kind, under};
 use crate::store::scan::Entries;
@@ -46,9 +46,9 @@ pub struct InOrder {
 
 /// Some results in the order of the inputs.
 #[derive(Debug)]
-pub struct OrderedPage {
+pub struct OrderedPage<R = ResultRow> {
     /// The results; there may be none though there are more behind.
-    pub rows: Vec<ResultRow>,
+    pub rows: Vec<R>,
     /// The index at which the next page begins.
     pub next: Index,
     /// Why the page ends here.
@@ -114,6 +114,30 @@ impl InOrder {
     ///
     /// When the store cannot be read.
     pub fn page(&mut self, durable: u64) -> Result<OrderedPage, Error> {
+        let page = self.found_page(durable, false)?;
+        let rows = page.rows.into_iter().filter_map(|found| match found {
+            Found::Row(row) => Some(row),
+            Found::Columns(_) => None,
+        });
+        Ok(OrderedPage {
+            rows: rows.collect(),
+            next: page.next,
+            reached: page.reached,
+        })
+    }
+
+    /// The same; `in_columns` leaves what succeeded of a record in its columns where that is less
+    /// to read than its rows: nobody opens them here. A record may be given more than once, each
+    /// time with others of its invocations.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    pub fn found_page(
+        &mut self,
+        durable: u64,
+        in_columns: bool,
+    ) -> Result<OrderedPage<Found>, Error> {
         // Whatever the caller thinks: what is not durable is not shown.
         let durable = durable.min(self.store.durable());
         let window_end = self.end.min(self.next.saturating_add(PAGE_ROWS_MAX as u32));
@@ -135,14 +159,14 @@ impl InOrder {
         }
         let (records, window_end) = self.load(&pointers, window_end)?;
         let cells = paint(&records, self.next..window_end);
-        let page = self.emit(&records, &cells)?;
+        let page = self.emit(&records, &cells, in_columns)?;
         let next = self.next;
         self.records
             .retain(|record| last(record).is_some_and(|last| last >= next));
         Ok(page)
     }
 
-    fn ended(&self, rows: Vec<ResultRow>, reached: Reached) -> OrderedPage {
+    fn ended(&self, rows: Vec<Found>, reached: Reached) -> OrderedPage<Found> {
         OrderedPage {
             rows,
             next: self.next,
@@ -216,16 +240,34 @@ impl InOrder {
         Ok((records, window_end))
     }
 
-    fn emit(&mut self, records: &[Arc<Open>], cells: &[Cell]) -> Result<OrderedPage, Error> {
-        let mut rows = Vec::with_capacity(cells.len());
+    fn emit(
+        &mut self,
+        records: &[Arc<Open>],
+        cells: &[Cell],
+        in_columns: bool,
+    ) -> Result<OrderedPage<Found>, Error> {
+        let mut rows = Vec::new();
         let (mut bytes, mut read) = (0, 0);
-        for cell in cells {
+        // Where the columns at hand were found not to pay, up to their end.
+        let (mut at, mut by_row_to) = (0, if in_columns { 0 } else { cells.len() });
+        while let Some(cell) = cells.get(at) {
             // Where indices lie scattered over records, each row may need another one's outputs.
             if bytes >= PAGE_BYTES_MAX || read >= ROWS_BYTES_MAX {
                 return Ok(self.ended(rows, Reached::Limit));
             }
             if matches!(cell, Cell::Open) && self.gaps == Gaps::StopAt {
                 return Ok(self.ended(rows, Reached::Gap));
+            }
+            if at >= by_row_to {
+                let like = like(cells.get(at..).unwrap_or_default());
+                if let Some(columns) = self.columns(records, *cell, like)? {
+                    bytes += columns.bytes();
+                    rows.push(Found::Columns(columns));
+                    self.next += like;
+                    at += like as usize;
+                    continue;
+                }
+                by_row_to = at + like as usize;
             }
             let unread = match cell {
                 Cell::Succeeded { record, .. } => records.get(*record as usize),
@@ -234,10 +276,11 @@ impl InOrder {
             let unread = unread.filter(|open| open.rows_bytes() == 0);
             if let Some(row) = self.row(records, *cell)? {
                 bytes += row.bytes();
-                rows.push(row);
+                rows.push(Found::Row(row));
             }
             read += unread.map_or(0, |open| open.rows_bytes());
             self.next += 1;
+            at += 1;
         }
         let reached = if self.next >= self.end {
             Reached::End
@@ -245,6 +288,24 @@ impl InOrder {
             Reached::Limit
         };
         Ok(self.ended(rows, reached))
+    }
+
+    /// The next `count` results in their columns, which are one record's, if that pays.
+    fn columns(
+        &self,
+        records: &[Arc<Open>],
+        cell: Cell,
+        count: u32,
+    ) -> Result<Option<ResultsInColumns>, Error> {
+        let Cell::Succeeded { record, .. } = cell else {
+            return Ok(None);
+        };
+        let open = records.get(record as usize);
+        let Some(open) = open.filter(|_| self.wanted.succeeded) else {
+            return Ok(None);
+        };
+        let meant = Ranges::one(self.next..self.next + count);
+        open.in_columns(&**self.store.engine(), meant)
     }
 
     /// The row at the next index, if there is one and it is wanted.
@@ -288,6 +349,21 @@ fn last(record: &Record) -> Option<Index> {
     .into_iter()
     .flatten()
     .max()
+}
+
+/// How many cells from the first on are successes of the same record as it; 1 if it is none.
+fn like(cells: &[Cell]) -> u32 {
+    let record_of = |cell: &Cell| match cell {
+        Cell::Succeeded { record, .. } => Some(*record),
+        Cell::Open | Cell::Failed { .. } | Cell::Cancelled { .. } => None,
+    };
+    let first = cells.first().and_then(record_of);
+    let like = cells.iter().take_while(|cell| record_of(cell) == first);
+    match first {
+        // A window is shorter than an index is large.
+        Some(_) => like.count() as u32,
+        None => 1,
+    }
 }
 
 /// Paints the records over each other; the last one is on top.

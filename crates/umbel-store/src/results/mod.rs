@@ -11,7 +11,7 @@ mod row;
 pub use as_completed::{AsCompleted, CompletedPage};
 pub use in_order::{Gaps, InOrder, OrderedPage, Reached};
 pub use logs::{LogPage, LogReader, LogRow};
-pub use row::{Cursor, Outcome, ResultRow, Timing, Wanted};
+pub use row::{Cursor, Found, Outcome, ResultRow, ResultsInColumns, Timing, Wanted};
 
 use std::ops::Range;
 

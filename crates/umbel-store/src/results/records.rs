@@ -7,14 +7,19 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use umbel_core::change::Record;
 use umbel_core::id::JobId;
+use umbel_core::ranges::Ranges;
 use umbel_proto::columns::{Columns, Place};
 use umbel_proto::disk;
 use umbel_proto::logs::Logs;
 
-use super::row::{Outcome, ResultRow, Timing};
+use super::PAGE_BYTES_MAX;
+use super::row::{Outcome, ResultRow, ResultsInColumns, Timing};
 use crate::key::{At, Whole};
 use crate::store::scan;
 use crate::{Engine, Error};
+
+/// Fewer results of a record than so many are not worth columns of their own.
+const COLUMNS_FROM: u64 = 16;
 
 /// How many bytes of rows a reader keeps, and reads anew for one page.
 pub(super) const ROWS_BYTES_MAX: usize = 16 << 20;
@@ -155,17 +160,7 @@ impl Open {
         let damaged = |what: String| Error::Damaged {
             what: format!("the outputs of a record of job {job}: {what}"),
         };
-        let bytes = match self.place {
-            disk::Columns::Inline => self.record.columns.clone(),
-            disk::Columns::Parts(parts) => {
-                let bytes = scan::load(engine, Whole::Columns(job, self.at))?.unwrap_or_default();
-                if scan::count(bytes.len()) != parts {
-                    let what = format!("the outputs of a record of job {job}");
-                    return Err(Error::Missing { what });
-                }
-                bytes
-            }
-        };
+        let bytes = self.columns(engine)?;
         let columns = Columns::parse_stored(bytes).map_err(|error| damaged(error.to_string()))?;
         let places: Vec<Place> = columns.places().collect();
         let reported = self.record.reported.len();
@@ -179,6 +174,44 @@ impl Open {
             bytes,
         };
         Ok(self.rows.get_or_init(|| rows))
+    }
+
+    /// The columns of what was reported, unopened.
+    pub(super) fn columns(&self, engine: &dyn Engine) -> Result<Bytes, Error> {
+        let disk::Columns::Parts(parts) = self.place else {
+            return Ok(self.record.columns.clone());
+        };
+        let job = self.record.job;
+        let bytes = scan::load(engine, Whole::Columns(job, self.at))?.unwrap_or_default();
+        if scan::count(bytes.len()) != parts {
+            let what = format!("the outputs of a record of job {job}");
+            return Err(Error::Missing { what });
+        }
+        Ok(bytes)
+    }
+
+    /// What is `meant` of the successes in their columns, unopened; none where its rows are less to
+    /// read, or the columns are very long.
+    pub(super) fn in_columns(
+        &self,
+        engine: &dyn Engine,
+        meant: Ranges,
+    ) -> Result<Option<ResultsInColumns>, Error> {
+        let record = &self.record;
+        if meant.len() < COLUMNS_FROM || 2 * meant.len() < record.reported.len() {
+            return Ok(None);
+        }
+        let columns = self.columns(engine)?;
+        Ok((columns.len() <= PAGE_BYTES_MAX).then(|| ResultsInColumns {
+            reported: record.reported.clone(),
+            meant,
+            columns,
+            attempts: record.attempt,
+            version: record.version,
+            arm: self.arm(),
+            worker: Arc::clone(&record.worker),
+            function: Arc::clone(&record.function),
+        }))
     }
 
     /// What the rows take in memory, roughly; 0 before they are read.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use umbel_core::cold_start::ColdStart;
 use umbel_core::id::Index;
 use umbel_core::outcome::Failure;
+use umbel_core::ranges::Ranges;
 
 /// The final outcome of an invocation as it was recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +39,59 @@ impl ResultRow {
             Outcome::Failed(failure) => failure.message.len() + failure.stderr.len(),
             Outcome::Cancelled => 0,
         }
+    }
+}
+
+/// What succeeded of a record, in the columns in which a worker reported it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResultsInColumns {
+    /// What the columns hold.
+    pub reported: Ranges,
+    /// What of it is meant.
+    pub meant: Ranges,
+    /// The columns, as they lie in the store.
+    pub columns: Bytes,
+    /// Attempts that were made.
+    pub attempts: u32,
+    /// The number of the version that ran, of a published function.
+    pub version: Option<u32>,
+    /// The arm that they ran for, where rules or a split decided.
+    pub arm: Option<Arc<str>>,
+    /// The worker that ran the final attempts.
+    pub worker: Arc<str>,
+    /// What ran them, if the job had been redriven; empty: what the job was accepted with.
+    pub function: Arc<str>,
+}
+
+/// A result, or many of them as they lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// One result.
+    Row(ResultRow),
+    /// What succeeded of a record.
+    Columns(ResultsInColumns),
+}
+
+impl Found {
+    /// The last of its indices.
+    #[must_use]
+    pub fn last(&self) -> Index {
+        match self {
+            Self::Row(row) => row.index,
+            Self::Columns(columns) => columns.meant.last().unwrap_or_default(),
+        }
+    }
+}
+
+/// About how long a run of indices is on the wire.
+const RUN_BYTES: usize = 20;
+
+impl ResultsInColumns {
+    /// About how long they are on the wire.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let runs = self.reported.run_count() + self.meant.run_count();
+        self.columns.len() + runs * RUN_BYTES
     }
 }
 

@@ -11,6 +11,10 @@ use umbel_core::redrive::Ran;
 use super::*;
 use crate::testing::{duration_us, job, open, output, record};
 
+mod columns;
+
+use columns::{in_columns, in_order_in_columns};
+
 fn commit(store: &Store, number: u64, record: Record) {
     store
         .commit(number, &[Change::Recorded(Box::new(record))])
@@ -52,15 +56,22 @@ fn short(row: &ResultRow) -> String {
 }
 
 fn in_order(store: &Store, range: Range<Index>, gaps: Gaps) -> (Vec<String>, Reached) {
-    let mut reader = store.in_order(job(1), range, Wanted::ALL, gaps);
+    let mut reader = store.in_order(job(1), range.clone(), Wanted::ALL, gaps);
     let mut rows = Vec::new();
-    loop {
+    let reached = loop {
         let page = reader.page(u64::MAX).unwrap();
         rows.extend(page.rows.iter().map(short));
         if page.reached != Reached::Limit {
-            return (rows, page.reached);
+            break page.reached;
         }
-    }
+    };
+    let (same, same_reached, _) = in_order_in_columns(store, range, gaps);
+    assert_eq!(
+        (&same, same_reached),
+        (&rows, reached),
+        "the same in columns"
+    );
+    (rows, reached)
 }
 
 fn as_completed(store: &Store, wanted: Wanted) -> Vec<String> {
@@ -74,9 +85,12 @@ fn completed_of(store: &Store, redrives: u32, wanted: Wanted) -> Vec<String> {
         let page = reader.page(u64::MAX).unwrap();
         rows.extend(page.rows.iter().map(|(row, _)| short(row)));
         if !page.more {
-            return rows;
+            break;
         }
     }
+    let (in_columns, _) = in_columns(store, redrives, wanted, 0..Index::MAX, Cursor::default());
+    assert_eq!(in_columns, rows, "the same in columns");
+    rows
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What every scenario starts from: a coordinator, a client, workers, and jobs whose results are
 //! verified.
 
-use umbel_client::{Client, JobSpec, v1};
+use umbel_client::{Client, JobSpec, ResultRow};
 
 use crate::exit::Exit;
 use crate::fan_out::{Ended, differs, fan_out, inputs};
@@ -62,7 +62,7 @@ pub(super) async fn increments(
         submission.begin(inputs).await?
     };
     let wrong =
-        |result: &v1::Result| differs(result, (u64::from(first) + result.index + 1).to_string());
+        |result: &ResultRow<'_>| differs(result, (u64::from(first) + result.index + 1).to_string());
     fan_out(client, upload, total, wrong, |_| {}).await
 }
 
@@ -76,7 +76,7 @@ pub(super) async fn verified(
 ) -> Result<Ended, Exit> {
     let spec = JobSpec::function(function).start_as_appended();
     let upload = client.submit(spec).begin(inputs(total, input)).await?;
-    let wrong = |result: &v1::Result| differs(result, output(result.index as u32));
+    let wrong = |result: &ResultRow<'_>| differs(result, output(result.index as u32));
     fan_out(client, upload, total, wrong, |_| {}).await
 }
 

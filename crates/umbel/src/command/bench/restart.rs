@@ -220,10 +220,12 @@ fn not_retrying(job: &v1::Job, each: u32) -> Option<String> {
 async fn read(client: &Client, id: &str, total: u32) -> Result<Ended, Exit> {
     let mut tally = Tally::new(total);
     let options = ResultsOptions::default().as_completed().follow();
-    let mut results = client.results(id, options);
-    while let Some(result) = results.try_next().await? {
-        let expected = (result.index + 1).to_string();
-        tally.record(result.index, differs(&result, expected));
+    let mut pages = client.results_pages(id, options);
+    while let Some(page) = pages.try_next().await? {
+        for row in page.rows() {
+            let expected = (row.index + 1).to_string();
+            tally.record(row.index, differs(&row, expected));
+        }
     }
     let job = client.get(id).await?;
     Ok(Ended { job, tally })

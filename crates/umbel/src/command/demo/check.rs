@@ -20,7 +20,7 @@ pub(super) async fn primes(client: &Client, done: watch::Sender<u64>) -> Result<
         .submit(spec)
         .begin(inputs(primes::WINDOWS, primes::window))
         .await?;
-    let wrong = |result: &umbel_client::v1::Result| {
+    let wrong = |result: &umbel_client::ResultRow<'_>| {
         let count = usize::try_from(result.index)
             .ok()
             .and_then(|index| expected.get(index))?;
@@ -41,7 +41,7 @@ pub(super) async fn programs(client: &Client) -> Result<Ended, Exit> {
         .submit(spec)
         .begin(inputs(PROGRAMS, |index| index.to_string()))
         .await?;
-    let wrong = |result: &umbel_client::v1::Result| {
+    let wrong = |result: &umbel_client::ResultRow<'_>| {
         differs(result, (result.index * result.index).to_string())
     };
     fan_out(client, upload, PROGRAMS, wrong, |_| {}).await
