@@ -173,3 +173,36 @@ fn the_cases_of_a_function_are_held_against_what_comes() {
     assert_eq!(written, cases.replace("\"HA\"", "\"HO\""));
     assert!(umbel(shout.path(), &test).status.success());
 }
+
+#[test]
+fn a_zip_is_run_and_tested_as_the_folder_that_it_is() {
+    let test = "a_zip_is_run_and_tested_as_the_folder_that_it_is";
+    if !has(test, "python", "python3", &["--version"]) {
+        return;
+    }
+    let cases = "[[case]]\nname = \"loud\"\ninput = \"hey\"\noutput = \"HEY\"\n";
+    let shout = folder(&[
+        ("shout/umbel.toml", SHOUT),
+        ("shout/shout.sh", SCRIPT),
+        ("shout/tests.toml", cases),
+    ]);
+    let zip = "import shutil; shutil.make_archive('shout', 'zip', 'shout')";
+    let zipped = Command::new("python3")
+        .args(["-c", zip])
+        .current_dir(shout.path())
+        .status();
+    assert!(zipped.expect("python3 runs").success());
+
+    let ran = umbel(shout.path(), &["function", "run", "shout.zip", "hey"]);
+    assert_eq!(stdout(&ran), "HEY\n", "{}", told(&ran));
+    let tested = umbel(shout.path(), &["function", "test", "shout.zip"]);
+    assert!(tested.status.success(), "{}", told(&tested));
+    assert!(stdout(&tested).ends_with("1 of 1 cases as expected\n"));
+    let updated = umbel(shout.path(), &["function", "test", "shout.zip", "--update"]);
+    assert_eq!(updated.status.code(), Some(2), "{}", told(&updated));
+    assert!(
+        stderr(&updated).contains("--update writes no zip"),
+        "{}",
+        told(&updated)
+    );
+}

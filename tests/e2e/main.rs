@@ -10,6 +10,7 @@
 )]
 
 mod admin;
+mod bad_functions;
 mod bad_input;
 mod capsule;
 mod cli;

@@ -142,13 +142,24 @@ fn module_path(code: &Path, name: Option<&str>) -> Result<PathBuf, SpecError> {
     if code.is_file() {
         return Ok(code.to_owned());
     }
-    if let Some(name) = name {
-        return Ok(code.join(name));
-    }
     let read = |source| SpecError::Path {
         path: code.to_owned(),
         source,
     };
+    if let Some(name) = name {
+        let path = code.join(name);
+        let unreadable = |source| SpecError::Path {
+            path: path.clone(),
+            source,
+        };
+        let file = path.canonicalize().map_err(unreadable)?;
+        // Who publishes a function says what is in its folder, and nothing about a worker's files.
+        if file.starts_with(code.canonicalize().map_err(read)?) {
+            return Ok(file);
+        }
+        let why = "it leads out of the function's folder".to_owned();
+        return Err(SpecError::Wasm { path, why });
+    }
     let mut modules = Vec::new();
     for entry in code.read_dir().map_err(read)? {
         let path = entry.map_err(read)?.path();

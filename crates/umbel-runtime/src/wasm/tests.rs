@@ -1,5 +1,7 @@
 //! Modules as people write them and as nobody should, in the text form.
 
+mod reach;
+
 use std::sync::Arc;
 
 use super::*;
@@ -233,13 +235,38 @@ fn more_memory_than_its_own_is_not_given() {
 }
 
 #[test]
+fn memory_that_it_begins_with_counts_and_a_stack_has_an_end() {
+    let large = command("").replace(
+        "(memory (export \"memory\") 1)",
+        "(memory (export \"memory\") 1000)",
+    );
+    let spec = Spec {
+        bounds: crate::Bounds {
+            memory_bytes_max: Some(8 << 20),
+            ..crate::Bounds::default()
+        },
+        ..Spec::new("case", Runtime::Wasm)
+    };
+    let failed = output(&load_with(&large, spec).unwrap(), b"").unwrap_err();
+    assert_eq!(failed.error_type, "OutOfMemory", "{failed}");
+
+    let deep = "(module (func $deeper (call $deeper) (call $deeper)) (func (export \"_start\") (call $deeper)))";
+    let failed = output(&load(deep).unwrap(), b"").unwrap_err();
+    assert_eq!(
+        (failed.kind, failed.error_type.as_str()),
+        (FailureKind::Crashed, "Trap")
+    );
+    assert!(failed.message.contains("stack"), "{failed}");
+}
+
+#[test]
 fn an_output_without_end_is_ended_and_a_log_without_end_is_bounded() {
     let forever = |to: u32| {
         command(&format!(
             "(loop $again
                (global.set $count (i32.add (global.get $count) (i32.const 1)))
                (call $print (i32.const {to}) (i32.const 0) (i32.const 65536))
-               (br_if $again (i32.lt_u (global.get $count) (i32.const 1000))))"
+               (br_if $again (i32.lt_u (global.get $count) (i32.const 16384))))"
         ))
     };
     let failed = output(&load(&forever(1)).unwrap(), b"").unwrap_err();
@@ -253,7 +280,9 @@ fn what_could_never_run_is_refused_when_it_is_loaded() {
     let library = "(module (func (export \"add\")))";
     let invalid = "(module (func (export \"_start\") (i32.add)))";
     let nothing = "(component)";
+    let foreign = "(component (import \"a:b/c\" (instance (export \"f\" (func)))))";
     for (text, said) in [
+        (foreign, "a:b/c"),
         (outside, "unknown import: `env::system`"),
         (library, "it exports no `_start`"),
         (invalid, "it cannot be compiled"),
@@ -266,6 +295,15 @@ fn what_could_never_run_is_refused_when_it_is_loaded() {
             refused.contains("case.wasm") && refused.contains(said),
             "{refused}"
         );
+    }
+    // One that was cut off, at any place.
+    let cut = tempfile::tempdir().unwrap();
+    let example = include_bytes!("../../../../examples/functions/resize_c/resize.wasm");
+    for length in [8, 100, example.len() / 2, example.len() - 1] {
+        fs::write(cut.path().join("case.wasm"), &example[..length]).unwrap();
+        let refused = Spec::new("case", Runtime::Wasm).executable(Some(cut.path()));
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("case.wasm` cannot run: it "), "{refused}");
     }
     let empty = tempfile::tempdir().unwrap();
     let refused = Spec::new("case", Runtime::Wasm).executable(Some(empty.path()));

@@ -1,16 +1,10 @@
 //! Whether what came of a case is what it expects, and if not, where they differ.
 
 use serde_json::Value;
-use similar::{ChangeTag, TextDiff};
 use umbel_runtime::Failure;
 
 use super::Attempt;
 use super::case::{Expected, ExpectedFailure};
-
-/// Lines of both sides that are shown around what differs.
-const CONTEXT_LINES: usize = 3;
-/// A difference is cut at so many lines.
-const DIFFERENCE_LINES_MAX: usize = 100;
 
 /// Nothing if the attempt is as expected; else why not, in lines.
 pub(crate) fn judge(expected: &Expected, attempt: &Attempt) -> Result<(), String> {
@@ -114,35 +108,16 @@ fn part_of(actual: &Value, subset: &Value) -> Value {
 /// The lines that differ, `-` as expected and `+` as it came, with a few around them.
 fn difference(expected: &Value, actual: &Value) -> String {
     let [expected, actual] = [expected, actual].map(lines);
-    let diff = TextDiff::from_lines(&expected, &actual);
-    let mut lines = vec!["- expected".to_owned(), "+ as it came".to_owned()];
-    for group in diff.grouped_ops(CONTEXT_LINES) {
-        for operation in &group {
-            for change in diff.iter_changes(operation) {
-                let sign = match change.tag() {
-                    ChangeTag::Delete => '-',
-                    ChangeTag::Insert => '+',
-                    ChangeTag::Equal => ' ',
-                };
-                lines.push(format!("{sign} {}", change.value().trim_end_matches('\n')));
-            }
-        }
-    }
-    if lines.len() > DIFFERENCE_LINES_MAX {
-        lines.truncate(DIFFERENCE_LINES_MAX);
-        lines.push("...".to_owned());
-    }
-    lines.join("\n")
+    let lines = crate::output::difference(&expected, &actual);
+    format!("- expected\n+ as it came\n{}", lines.trim_end())
 }
 
 /// A value for people: a text by its own lines, all else as JSON with a line for each part.
 fn lines(value: &Value) -> String {
-    let mut lines = match value {
+    match value {
         Value::String(text) if text.contains('\n') => text.clone(),
         _ => format!("{value:#}"),
-    };
-    lines.push('\n');
-    lines
+    }
 }
 
 fn shown(output: &[u8]) -> String {

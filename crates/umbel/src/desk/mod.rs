@@ -13,7 +13,7 @@ use umbel_runtime::{CancelFlag, Context, Executable, Execution, Limits};
 
 use crate::command::supervisor;
 use crate::exit::Exit;
-use crate::manifest::Source;
+use crate::manifest::{Source, Unpacked};
 use crate::output::duration_us;
 use crate::signal::Signals;
 
@@ -25,6 +25,8 @@ const JOB_ID: &str = "desk";
 pub(crate) struct Desk {
     name: String,
     executable: Executable,
+    /// Its code lies there as long.
+    _unpacked: Option<Unpacked>,
 }
 
 /// Which attempt of which invocation a function is told that it is.
@@ -54,7 +56,9 @@ impl Desk {
         let executable = spec
             .executable(Some(&source.code))
             .map_err(|error| Exit::usage(format!("function `{}`: {error}", spec.name)))?;
-        Self::of(&spec.name, executable)
+        let mut desk = Self::of(&spec.name, executable)?;
+        desk._unpacked.clone_from(&source.unpacked);
+        Ok(desk)
     }
 
     /// A function that is ready already.
@@ -63,6 +67,7 @@ impl Desk {
         Ok(Self {
             name: name.to_owned(),
             executable,
+            _unpacked: None,
         })
     }
 

@@ -1,6 +1,8 @@
 //! Writes down what came as what is expected from now on.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use serde_json::Value;
@@ -19,7 +21,12 @@ pub(crate) fn update(case: &Case, output: &[u8]) -> Result<bool, Exit> {
     let Some(text) = std::str::from_utf8(output).ok().filter(|_| exact) else {
         return Ok(false);
     };
-    let output = value(text);
+    // A text that is no JSON, or holds numbers that a value would round, is what it is.
+    let output = if holds_as_value(text) {
+        value(text)
+    } else {
+        Value::from(text)
+    };
     match &case.origin {
         Origin::Folder { path } => {
             let path = path.join(format!("{}.output.json", case.name));
@@ -34,15 +41,15 @@ pub(crate) fn update(case: &Case, output: &[u8]) -> Result<bool, Exit> {
             let mut document: DocumentMut = written
                 .parse()
                 .map_err(|error: toml_edit::TomlError| unreadable(&error))?;
-            let (Some(output), Some(case)) = (
-                toml_of(&output),
-                document
-                    .get_mut("case")
-                    .and_then(Item::as_array_of_tables_mut)
-                    .and_then(|cases| cases.get_mut(*number)),
-            ) else {
+            let Some(case) = document
+                .get_mut("case")
+                .and_then(Item::as_array_of_tables_mut)
+                .and_then(|cases| cases.get_mut(*number))
+            else {
                 return Ok(false);
             };
+            // What TOML has not is written as the text that came.
+            let output = toml_of(&output).unwrap_or_else(|| text.into());
             case.insert("output", Item::Value(output));
             write(path, &document.to_string())?;
             Ok(true)
@@ -50,18 +57,58 @@ pub(crate) fn update(case: &Case, output: &[u8]) -> Result<bool, Exit> {
     }
 }
 
-fn write(path: &Path, text: &str) -> Result<(), Exit> {
-    fs::write(path, text)
-        .map_err(|error| Exit::internal(format!("cannot write {}: {error}", path.display())))
+/// Whether each whole number in a text of JSON has its place in 64 bits; others would be rounded.
+fn holds_as_value(text: &str) -> bool {
+    // Every second part is a string, whose quotes are told from escaped ones.
+    let (mut in_text, mut escaped) = (false, false);
+    let outside = text.chars().map(|char| {
+        let is_quote = char == '"' && !escaped;
+        escaped = in_text && char == '\\' && !escaped;
+        if is_quote {
+            in_text = !in_text;
+        }
+        if in_text || is_quote { ' ' } else { char }
+    });
+    let outside: String = outside.collect();
+    outside
+        .split(|char: char| !(char.is_ascii_alphanumeric() || "+-.".contains(char)))
+        .filter(|word| {
+            let digits = word.strip_prefix('-').unwrap_or(word);
+            !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+        })
+        .all(|word| word.parse::<i64>().is_ok() || word.parse::<u64>().is_ok())
 }
 
-/// The value in TOML, which has no null.
+/// Puts a file in the place of an earlier one, whole or not at all; who may read it stays.
+fn write(path: &Path, text: &str) -> Result<(), Exit> {
+    let replace = || -> io::Result<()> {
+        // A link leads to the file that is meant.
+        let place = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let folder = place.parent().unwrap_or_else(|| Path::new("."));
+        // Less what the user's mask takes away.
+        let mut file = tempfile::Builder::new()
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(folder)?;
+        file.write_all(text.as_bytes())?;
+        if let Ok(earlier) = fs::metadata(&place) {
+            file.as_file().set_permissions(earlier.permissions())?;
+        }
+        file.as_file().sync_all()?;
+        file.persist(place)?;
+        Ok(())
+    };
+    replace().map_err(|error| Exit::internal(format!("cannot write {}: {error}", path.display())))
+}
+
+/// The value in TOML, which has no null, and no whole number beyond 63 bits.
 fn toml_of(value: &Value) -> Option<toml_edit::Value> {
     Some(match value {
         Value::Null => return None,
         Value::Bool(truth) => (*truth).into(),
         Value::Number(number) => match number.as_i64() {
             Some(whole) => whole.into(),
+            // A larger whole number would be rounded.
+            None if number.is_u64() => return None,
             None => number.as_f64()?.into(),
         },
         Value::String(text) => text.as_str().into(),
@@ -99,8 +146,57 @@ mod tests {
             text.replace("output = 2", "output = { a = [1.5, \"x\"] }")
         );
 
-        assert!(!update(&cases[0], b"null").expect("TOML has none"));
+        // What TOML has not, and what a value would round, is kept as the text that it is.
+        for exact in [
+            "null",
+            "[1,null]",
+            "18446744073709551615",
+            r#"{"n":123456789012345678901234567890}"#,
+        ] {
+            assert!(update(&cases[0], exact.as_bytes()).expect("written"));
+            let cases = case::read(folder.path()).expect("cases");
+            assert_eq!(cases[0].expected.output, Some(Value::from(exact)));
+        }
+        assert!(update(&cases[0], b"-9223372036854775808").expect("written"));
+        let updated = fs::read_to_string(&path).expect("a file");
+        assert!(
+            updated.contains("output = -9223372036854775808\n"),
+            "{updated}"
+        );
         assert!(!update(&cases[1], b"1").expect("a pattern stays"));
+    }
+
+    #[test]
+    fn whole_numbers_that_do_not_fit_are_seen_and_digits_in_texts_are_not() {
+        for (text, holds) in [
+            ("18446744073709551615", true),
+            ("18446744073709551616", false),
+            ("-9223372036854775809", false),
+            ("1.5e300", true),
+            (
+                r#"{"99999999999999999999999": [1, "99999999999999999999999\\"]}"#,
+                true,
+            ),
+            (r#"["\"", 99999999999999999999999]"#, false),
+        ] {
+            assert_eq!(holds_as_value(text), holds, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_link_and_the_rights_of_a_file_stay_as_they_are() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().expect("a folder");
+        let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+        fs::write(&real, "before").expect("a file");
+        fs::set_permissions(&real, fs::Permissions::from_mode(0o640)).expect("chmod");
+        symlink("real", &link).expect("a link");
+        write(&link, "after").expect("written");
+        assert!(fs::symlink_metadata(&link).expect("a link").is_symlink());
+        assert_eq!(fs::read_to_string(&real).expect("a file"), "after");
+        let mode = fs::metadata(&real).expect("a file").permissions().mode();
+        assert_eq!(mode & 0o777, 0o640);
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 2);
     }
 
     #[test]

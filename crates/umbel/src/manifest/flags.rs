@@ -11,7 +11,7 @@ use crate::exit::Exit;
 /// Where it lies, and what is said in place of what its `umbel.toml` says.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct SourceArgs {
-    /// The function: a folder, its umbel.toml, or a single file of code
+    /// The function: a folder, its umbel.toml, a zip, or a single file of code
     path: PathBuf,
     #[command(flatten)]
     options: OptionArgs,
@@ -61,6 +61,14 @@ impl OptionArgs {
     /// Whether a variable is set.
     pub(crate) fn sets(&self, name: &str) -> bool {
         self.env.iter().any(|(set, _)| set == name)
+    }
+
+    /// Nothing but a variable.
+    pub(crate) fn of_variable(name: &str, value: String) -> Self {
+        Self {
+            env: vec![(name.to_owned(), value)],
+            ..Self::default()
+        }
     }
 
     /// Whether anything is said at all.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use umbel_runtime::{Bounds, Catalog, Runtime, Spec};
 
 pub(crate) use flags::{OptionArgs, SourceArgs};
-pub(crate) use source::Source;
+pub(crate) use source::{Source, Unpacked};
 
 use crate::exit::Exit;
 

@@ -2,7 +2,10 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use tempfile::TempDir;
+use umbel_artifact::{is_zip, pack, unpack};
 use umbel_runtime::Runtime;
 
 use super::flags::OptionArgs;
@@ -19,11 +22,25 @@ pub(crate) struct Source {
     pub(crate) code: PathBuf,
     /// Where its manifest and its cases lie.
     pub(crate) folder: PathBuf,
+    /// The folder, if it was made for what is in a zip.
+    pub(crate) unpacked: Option<Unpacked>,
 }
+
+/// A folder that lies here as long as somebody speaks of what is in it.
+#[derive(Clone, Debug)]
+pub(crate) struct Unpacked(Arc<TempDir>);
+
+impl PartialEq for Unpacked {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.path() == other.0.path()
+    }
+}
+
+impl Eq for Unpacked {}
 
 impl Source {
     /// Reads what lies at `path`: a folder, with or without an `umbel.toml`; such a file itself;
-    /// or a single file of code.
+    /// a zip of such a folder; or a single file of code.
     ///
     /// What the manifest then says is true of the code wherever it is copied to: a file is named
     /// as lying in its folder. `options` go before the file's.
@@ -36,6 +53,9 @@ impl Source {
         let path = path
             .canonicalize()
             .map_err(|error| Exit::usage(format!("cannot read {}: {error}", path.display())))?;
+        if path.is_file() && is_zip(&path).map_err(wrong)? {
+            return Self::in_zip(&path, options, known);
+        }
         let (folder, file) = if path.is_dir() {
             let file = path.join(FILE_NAME);
             (path.clone(), file.exists().then_some(file))
@@ -57,9 +77,27 @@ impl Source {
             manifest,
             code,
             folder,
+            unpacked: None,
         };
         options.overrule(&mut source.manifest)?;
         source.fill_up();
+        Ok(source)
+    }
+
+    /// What is in a zip is looked at as the folder that it is.
+    fn in_zip(zip: &Path, options: &OptionArgs, known: Manifest) -> Result<Self, Exit> {
+        let internal = |error: std::io::Error| Exit::internal(error.to_string());
+        let folder = tempfile::tempdir().map_err(internal)?;
+        let packed = pack(zip).map_err(wrong)?;
+        unpack(&packed.bytes[..], folder.path()).map_err(wrong)?;
+        let mut source = Self::at_or(folder.path(), options, known)?;
+        let unnamed = text(folder.path().file_name());
+        if unnamed.is_some_and(|unnamed| unnamed == source.manifest.name) {
+            text(zip.file_stem())
+                .unwrap_or_default()
+                .clone_into(&mut source.manifest.name);
+        }
+        source.unpacked = Some(Unpacked(Arc::new(folder)));
         Ok(source)
     }
 
@@ -97,6 +135,10 @@ impl Source {
             _ => {}
         }
     }
+}
+
+fn wrong(error: umbel_artifact::Error) -> Exit {
+    Exit::usage(error.to_string())
 }
 
 fn text(part: Option<&OsStr>) -> Option<&str> {

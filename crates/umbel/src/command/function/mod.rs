@@ -4,7 +4,7 @@ pub(super) mod alias;
 mod compare;
 pub(super) mod get;
 mod list;
-mod publish;
+pub(crate) mod publish;
 mod run;
 mod test;
 

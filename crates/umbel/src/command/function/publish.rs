@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use umbel_artifact::{Packed, is_zip, pack, unpack};
+use umbel_artifact::{Packed, pack};
 use umbel_client::{Client, v1};
 use umbel_runtime::{LambdaError, Spec, SpecError};
 
@@ -54,17 +54,7 @@ pub(super) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
         _ => return Err(Exit::usage("name the function and its path")),
     };
     let client = Client::connect(&global.coordinator)?;
-    let packing = tokio::task::spawn_blocking(move || prepare(name, &path, &args));
-    let prepared = packing.await;
-    let (name, spec, packed) = prepared.map_err(|error| Exit::internal(error.to_string()))??;
-    let publication = v1::Publication {
-        function: name,
-        spec: Some(spec),
-        artifact_digest: Bytes::copy_from_slice(&packed.contents.digest.0),
-        packed_bytes: packed.bytes.len() as u64,
-        published_by: who(),
-    };
-    let response = client.publish(publication, packed.bytes.into()).await?;
+    let response = send(&client, name, path, args).await?;
     if global.output == OutputForm::Json {
         return output::document(&Published::from(&response));
     }
@@ -91,32 +81,48 @@ pub(super) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
     Ok(())
 }
 
+/// Publishes what lies at `path` under a name, with what its own `umbel.toml` says and `options`.
+pub(crate) async fn publish(
+    client: &Client,
+    name: String,
+    path: PathBuf,
+    options: OptionArgs,
+) -> Result<v1::PublishVersionResponse, Exit> {
+    let args = Args {
+        names: Vec::new(),
+        options,
+        warm: None,
+        pure: false,
+    };
+    send(client, Some(name), path, args).await
+}
+
+async fn send(
+    client: &Client,
+    name: Option<String>,
+    path: PathBuf,
+    args: Args,
+) -> Result<v1::PublishVersionResponse, Exit> {
+    let packing = tokio::task::spawn_blocking(move || prepare(name, &path, &args));
+    let prepared = packing.await;
+    let (name, spec, packed) = prepared.map_err(|error| Exit::internal(error.to_string()))??;
+    let publication = v1::Publication {
+        function: name,
+        spec: Some(spec),
+        artifact_digest: Bytes::copy_from_slice(&packed.contents.digest.0),
+        packed_bytes: packed.bytes.len() as u64,
+        published_by: who(),
+    };
+    Ok(client.publish(publication, packed.bytes.into()).await?)
+}
+
 fn prepare(
     name: Option<String>,
     path: &Path,
     args: &Args,
 ) -> Result<(String, v1::VersionSpec, Packed), Exit> {
-    let wrong = |error: umbel_artifact::Error| Exit::usage(error.to_string());
-    let zip = path.is_file() && is_zip(path).map_err(wrong)?;
-    if !zip {
-        let source = Source::at(path, &args.options)?;
-        let packed = pack(&source.code).map_err(wrong)?;
-        return declared(name, source, args).map(|(name, spec)| (name, spec, packed));
-    }
-    // What is in it is looked at as the folder that it is.
-    let folder = tempfile::tempdir().map_err(|error| Exit::internal(error.to_string()))?;
-    let packed = pack(path).map_err(wrong)?;
-    unpack(&packed.bytes[..], folder.path()).map_err(wrong)?;
-    let mut source = Source::at(folder.path(), &args.options)?;
-    let unnamed = folder
-        .path()
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned());
-    if unnamed.is_some_and(|unnamed| unnamed == source.manifest.name) {
-        let stem = path.file_stem().unwrap_or_default();
-        source.manifest.name = stem.to_string_lossy().into_owned();
-    }
-    let packed = pack(&source.code).map_err(wrong)?;
+    let source = Source::at(path, &args.options)?;
+    let packed = pack(&source.code).map_err(|error| Exit::usage(error.to_string()))?;
     let (name, spec) = declared(name, source, args)?;
     Ok((name, spec, packed))
 }

@@ -87,6 +87,10 @@ struct Shown<'a> {
 pub(super) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
     let mut signals = Signals::listen()?;
     let source = args.function.source()?;
+    if args.update && args.cases.is_none() && source.unpacked.is_some() {
+        let what = "--update writes no zip; unpack it, or name its cases with --cases";
+        return Err(Exit::usage(what.to_owned()));
+    }
     let cases = chosen(&source, &args)?;
     let desk = Desk::open(&source)?;
     let mut judged = Vec::with_capacity(cases.len());
