@@ -1,5 +1,6 @@
 //! `umbel bench all`: every scenario with the bounds that umbel sets itself, on two cores.
 
+use super::published::OwnArgs;
 use super::{
     Scenario, calls, coldstart, fanout, invoke, jobs, mixed, restart, sessions, single, spin,
 };
@@ -118,10 +119,12 @@ fn latencies() -> Vec<Row> {
             scenario: Scenario::Coldstart(coldstart::Args {
                 n: 20,
                 runtimes: Vec::new(),
+                own: OwnArgs::default(),
             }),
             bars: &[
                 ("lambda_cold_p50_us", 30e3, 20e3),
                 ("python_cold_p50_us", 150e3, 100e3),
+                ("wasm_cold_p50_us", 3e3, 2e3),
             ],
         },
         Row {
@@ -189,11 +192,13 @@ fn loads() -> Vec<Row> {
                 n: 20_000,
                 slots: 2,
                 runtimes: Vec::new(),
+                own: OwnArgs::default(),
             }),
             bars: &[
                 ("exec_calls_per_second", 500.0, 750.0),
                 ("python_calls_per_second", 3_000.0, 4_500.0),
                 ("lambda_calls_per_second", 6_000.0, 9_000.0),
+                ("wasm_calls_per_second", 20_000.0, 30_000.0),
             ],
         },
     ]

@@ -39,6 +39,15 @@ impl Bed {
         self.warm_up().await
     }
 
+    /// Starts a worker for functions of its own or published ones, whose artifacts it keeps where
+    /// they go with the bench.
+    pub(super) async fn worker_of(&mut self, options: &[&str]) -> Result<(), Exit> {
+        let cache = self.cluster.directory().join("cache");
+        let cache = cache.to_string_lossy();
+        let command = [&["worker", "start", "--cache", &cache], options].concat();
+        self.cluster.add_worker(&command).await
+    }
+
     /// Runs a small job.
     pub(super) async fn warm_up(&self) -> Result<(), Exit> {
         let ended = increments(&self.client, 0, WARM_UP, false).await?;

@@ -4,6 +4,7 @@ use super::bed::{Bed, verified, wrong};
 use super::from_1_to;
 use super::functions::{self, Runtime};
 use super::meter::{Meter, Run};
+use super::published::{self, OWN, OwnArgs, publish_each};
 use crate::exit::Exit;
 use crate::output::count;
 
@@ -14,10 +15,11 @@ const EXEC_SHARE: u32 = 10;
 
 pub(super) const HELP: &str = "\
 One job of each runtime over one worker; the function gives its input back. `exec` gets a tenth of
-the calls, since each is a process of its own.
+the calls, since each is a process of its own. `wasm` is left out of builds without that feature.
 
-Example:
-  umbel bench calls --runtime python --n 20000";
+Examples:
+  umbel bench calls --runtime python --n 20000
+  umbel bench calls --function ./resize/ --input '{\"width\": 4000, \"height\": 3000, \"box\": 640}'";
 
 /// What the command takes.
 #[derive(Clone, Debug, clap::Args)]
@@ -31,53 +33,76 @@ pub(super) struct Args {
     /// A runtime; may be repeated [default: all]
     #[arg(long = "runtime", value_name = "RUNTIME", value_enum)]
     pub(super) runtimes: Vec<Runtime>,
+    #[command(flatten)]
+    pub(super) own: OwnArgs,
 }
 
 impl Args {
     pub(super) fn title(&self) -> String {
         format!(
-            "warm calls, {} of each runtime, {} slots",
+            "warm calls, {} of {}, {} slots",
             count(self.n.into()),
+            self.own.what(),
             self.slots
         )
     }
 
     pub(super) async fn measure(&self, bed: &mut Bed) -> Result<Run, Exit> {
-        let chosen = match self.runtimes.as_slice() {
-            [] => &Runtime::ALL[..],
-            chosen => chosen,
+        let runtimes = match (self.runtimes.as_slice(), &self.own.function) {
+            (_, Some(_)) => Vec::new(),
+            ([], None) => Runtime::present(&Runtime::ALL),
+            (chosen, None) => Runtime::present(chosen),
         };
-        let runtimes = Runtime::present(chosen);
         let config = functions::write(bed.cluster.directory(), &runtimes, 1)?;
         let slots = self.slots.to_string();
-        let command = ["worker", "start", "--slots", &slots, "--config", &config];
-        bed.cluster.add_worker(&command).await?;
+        bed.worker_of(&["--slots", &slots, "--config", &config])
+            .await?;
         let mut all = Run::default();
         for runtime in runtimes {
             let n = match runtime {
                 Runtime::Exec => (self.n / EXEC_SHARE).max(1),
                 _ => self.n,
             };
-            let function = runtime.function(0);
-            let input = |index: u32| index.to_string();
-            verified(&bed.client, &function, WARM_UP, input, input).await?;
-            let meter = Meter::start(&bed.cluster).await?;
-            let ended = verified(&bed.client, &function, n, input, input).await?;
-            let (elapsed, run) = meter.stop(&bed.cluster, n.into(), "call").await?;
-            let word = runtime.word();
-            let rate = f64::from(n) / elapsed.as_secs_f64();
-            all.push(&format!("{word}_calls_per_second"), rate);
-            // Programs are the worker's children: what has ended of them counts with it.
-            let cpu = run
-                .figures
-                .iter()
-                .find(|figure| figure.name == "call_cpu_us");
-            if let Some(cpu) = cpu {
-                all.push(&format!("{word}_umbel_cpu_us"), cpu.value);
-            }
-            all.processes = run.processes;
-            all.wrong = all.wrong.or_else(|| wrong(&ended));
+            let same = |index: u32| index.to_string();
+            let (word, function) = (runtime.word(), runtime.function(0));
+            rate(bed, &mut all, (word, &function), n, same, same).await?;
+        }
+        if let Some(path) = &self.own.function {
+            publish_each(&bed.client, OWN, 0..1, path).await?;
+            let function = published::name(OWN, 0);
+            let expected = self.own.answer(&bed.client, &function).await?;
+            let input = |_| self.own.input();
+            let output = |_| expected.clone();
+            rate(bed, &mut all, (OWN, &function), self.n, input, output).await?;
         }
         Ok(all)
     }
+}
+
+/// Measures one job, whose figures begin with the word.
+async fn rate(
+    bed: &Bed,
+    all: &mut Run,
+    (word, function): (&str, &str),
+    n: u32,
+    input: impl Fn(u32) -> String + Send + Copy,
+    output: impl Fn(u32) -> String + Copy,
+) -> Result<(), Exit> {
+    verified(&bed.client, function, WARM_UP, input, output).await?;
+    let meter = Meter::start(&bed.cluster).await?;
+    let ended = verified(&bed.client, function, n, input, output).await?;
+    let (elapsed, run) = meter.stop(&bed.cluster, n.into(), "call").await?;
+    let rate = f64::from(n) / elapsed.as_secs_f64();
+    all.push(&format!("{word}_calls_per_second"), rate);
+    // Programs are the worker's children: what has ended of them counts with it.
+    let cpu = run
+        .figures
+        .iter()
+        .find(|figure| figure.name == "call_cpu_us");
+    if let Some(cpu) = cpu {
+        all.push(&format!("{word}_umbel_cpu_us"), cpu.value);
+    }
+    all.processes = run.processes;
+    all.wrong = all.wrong.take().or_else(|| wrong(&ended));
+    Ok(())
 }

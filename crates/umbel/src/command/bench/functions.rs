@@ -1,12 +1,29 @@
-//! Functions of every runtime that is a process, each giving its input back.
+//! Functions of every runtime, each giving its input back.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
+use super::published;
 use crate::exit::Exit;
 
 const PYTHON: &str = "def handler(event, context):\n    return event\n";
 const NODE: &str = "exports.handler = async (event) => event;\n";
+/// A WASI command, in the text form.
+const WASM: &str = r#"(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (func (export "_start")
+    (loop $again
+      (i32.store (i32.const 0) (i32.const 1024))
+      (i32.store (i32.const 4) (i32.const 4096))
+      (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
+      (if (i32.load (i32.const 8))
+        (then
+          (i32.store (i32.const 4) (i32.load (i32.const 8)))
+          (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+          (br $again))))))
+"#;
 /// The file of the worker's options, in the folder.
 const CONFIG: &str = "worker.toml";
 
@@ -21,12 +38,20 @@ pub(super) enum Runtime {
     Node,
     /// A small client of the Lambda Runtime API, compiled in
     Lambda,
+    /// A WASI command, in builds with the feature `wasm`
+    Wasm,
 }
 
 impl Runtime {
-    pub(super) const ALL: [Self; 4] = [Self::Exec, Self::Python, Self::Node, Self::Lambda];
-    /// Those that stay warm.
-    pub(super) const WARM: [Self; 3] = [Self::Python, Self::Node, Self::Lambda];
+    pub(super) const ALL: [Self; 5] = [
+        Self::Exec,
+        Self::Python,
+        Self::Node,
+        Self::Lambda,
+        Self::Wasm,
+    ];
+    /// Those of which a call can be cold or warm.
+    pub(super) const COLD: [Self; 4] = [Self::Python, Self::Node, Self::Lambda, Self::Wasm];
 
     pub(super) const fn word(self) -> &'static str {
         match self {
@@ -34,39 +59,46 @@ impl Runtime {
             Self::Python => "python",
             Self::Node => "node",
             Self::Lambda => "lambda",
+            Self::Wasm => "wasm",
         }
     }
 
-    /// Whether this machine has what it needs.
-    pub(super) fn is_here(self) -> bool {
+    /// What there is not, of what it needs.
+    fn lacks(self) -> Option<&'static str> {
         let program = match self {
             Self::Exec => "cat",
             Self::Python => "python3",
             Self::Node => "node",
-            Self::Lambda => return true,
+            Self::Lambda => return None,
+            Self::Wasm => {
+                let built = umbel_runtime::Runtime::Wasm.is_built();
+                return (!built).then_some(
+                    "this umbel was built without it (cargo build --release --features wasm)",
+                );
+            }
         };
         let path = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+        let here = std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
+        (!here).then_some("its program is not on the PATH")
     }
 
     /// The chosen ones that are here, with a remark about each that is not.
     pub(super) fn present(chosen: &[Self]) -> Vec<Self> {
-        let (here, missing): (Vec<Self>, Vec<Self>) = chosen
-            .iter()
-            .copied()
-            .partition(|runtime| runtime.is_here());
-        for runtime in missing {
-            crate::output::remark(&format!(
-                "{} is left out: its interpreter is not on the PATH",
-                runtime.word()
-            ));
+        let mut here = Vec::new();
+        for runtime in chosen {
+            match runtime.lacks() {
+                Some(why) => {
+                    crate::output::remark(&format!("{} is left out: {why}", runtime.word()));
+                }
+                None => here.push(*runtime),
+            }
         }
         here
     }
 
     /// The name of one of its functions.
     pub(super) fn function(self, number: u32) -> String {
-        format!("bench.{}-{number}", self.word())
+        published::name(self.word(), number)
     }
 
     fn table(self, number: u32, program: &Path) -> String {
@@ -79,6 +111,7 @@ impl Runtime {
             Self::Python => writeln!(table, "path = \"python\"\nhandler = \"app.handler\""),
             Self::Node => writeln!(table, "path = \"node\"\nhandler = \"app.handler\""),
             Self::Lambda => writeln!(table, "command = [{program:?}, \"bench-function\"]"),
+            Self::Wasm => writeln!(table, "path = \"wasm\""),
         };
         table
     }
@@ -89,7 +122,11 @@ pub(super) fn write(folder: &Path, runtimes: &[Runtime], each: u32) -> Result<St
     let cannot = |error: std::io::Error| {
         Exit::internal(format!("cannot write into {}: {error}", folder.display()))
     };
-    for (name, file, text) in [("python", "app.py", PYTHON), ("node", "app.js", NODE)] {
+    for (name, file, text) in [
+        ("python", "app.py", PYTHON),
+        ("node", "app.js", NODE),
+        ("wasm", "echo.wasm", WASM),
+    ] {
         let folder = folder.join(name);
         std::fs::create_dir_all(&folder).map_err(cannot)?;
         std::fs::write(folder.join(file), text).map_err(cannot)?;

@@ -13,7 +13,7 @@ use crate::output::count;
 
 /// Invocations before anything is measured.
 const WARM_UP: u32 = 50;
-const TIMEOUT_MS: u64 = 60_000;
+pub(super) const TIMEOUT_MS: u64 = 60_000;
 
 pub(super) const HELP: &str = "\
 One invocation is answered before the next is sent, so these are latencies, as any client of the
@@ -74,17 +74,31 @@ pub(super) async fn increment(client: &Client, number: u32) -> Result<Duration, 
 }
 
 /// Invokes a function and verifies its output; tells how long it took.
-pub(super) async fn call(
+async fn call(
     client: &Client,
     function: &str,
     input: String,
     expected: &str,
 ) -> Result<Duration, Exit> {
+    let (elapsed, _) = call_seen(client, function, input, expected).await?;
+    Ok(elapsed)
+}
+
+/// The same, and whether its worker says that it was a cold start.
+pub(super) async fn call_seen(
+    client: &Client,
+    function: &str,
+    input: String,
+    expected: &str,
+) -> Result<(Duration, bool), Exit> {
     let begun = Instant::now();
     let answer = client.invoke(function, input.clone(), TIMEOUT_MS).await?;
     let elapsed = begun.elapsed();
+    let cold = answer.cold_start.is_some();
     match answer.outcome {
-        Some(v1::invoke_response::Outcome::Output(output)) if output == expected => Ok(elapsed),
+        Some(v1::invoke_response::Outcome::Output(output)) if output == expected => {
+            Ok((elapsed, cold))
+        }
         other => Err(Exit::failed(format!(
             "the check failed: {function} of {input} gave {other:?}, not {expected}"
         ))),

@@ -14,6 +14,7 @@ mod jobs;
 mod meter;
 mod metrics;
 mod mixed;
+mod published;
 mod report;
 mod restart;
 mod sessions;
@@ -215,6 +216,9 @@ async fn every(
             let figures = report.figures.iter_mut();
             for figure in figures.filter(|figure| figure.name == *name) {
                 (figure.must, figure.goal) = (Some(*must), Some(*goal));
+            }
+            if report.figure(name).is_none() {
+                report.left_out.push((name, *must, *goal));
             }
         }
         if !as_json {

@@ -47,6 +47,9 @@ pub(super) struct Report {
     pub(super) title: String,
     pub(super) figures: Vec<Spread>,
     pub(super) runs: Vec<Run>,
+    /// Bounds of figures that this build or this machine could not have, as name, must and goal.
+    #[serde(skip)]
+    pub(super) left_out: Vec<(&'static str, f64, f64)>,
 }
 
 /// A figure over all runs.
@@ -78,6 +81,7 @@ impl Report {
             title,
             figures,
             runs,
+            left_out: Vec::new(),
         }
     }
 

@@ -71,6 +71,16 @@ pub(super) fn bars(reports: &[Report]) -> Result<(), Exit> {
                 kept(figure).to_owned(),
             ]);
         }
+        for (name, must, goal) in &report.left_out {
+            table.row([
+                report.title.clone(),
+                (*name).to_owned(),
+                String::new(),
+                shown(name, *must),
+                shown(name, *goal),
+                "left out".to_owned(),
+            ]);
+        }
     }
     table.print("no bounds")
 }
