@@ -35,3 +35,4 @@ mod route;
 mod runtimes;
 mod storm;
 mod upload;
+mod warm;

@@ -54,6 +54,24 @@ impl Client {
         Ok(self.answer(answer)?.into_inner())
     }
 
+    /// Has a version made ready before an alias points at it, for a minute from now, and tells how
+    /// far that is.
+    ///
+    /// # Errors
+    /// `UNKNOWN_FUNCTION`, `UNKNOWN_VERSION`, or the coordinator cannot be reached.
+    pub async fn warm(
+        &self,
+        function: &str,
+        version: u32,
+    ) -> Result<v1::WarmVersionResponse, Error> {
+        let request = v1::WarmVersionRequest {
+            function: function.to_owned(),
+            version,
+        };
+        let answer = self.function_service().warm_version(request).await;
+        Ok(self.answer(answer)?.into_inner())
+    }
+
     /// Takes a version away from new jobs, or the whole function.
     ///
     /// # Errors

@@ -66,6 +66,16 @@ const TABLE: &[(Kind, &str, &str)] = &[
     ),
     (Kind::Gauge, "umbel_leases", "Live leases."),
     (
+        Kind::Gauge,
+        "umbel_instances_kept",
+        "Instances that workers are to keep ready.",
+    ),
+    (
+        Kind::Gauge,
+        "umbel_instances_ready",
+        "How many of the instances that are kept ready stand so.",
+    ),
+    (
         Kind::Counter,
         "umbel_workers_lost_total",
         "Workers that were lost with work.",
@@ -179,7 +189,7 @@ pub(crate) struct Metrics {
     jobs_ended: [Counter; 3],
     invocations: [Counter; 3],
     attempts: [Counter; 2],
-    cluster: [Gauge; 6],
+    cluster: [Gauge; 8],
     workers_lost: Counter,
     ignored: Vec<(Ignored, Counter)>,
     cold_start: [Histogram; 4],
@@ -214,6 +224,8 @@ impl Metrics {
             "umbel_slots",
             "umbel_slots_used",
             "umbel_leases",
+            "umbel_instances_kept",
+            "umbel_instances_ready",
         ];
         let ignored = [
             Ignored::UnknownSession,
@@ -377,6 +389,8 @@ impl Metrics {
             f64::from(cluster.slots),
             f64::from(cluster.slots_used),
             cluster.leases as f64,
+            cluster.instances_kept as f64,
+            cluster.instances_ready as f64,
         ];
         for (gauge, figure) in self.cluster.iter().zip(figures) {
             gauge.set(figure);

@@ -79,6 +79,7 @@ impl Machine {
             t.alarms.jobs.next(),
             t.alarms.invokes.next(),
             t.reclaim.until_ms,
+            t.functions.ahead_until_ms(),
         ];
         let engine = engine.into_iter().flatten().min();
         let engine = engine.map(|due| t.clock.wake_at_engine(due));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::exec::{Program, ProgramError};
 use crate::executable::Executable;
 use crate::failure::Failure;
-use crate::lambda::Lambda;
+use crate::lambda::{Instances, Lambda};
 use crate::native::builtin::{self, Crash};
 use crate::native::{NativeFunction, plain};
 
@@ -140,6 +140,13 @@ impl Catalog {
     /// When the name is taken, reserved or no name.
     pub fn register_executable(&mut self, name: &str, executable: Executable) -> Result<(), Error> {
         self.add(name, executable)
+    }
+
+    /// The instances of all of them share a bound.
+    pub fn join(&self, all: &Arc<Instances>) {
+        for executable in self.executables.values() {
+            executable.join(all);
+        }
     }
 
     /// Adds a program that is declared as `NAME=COMMAND`; see [`Program::parse`].

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::context::Context;
+use crate::context::{CancelFlag, Context, Limits};
 use crate::exec::{self, Program};
 use crate::failure::Failure;
-use crate::lambda::{self, Lambda};
+use crate::lambda::{self, Instances, Lambda};
 use crate::native::{self, NativeFunction};
 use crate::output::Output;
 
@@ -87,6 +87,59 @@ impl Executable {
             Self::Lambda(lambda) => lambda::run(lambda, input, outputs, context),
             #[cfg(feature = "wasm")]
             Self::Wasm(wasm) => crate::wasm::run(wasm, input, outputs, context),
+        }
+    }
+}
+
+/// Instances that stand ready before there is work. What is no warm process has none: it is ready
+/// once it is loaded.
+impl Executable {
+    /// Its instances share the bound of all.
+    pub fn join(&self, all: &Arc<Instances>) {
+        if let Self::Lambda(lambda) = self {
+            lambda.join(all);
+        }
+    }
+
+    /// So many instances are to stand ready, however long they have nothing to do.
+    pub fn keep(&self, floor: usize) {
+        if let Self::Lambda(lambda) = self {
+            lambda.keep(floor);
+        }
+    }
+
+    /// Starts instances until as many are there as are to be kept, or there is room for. It blocks
+    /// as [`Self::invoke`] does.
+    ///
+    /// # Errors
+    /// When one cannot be started.
+    pub fn fill(&self, cancel: &CancelFlag, limits: Limits) -> Result<(), Failure> {
+        let Self::Lambda(lambda) = self else {
+            return Ok(());
+        };
+        lambda.fill(&Context {
+            job_id: "",
+            index: 0,
+            attempt: 1,
+            cancel,
+            deadline: None,
+            limits,
+        })
+    }
+
+    /// How many inputs could be run at a time without a cold start; none: as many as there are.
+    pub fn ready_count(&self) -> Option<usize> {
+        match self {
+            Self::Lambda(lambda) => Some(lambda.ready_count()),
+            _ => None,
+        }
+    }
+
+    /// It was loaded before anybody wanted it: no invocation has waited for that.
+    pub fn loaded_ahead(&self) {
+        #[cfg(feature = "wasm")]
+        if let Self::Wasm(wasm) = self {
+            wasm.loaded_ahead();
         }
     }
 }

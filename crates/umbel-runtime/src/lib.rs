@@ -57,7 +57,7 @@ pub use context::{CancelFlag, Context, Limits};
 pub use exec::{Program, ProgramError};
 pub use executable::{ColdStart, Executable, Execution};
 pub use failure::{Failure, FailureKind};
-pub use lambda::{Lambda, LambdaError};
+pub use lambda::{Instances, Lambda, LambdaError};
 pub use native::NativeFunction;
 pub use output::Output;
 pub use process::{Bounds, install_supervisor, supervise};

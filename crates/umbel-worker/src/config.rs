@@ -33,6 +33,9 @@ pub struct Config {
     pub runtimes: Runtimes,
     /// Where their artifacts are kept; without it none is run.
     pub cache: Option<CacheConfig>,
+    /// Instances of warm processes that there may be, of all functions together; 0: four for each
+    /// slot, and never fewer than there are slots. For one that is needed an idle one ends.
+    pub instances_max: u32,
     /// The bounds of an attempt.
     pub limits: Limits,
     /// How long a drain may take; none: as long as what runs.
@@ -50,6 +53,7 @@ impl Default for Config {
             runs_programs: true,
             runtimes: Runtimes::NONE,
             cache: None,
+            instances_max: 0,
             limits: Limits::DEFAULT,
             drain_timeout: None,
         }
@@ -74,6 +78,11 @@ impl Config {
             let cores = u32::try_from(cores).unwrap_or(u32::MAX);
             self.slots = cores.min(limit::WORKER_SLOTS_MAX);
         }
+        if self.instances_max == 0 {
+            let each = limit::SLOT_INSTANCES_DEFAULT;
+            self.instances_max = self.slots.saturating_mul(each);
+        }
+        self.instances_max = self.instances_max.max(self.slots);
         if self.name.is_empty() {
             self.name = default_name(worker);
         }
@@ -92,6 +101,11 @@ impl Config {
                 "the bytes of the name",
                 self.name.len(),
                 limit::NAME_BYTES_MAX,
+            ),
+            (
+                "instances",
+                self.instances_max as usize,
+                limit::WORKER_INSTANCES_MAX as usize,
             ),
             ("labels", self.labels.len(), limit::LABELS_MAX),
             (

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use umbel_core::id::WorkerId;
+use umbel_runtime::Instances;
 
 use crate::config::Config;
 use crate::error::Error;
@@ -71,10 +72,13 @@ pub(crate) fn assemble(
         drain: CancellationToken::new(),
         leave: CancellationToken::new(),
     };
+    let instances = Arc::new(Instances::new(config.instances_max as usize));
+    config.catalog.join(&instances);
     let shelf = Shelf::new(
         Arc::clone(&floor),
         (endpoint.clone(), dial.clone()),
         config.cache.as_ref(),
+        instances,
     );
     let shelf = shelf.map_err(|error| Error::Cache {
         reason: error.to_string(),
@@ -97,9 +101,17 @@ impl Link {
     /// Keeps sessions until the worker has left, and tells that.
     pub(crate) async fn run(self) {
         let ended = self.keep().await;
+        self.shelf.leave();
         self.floor.stop();
         wait_for_programs(&self.floor).await;
         self.state.send_replace(State::Ended(ended));
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        // A thread that starts an instance would hold up the end of the process.
+        self.shelf.leave();
     }
 }
 

@@ -58,6 +58,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) index: Index,
     pub(crate) output: &'a [u8],
     pub(crate) execution: Execution,
+    /// Its cold start, with what it took to get the version here.
+    pub(crate) cold_start: Option<ColdStart>,
     pub(crate) began_us: u64,
     pub(crate) ended_us: u64,
     /// Microseconds since 1970.
@@ -71,17 +73,6 @@ struct Took {
     duration_us: u64,
     cpu_us: Option<u64>,
     cold_start: Option<ColdStart>,
-}
-
-/// A cold start in the coordinator's words.
-const fn parts_of(cold: umbel_runtime::ColdStart) -> ColdStart {
-    ColdStart {
-        // What a worker brings itself is there.
-        fetch_us: 0,
-        load_us: cold.load_us,
-        init_us: cold.init_us,
-        first_call_us: cold.first_call_us,
-    }
 }
 
 impl Lane {
@@ -143,12 +134,11 @@ impl Running {
         self.usage.duration_us += duration_us;
         self.usage.cpu_us += cpu_us.unwrap_or(0);
         self.usage.attempts += 1;
-        let cold = attempt.execution.cold_start;
         let took = Took {
             started_at_us: attempt.started_at_us,
             duration_us,
             cpu_us,
-            cold_start: cold.map(parts_of),
+            cold_start: attempt.cold_start,
         };
         match attempt.execution.outcome {
             Ok(()) if matches!(self.origin, Origin::Chunk { .. }) => {

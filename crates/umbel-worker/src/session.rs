@@ -219,6 +219,11 @@ impl Session<'_> {
             let Ok(permit) = outbox.try_reserve() else {
                 return true;
             };
+            // Where a version cannot be run is known before what came of its work.
+            if let Some(holdings) = self.shelf.hot_news() {
+                permit.send(from_worker(FromWorker::Holds(holdings)));
+                continue;
+            }
             let next = {
                 let mut machine = self.floor.machine();
                 machine.next_message(self.floor.clock.now_us())
@@ -237,7 +242,7 @@ impl Session<'_> {
             let begun = self.floor.machine().begun();
             permit.send(from_worker(FromWorker::Heartbeat(begun)));
         }
-        self.shelf.let_go();
+        self.shelf.beat();
         if let Ok(permit) = outbox.try_reserve()
             && let Some(holdings) = self.shelf.news()
         {
@@ -273,6 +278,10 @@ impl Session<'_> {
             FromCoordinator::Version(version) => {
                 drop(machine);
                 self.shelf.told(version);
+            }
+            FromCoordinator::Keep(kept) => {
+                drop(machine);
+                self.shelf.keep(&kept);
             }
             FromCoordinator::Ack(number) => {
                 machine.acknowledged(number);

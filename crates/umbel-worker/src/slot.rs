@@ -84,10 +84,13 @@ fn run_piece(
         };
         let execution = attempt(&executable, &mut cursor, index, output, &context);
         let ended_us = floor.clock.now_us();
+        let ran_us = ended_us.saturating_sub(began_us);
+        let cold_start = work.cold_start(execution.cold_start, ran_us);
         let goes_on = lane.record(Attempt {
             index,
             output,
             execution,
+            cold_start,
             began_us,
             ended_us,
             started_at_us: floor.clock.wall_us(began_us),

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use bytes::Bytes;
+use umbel_core::cold_start::ColdStart;
 use umbel_core::function::VersionId;
 use umbel_core::id::{Index, JobId};
 use umbel_core::job::Target;
@@ -149,6 +150,17 @@ impl Work {
                 Err(Failure::new(FailureKind::Rejected, "NotLoaded", words))
             }
         }
+    }
+
+    /// The cold start of an attempt that ran so long, with what it took to get its version here.
+    #[inline]
+    pub(crate) fn cold_start(
+        &self,
+        cold: Option<umbel_runtime::ColdStart>,
+        ran_us: u64,
+    ) -> Option<ColdStart> {
+        let ready = self.supplied.get()?.as_ref().ok()?;
+        ready.cold_start(cold, ran_us)
     }
 
     /// Whether a Rust function runs it, on the slot's own thread.

@@ -8,7 +8,7 @@ use umbel_core::change::{
     FailedRecord, JobRecord, JobStatus, KeptRequest, LeaseRecord, Record, WaitingRecord,
 };
 use umbel_core::function::{
-    Alias, Artifact, Digest, FunctionRecord, Holdings, Move, MoveKind, Qualifier, Runtime,
+    Alias, Artifact, Digest, FunctionRecord, Holdings, Keep, Move, MoveKind, Qualifier, Runtime,
     Runtimes, UploadId, Version, VersionId, VersionSpec,
 };
 use umbel_core::histogram::Histogram;
@@ -263,6 +263,7 @@ fn hello() -> Hello {
         holdings: Holdings {
             warm: vec![Digest([1; 32])],
             cached: vec![Digest([1; 32]), Digest([2; 32])],
+            ..Holdings::default()
         },
         version: "0.1.0".to_owned(),
         offers: vec![Offer {
@@ -316,6 +317,8 @@ fn to_coordinator() -> Vec<Vec<u8>> {
         FromWorker::Holds(Holdings {
             warm: vec![Digest([1; 32])],
             cached: vec![Digest([2; 32])],
+            standing: vec![(Digest([1; 32]), 2)],
+            failed: vec![Digest([3; 32])],
         }),
         FromWorker::Leaving,
         FromWorker::InvokeDone(InvokeDone {
@@ -360,6 +363,10 @@ fn to_worker() -> Vec<Vec<u8>> {
     let messages = [
         ToWorker::Welcome(welcome),
         ToWorker::Version(Arc::new(version())),
+        ToWorker::Keep(vec![Keep {
+            version: VersionId(7),
+            instances: 2,
+        }]),
         ToWorker::Ack(7),
         ToWorker::Revoke(vec![LEASE]),
         ToWorker::Drain,

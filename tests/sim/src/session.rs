@@ -192,6 +192,8 @@ impl World {
                 let before = process.told.insert(version.id, Arc::clone(&version));
                 assert!(before.is_none(), "{version:?} is told once in a session");
             }
+            // Its instances are no processes, so there is nothing to keep ready.
+            FromCoordinator::Keep(_) => {}
             FromCoordinator::Ack(number) => process.machine.acknowledged(number),
             FromCoordinator::TakeBack { lease, keep } => process.machine.take_back(lease, keep),
             FromCoordinator::Revoke(leases) => stopped = process.machine.revoke(&leases),

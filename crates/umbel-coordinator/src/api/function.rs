@@ -148,6 +148,32 @@ impl FunctionService for Api {
         self.publish(request.into_inner()).await.map(Response::new)
     }
 
+    async fn warm_version(
+        &self,
+        request: Request<v1::WarmVersionRequest>,
+    ) -> Result<Response<v1::WarmVersionResponse>, Status> {
+        let v1::WarmVersionRequest { function, version } = request.into_inner();
+        let function = convert::function_name("function", function).map_err(status::invalid)?;
+        let number = convert::version_number("version", version).map_err(status::invalid)?;
+        let asked = self.ask(|reply| Event::Warm {
+            reply,
+            function,
+            number,
+        });
+        match asked.await? {
+            Reply::Warm {
+                workers,
+                kept,
+                ready,
+            } => Ok(Response::new(v1::WarmVersionResponse {
+                workers,
+                kept_instances: kept,
+                ready_instances: ready,
+            })),
+            reply => Err(unexpected(&reply)),
+        }
+    }
+
     async fn get_function(
         &self,
         request: Request<v1::GetFunctionRequest>,

@@ -7,6 +7,7 @@ use crate::function::{
     Alias, Artifact, Digest, FunctionRecord, LIVE, Qualifier, UploadId, Version, VersionId,
 };
 use crate::job::Target;
+use crate::limit;
 use crate::route::{ArmId, Lead, Node, Plan, RouteTally, Routing};
 
 /// One published function.
@@ -50,6 +51,11 @@ pub(crate) struct Functions {
     revision: u64,
     /// What happened when inputs were routed, since the start.
     tallies: BTreeMap<(String, String), RouteTally>,
+    /// Versions that ask for instances to be kept ready, and take jobs.
+    warm: BTreeSet<VersionId>,
+    /// Versions that are to stand ready though no alias points at them, each until when, in engine
+    /// time.
+    ahead: BTreeMap<VersionId, u64>,
 }
 
 /// An arm, and whose it is.
@@ -103,11 +109,16 @@ impl Functions {
             versions: 0,
         });
         shared.versions += 1;
+        if version.spec.warm > 0 {
+            self.warm.insert(version.id);
+        }
         self.versions.insert(version.id, version);
     }
 
     /// A version takes no new jobs; tells whether it did before.
     pub(crate) fn retire(&mut self, id: VersionId, at_ms: u64) -> bool {
+        self.warm.remove(&id);
+        self.ahead.remove(&id);
         let new = self.takes_jobs(id);
         if new {
             self.retired.insert(id, at_ms);
@@ -119,6 +130,8 @@ impl Functions {
     pub(crate) fn remove(&mut self, id: VersionId) -> Option<UploadId> {
         let version = self.versions.remove(&id)?;
         self.retired.remove(&id);
+        self.warm.remove(&id);
+        self.ahead.remove(&id);
         if let Some(function) = self.functions.get_mut(&version.function) {
             function.versions.remove(&version.number);
         }
@@ -231,6 +244,54 @@ impl Functions {
     pub(crate) fn live(&self, function: &str) -> Option<&Arc<Version>> {
         let to = self.functions.get(function)?.aliases.get(LIVE)?.route.to;
         self.numbered(function, to)
+    }
+
+    /// The versions of which instances are to be kept ready, newest first: those that ask for it
+    /// and that some alias means, or somebody is about to point one at.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = &Arc<Version>> {
+        let warm = self.warm.iter().rev();
+        let warm = warm.filter_map(|id| self.versions.get(id));
+        warm.filter(|version| self.ahead.contains_key(&version.id) || self.is_meant(version))
+    }
+
+    /// Whether an alias leads to a version, by itself or by a rule or a split.
+    fn is_meant(&self, version: &Version) -> bool {
+        let function = self.functions.get(&version.function);
+        let mut aliases = function.into_iter().flat_map(|f| f.aliases.values());
+        let lead = Lead::Version(version.id);
+        let mut nodes = self.routings.values().flat_map(|routing| &routing.nodes);
+        aliases.any(|alias| alias.route.to == version.number)
+            || nodes.any(|node| node.leads.contains(&lead))
+    }
+
+    /// A version is to stand ready until then; what would be forgotten first makes room. Says
+    /// whether that is news.
+    pub(crate) fn go_ahead(&mut self, id: VersionId, until_ms: u64) -> bool {
+        let news = self.ahead.insert(id, until_ms).is_none();
+        if self.ahead.len() > limit::VERSIONS_AHEAD_MAX {
+            let first = self.ahead.iter().min_by_key(|(_, until)| **until);
+            if let Some(first) = first.map(|(id, _)| *id) {
+                self.ahead.remove(&first);
+            }
+        }
+        news
+    }
+
+    /// Forgets what was made ready ahead and not asked for since; says whether there was any.
+    pub(crate) fn forget_ahead(&mut self, engine_ms: u64) -> bool {
+        let before = self.ahead.len();
+        self.ahead.retain(|_, until| *until > engine_ms);
+        before > self.ahead.len()
+    }
+
+    /// When that is due next, in engine time.
+    pub(crate) fn ahead_until_ms(&self) -> Option<u64> {
+        self.ahead.values().min().copied()
+    }
+
+    /// Whether any version asks for instances to be kept ready.
+    pub(crate) fn has_warm(&self) -> bool {
+        !self.warm.is_empty()
     }
 
     /// Whether a version takes new jobs.
@@ -424,6 +485,8 @@ impl Functions {
             assert_eq!(uses.get(digest), Some(&shared.versions));
             assert!(uploads.insert(shared.artifact.upload));
         }
+        let warm = self.warm.iter().chain(self.ahead.keys());
+        assert!(warm.into_iter().all(|id| self.takes_jobs(*id)));
         assert!(self.retired.keys().all(|id| self.versions.contains_key(id)));
         let last = self.functions.get(&self.last.1);
         assert!(last.is_some_and(|f| f.record.last_id.0 == self.last.0) || self.last.0 == 0);

@@ -88,6 +88,10 @@ pub(crate) struct Marks {
     pub(crate) spent: BTreeSet<String>,
     /// Jobs that want inputs sorted by what a route says of them.
     pub(crate) unsorted: BTreeSet<JobId>,
+    /// What versions are to stand ready may have changed for all workers.
+    pub(crate) kept: bool,
+    /// These workers were not told yet.
+    pub(crate) newcomers: BTreeSet<WorkerId>,
     /// The turn met a bound; the next one is due at once.
     pub(crate) more: bool,
 }

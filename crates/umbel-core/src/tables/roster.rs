@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::function::{Digest, Runtime, Runtimes, Version, VersionId};
+use crate::function::{Digest, Holdings, Keep, Runtime, Runtimes, Version, VersionId};
 use crate::id::{SessionId, WorkerId};
 use crate::policy::Labels;
 use crate::view::WorkerState;
@@ -25,11 +25,11 @@ pub(crate) struct Worker {
     /// What it can run of published functions.
     pub(crate) runtimes: Runtimes,
     /// The versions that stand ready on it, by what they are.
-    pub(crate) warm: BTreeSet<Digest>,
-    /// The artifacts in its cache.
-    pub(crate) cached: BTreeSet<Digest>,
+    pub(crate) has: Has,
     /// The versions that it was told of in this session.
     pub(crate) told: BTreeSet<VersionId>,
+    /// Those that it was told to keep ready.
+    pub(crate) kept: Vec<Keep>,
     /// Its version of umbel.
     pub(crate) version: String,
     /// When its session began, milliseconds since 1970.
@@ -44,6 +44,30 @@ pub(crate) struct Worker {
     pub(crate) reported: u64,
 }
 
+/// What a worker has of versions, by what they are.
+#[derive(Debug, Default)]
+pub(crate) struct Has {
+    /// Those that stand ready.
+    pub(crate) warm: BTreeSet<Digest>,
+    /// The artifacts in its cache.
+    pub(crate) cached: BTreeSet<Digest>,
+    /// How many instances stand ready of those that are to.
+    pub(crate) standing: BTreeMap<Digest, u32>,
+    /// Those that it could not make ready.
+    pub(crate) failed: BTreeSet<Digest>,
+}
+
+impl From<Holdings> for Has {
+    fn from(holdings: Holdings) -> Self {
+        Self {
+            warm: holdings.warm.into_iter().collect(),
+            cached: holdings.cached.into_iter().collect(),
+            standing: holdings.standing.into_iter().collect(),
+            failed: holdings.failed.into_iter().collect(),
+        }
+    }
+}
+
 /// How near a version is to its first line of code on a worker; the nearest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Nearness {
@@ -53,19 +77,32 @@ pub(crate) enum Nearness {
     Cached,
     /// It has to be fetched.
     Cold,
+    /// It could not be made ready when that was last tried.
+    Failed,
 }
 
 impl Worker {
     /// How near a version is.
     pub(crate) fn nearness(&self, version: &Version) -> Nearness {
-        if self.warm.contains(&version.content) {
+        let has = &self.has;
+        if has.failed.contains(&version.content) {
+            Nearness::Failed
+        } else if has.warm.contains(&version.content) {
             Nearness::Warm
-        } else if self.cached.contains(&version.artifact.digest) || self.told.contains(&version.id)
-        {
+        } else if has.cached.contains(&version.artifact.digest) || self.told.contains(&version.id) {
             Nearness::Cached
         } else {
             Nearness::Cold
         }
+    }
+
+    /// How many instances of a version it is to keep ready, and how many of them stand so.
+    pub(crate) fn instances(&self, version: &Version) -> (u32, u32) {
+        let mut kept = self.kept.iter();
+        let kept = kept.find(|keep| keep.version == version.id);
+        let kept = kept.map_or(0, |keep| keep.instances);
+        let standing = self.has.standing.get(&version.content);
+        (kept, standing.copied().unwrap_or(0).min(kept))
     }
 
     /// Where it stands.
@@ -165,11 +202,20 @@ impl Roster {
     }
 
     /// What a worker has of versions is now this.
-    pub(crate) fn holds(&mut self, id: WorkerId, warm: BTreeSet<Digest>, cached: BTreeSet<Digest>) {
+    pub(crate) fn holds(&mut self, id: WorkerId, has: Has) {
         if let Some(worker) = self.workers.get_mut(&id) {
-            worker.warm = warm;
-            worker.cached = cached;
+            worker.has = has;
         }
+    }
+
+    /// What a worker is to keep ready is now this; says whether that is news.
+    pub(crate) fn keep(&mut self, id: WorkerId, kept: &[Keep]) -> bool {
+        let worker = self.workers.get_mut(&id);
+        worker.is_some_and(|worker| {
+            let news = worker.kept != kept;
+            worker.kept = kept.to_vec();
+            news
+        })
     }
 
     /// A report was handled.

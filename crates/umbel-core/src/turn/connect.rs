@@ -11,7 +11,7 @@ use crate::limit;
 use crate::message::{Hello, ToWorker, Welcome};
 use crate::tables::Tables;
 use crate::tables::demands::Ability;
-use crate::tables::roster::Worker;
+use crate::tables::roster::{Has, Worker};
 
 use super::offer;
 
@@ -46,6 +46,7 @@ pub(crate) fn hello(t: &mut Tables, out: &mut Out, session: SessionId, hello: He
             kept,
         }));
     }
+    t.marks.newcomers.insert(id);
     refresh::worker(t, id);
 }
 
@@ -120,9 +121,9 @@ fn enter(
         functions: functions.collect(),
         runs_programs: hello.runs_programs,
         runtimes: hello.runtimes,
-        warm: hello.holdings.warm.into_iter().collect(),
-        cached: hello.holdings.cached.into_iter().collect(),
+        has: Has::from(hello.holdings),
         told: BTreeSet::new(),
+        kept: Vec::new(),
         version: hello.version,
         connected_ms: t.clock.wall_ms(),
         heard_ms: t.clock.engine_ms(),
@@ -161,9 +162,7 @@ fn enter(
 
 /// A worker says what it has of versions.
 pub(crate) fn holds(t: &mut Tables, id: WorkerId, holdings: Holdings) {
-    let warm = holdings.warm.into_iter().collect();
-    let cached = holdings.cached.into_iter().collect();
-    t.roster.holds(id, warm, cached);
+    t.roster.holds(id, Has::from(holdings));
 }
 
 pub(crate) fn session_ended(t: &mut Tables, out: &mut Out, session: SessionId) {

@@ -118,6 +118,7 @@ fn farness_us(t: &Tables, worker: WorkerId, version: Option<&Arc<Version>>) -> u
         None | Some(Nearness::Warm) => 0,
         Some(Nearness::Cached) => limit::HOLD_US / 2,
         Some(Nearness::Cold) => limit::HOLD_US,
+        Some(Nearness::Failed) => 2 * limit::HOLD_US,
     }
 }
 

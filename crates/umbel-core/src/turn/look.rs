@@ -1,13 +1,11 @@
 //! What the machine shows of itself.
 
-use super::step;
+use super::step::{self, warmth};
 use crate::command::Refusal;
-use crate::function::Version;
 use crate::history::History;
 use crate::id::{Index, JobId};
 use crate::limit;
 use crate::tables::Tables;
-use crate::tables::demands::Ability;
 use crate::view::{
     ClusterView, FunctionView, InvocationView, JobView, PublishedView, VersionView, WorkerView,
 };
@@ -128,7 +126,9 @@ fn listed(t: &Tables, name: &str, workers: u32) -> FunctionView {
     let published = t.functions.find(name);
     FunctionView {
         name: name.to_owned(),
-        workers: live.as_ref().map_or(workers, |live| able_len(t, live)),
+        workers: live
+            .as_ref()
+            .map_or(workers, |live| warmth::able_len(t, live)),
         version_count: published.map_or(0, |f| {
             let ids = f.versions.values();
             let taking = ids.filter(|id| t.functions.takes_jobs(**id)).count();
@@ -136,13 +136,6 @@ fn listed(t: &Tables, name: &str, workers: u32) -> FunctionView {
         }),
         live: live.filter(|_| published.is_some()),
     }
-}
-
-/// How many workers can run a version.
-fn able_len(t: &Tables, version: &Version) -> u32 {
-    let runs = |ability: &Ability| ability.runtimes.contains(version.spec.runtime);
-    let able = t.demands.abilities().filter(|(_, ability)| runs(ability));
-    u32::try_from(able.count()).unwrap_or(u32::MAX)
 }
 
 pub(crate) fn function(
@@ -160,11 +153,14 @@ pub(crate) fn function(
     let mut versions = older.filter_map(|(_, id)| t.functions.version(*id));
     let page = versions.by_ref().take(limit).map(|version| {
         let ready = t.roster.iter().filter(|(_, worker)| worker.is_ready());
-        let warm = ready.filter(|(_, worker)| worker.warm.contains(&version.content));
+        let warm = ready.filter(|(_, worker)| worker.has.warm.contains(&version.content));
+        let (kept_instances, ready_instances) = warmth::instances(t, version);
         VersionView {
             retired_ms: t.functions.retired_ms(version.id),
-            workers: able_len(t, version),
+            workers: warmth::able_len(t, version),
             warm_workers: u32::try_from(warm.count()).unwrap_or(u32::MAX),
+            kept_instances,
+            ready_instances,
             version: version.clone(),
         }
     });
@@ -191,6 +187,13 @@ pub(crate) fn cluster(t: &Tables) -> ClusterView {
         view.workers += 1;
         view.slots = view.slots.saturating_add(worker.slots);
         view.slots_used = view.slots_used.saturating_add(used);
+        for keep in &worker.kept {
+            if let Some(version) = t.functions.version(keep.version) {
+                let (kept, standing) = worker.instances(version);
+                view.instances_kept += u64::from(kept);
+                view.instances_ready += u64::from(standing);
+            }
+        }
     }
     for job in t.jobs.running() {
         let summary = job.summary(t.leases.of_job(job.id()).open);
@@ -250,6 +253,8 @@ mod tests {
                 jobs_kept: 1,
                 invocations_waiting: 6,
                 invocations_leased: 4,
+                instances_kept: 0,
+                instances_ready: 0,
             }
         );
     }

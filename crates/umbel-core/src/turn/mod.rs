@@ -24,6 +24,7 @@ mod step;
 mod submit;
 mod sweep;
 mod take_back;
+mod warm;
 
 #[cfg(test)]
 mod random;
@@ -84,6 +85,7 @@ pub(crate) fn handle(t: &mut Tables, out: &mut Out, event: Event) {
         | Event::Point { .. }
         | Event::RollBack { .. }
         | Event::SetRoute { .. }
+        | Event::Warm { .. }
         | Event::Retire { .. } => of_function(t, out, event),
         Event::Sorted(column) => sort::sorted(t, out, &column),
         Event::Drain { reply, worker } => drain::drain(t, out, reply, worker),
@@ -142,6 +144,11 @@ fn of_function(t: &mut Tables, out: &mut Out, event: Event) {
             function,
             number,
         } => retire::retire(t, out, reply, &function, number),
+        Event::Warm {
+            reply,
+            function,
+            number,
+        } => warm::ahead(t, out, reply, &function, number),
         // These are of jobs and workers, and told apart before.
         Event::CreateJob { .. }
         | Event::OpenAppend { .. }
@@ -185,6 +192,7 @@ pub(crate) fn advance(t: &mut Tables, out: &mut Out) {
     expire::expire(t, out);
     sweep::by_age(t, out);
     retire::sweep(t, out);
+    warm::advance(t, out);
     for job in std::mem::take(&mut t.marks.jobs) {
         refresh::job(t, job);
     }

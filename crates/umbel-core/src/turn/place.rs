@@ -295,6 +295,27 @@ mod tests {
     }
 
     #[test]
+    fn where_a_version_could_not_be_loaded_others_go_first() {
+        let mut env = near_and_far();
+        let version = env.machine.function_view("f").unwrap().live.unwrap();
+        for name in ["warm", "cached"] {
+            let holdings = Holdings {
+                failed: vec![version.content],
+                ..env.workers[name].holdings.clone()
+            };
+            env.say(name, FromWorker::Holds(holdings));
+        }
+        env.submit_to("f", 1);
+        assert_eq!(env.open_len("cold"), 1, "it is not known to be unable");
+        env.submit_to("f", 3);
+        assert_eq!(
+            env.open_len("warm") + env.open_len("cached"),
+            2,
+            "then they"
+        );
+    }
+
+    #[test]
     fn a_version_that_allows_less_time_than_its_job_is_heeded() {
         let mut env = Env::new();
         env.try_publish("f", "one", Runtime::Python, |publication| {

@@ -137,6 +137,7 @@ fn led_by(
 fn mark(t: &mut Tables, out: &mut Out, id: VersionId) {
     let at_ms = t.clock.wall_ms();
     if t.functions.retire(id, at_ms) {
+        t.marks.kept = true;
         out.push(Command::Persist(Change::VersionRetired { id, at_ms }));
     }
     t.marks.retired.insert(id);

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use crate::command::{Command, Ignored, Note, Refusal, Reply};
 use crate::config::Config;
 use crate::event::{Event, Proposal};
-use crate::function::{Holdings, Runtime, Runtimes, Version};
+use crate::function::{Holdings, Keep, Runtime, Runtimes, Version};
 use crate::histogram::Histogram;
 use crate::id::{Index, JobId, LeaseId, ReplyId, SessionId, WorkerId};
 use crate::job::{Counts, JobSpec, JobState, Source, StartMode, Target, Usage};
@@ -44,6 +44,7 @@ pub(crate) struct Process {
     pub(crate) runtimes: Runtimes,
     pub(crate) holdings: Holdings,
     pub(crate) told: Vec<Arc<Version>>,
+    pub(crate) kept: Vec<Keep>,
     pub(crate) reports: u64,
     pub(crate) held: BTreeMap<LeaseId, Grant>,
     pub(crate) open: BTreeMap<LeaseId, Ranges>,
@@ -205,6 +206,13 @@ impl Env {
                 assert!(!known, "{:?} is told once in a session", version.id);
                 worker.told.push(version);
             }
+            ToWorker::Keep(kept) => {
+                for keep in &kept {
+                    let known = worker.told.iter().any(|known| known.id == keep.version);
+                    assert!(known, "it is told what a version is");
+                }
+                worker.kept = kept;
+            }
             ToWorker::Grant(grant) => {
                 let version = grant.head.version;
                 let told = |id| worker.told.iter().any(|known| known.id == id);
@@ -264,6 +272,7 @@ impl Env {
             runtimes: Runtimes::NONE,
             holdings: Holdings::default(),
             told: Vec::new(),
+            kept: Vec::new(),
             reports: 0,
             held: BTreeMap::new(),
             open: BTreeMap::new(),
@@ -284,6 +293,7 @@ impl Env {
         worker.session = Some(session);
         worker.reports = 0;
         worker.told.clear();
+        worker.kept.clear();
         worker.asked.clear();
         let offers = worker.open.iter().map(|(lease, indices)| Offer {
             lease: *lease,

@@ -112,6 +112,15 @@ pub enum Reply {
     Alias(Box<Alias>),
     /// What is to be invoked depends on the input: ask this about it, then ask again.
     Undecided(Arc<Routing>),
+    /// How far a version stands ready.
+    Warm {
+        /// Workers that can run it.
+        workers: u32,
+        /// Instances that they are to keep ready; 0: the version asks for none.
+        kept: u64,
+        /// How many of those stand ready.
+        ready: u64,
+    },
     /// An invoke has ended.
     Invoked {
         /// The output, or why it failed.

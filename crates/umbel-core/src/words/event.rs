@@ -134,6 +134,16 @@ pub enum Event {
         /// The number of the version; none: all of them.
         number: Option<u32>,
     },
+    /// A client wants a version to stand ready before an alias points at it, and asks how far
+    /// that is. Said again, or it is forgotten after a while.
+    Warm {
+        /// Who waits.
+        reply: ReplyId,
+        /// The function.
+        function: String,
+        /// The number of the version.
+        number: u32,
+    },
     /// Somebody asks a worker to leave.
     Drain {
         /// Who waits.

@@ -328,6 +328,20 @@ pub struct Holdings {
     pub warm: Vec<Digest>,
     /// Artifacts that lie in its cache.
     pub cached: Vec<Digest>,
+    /// Of the versions that are to stand ready, how many instances do; of what needs no instance,
+    /// as many as are to be kept.
+    pub standing: Vec<(Digest, u32)>,
+    /// Versions that could not be made ready when that was last tried.
+    pub failed: Vec<Digest>,
+}
+
+/// A version that a worker is to have ready before there is work for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// The version.
+    pub version: VersionId,
+    /// How many instances of it; at least 1, and no more than the worker has slots.
+    pub instances: u32,
 }
 
 #[cfg(test)]

@@ -86,6 +86,17 @@ pub const SORT_BYTES_MAX: u64 = 4 << 20;
 pub const VERSION_SPEC_BYTES_MAX: usize = 32 << 10;
 /// Instances that a version may ask to have kept ready on each worker.
 pub const VERSION_WARM_MAX: u32 = 4_096;
+/// Versions that are kept ready at a time on each worker, the newest of those that ask for it.
+pub const VERSIONS_KEPT_MAX: usize = 64;
+/// Versions that are made ready ahead of an alias at a time, and how long each is after it was last
+/// asked for, in milliseconds.
+pub const VERSIONS_AHEAD_MAX: usize = 64;
+/// See [`VERSIONS_AHEAD_MAX`].
+pub const AHEAD_MS: u64 = 60_000;
+/// Instances of warm processes that one worker may have, of all versions together.
+pub const WORKER_INSTANCES_MAX: u32 = 16_384;
+/// Instances that a worker may have for each of its slots, when it does not say how many in all.
+pub const SLOT_INSTANCES_DEFAULT: u32 = 4;
 /// Versions that one page of a function shows: their specs fit into a message.
 pub const VERSIONS_PAGE_MAX: usize = 100;
 /// Bytes of who published or pointed.
@@ -204,6 +215,8 @@ const _: () = {
     assert!(SORT_AHEAD_LEAST <= SORT_INVOCATIONS_MAX);
     // A function's aliases, with the routes they have now, fit into a message.
     assert!(2 * FUNCTION_ALIASES_MAX * ROUTE_BYTES_MAX < MESSAGE_BYTES_MAX);
+    // Every slot of the largest worker can have an instance.
+    assert!(WORKER_SLOTS_MAX <= WORKER_INSTANCES_MAX);
     assert!(VERSIONS_PAGE_MAX * VERSION_SPEC_BYTES_MAX < MESSAGE_BYTES_MAX);
     // An artifact's parts are numbered in 16 bits.
     assert!(ARTIFACT_PACKED_BYTES_MAX / (ARTIFACT_PART_BYTES as u64) < 1 << 16);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::cold_start::ColdStart;
-use super::function::{Holdings, Runtimes, Version, VersionId};
+use super::function::{Holdings, Keep, Runtimes, Version, VersionId};
 use super::histogram::Histogram;
 use super::id::{InvokeId, JobId, LeaseId, WorkerId};
 use super::job::{BlockRef, Target, Usage};
@@ -36,8 +36,11 @@ pub enum FromWorker {
 pub enum ToWorker {
     /// The session stands.
     Welcome(Welcome),
-    /// What a version is; said before the first work for it in a session.
+    /// What a version is; said before anything else of it in a session.
     Version(Arc<Version>),
+    /// All versions that are to stand ready from now on; what is not named need not any more. A
+    /// session begins with none.
+    Keep(Vec<Keep>),
     /// Work.
     Grant(Grant),
     /// The report of this number, and all before it, are durable.

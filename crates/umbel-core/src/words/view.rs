@@ -131,6 +131,10 @@ pub struct VersionView {
     pub workers: u32,
     /// Workers on which it stands ready.
     pub warm_workers: u32,
+    /// Instances of it that workers are to keep ready now.
+    pub kept_instances: u64,
+    /// How many of those stand ready.
+    pub ready_instances: u64,
 }
 
 /// The whole, in figures.
@@ -152,6 +156,10 @@ pub struct ClusterView {
     pub invocations_waiting: u64,
     /// Invocations that are leased.
     pub invocations_leased: u64,
+    /// Instances that workers are to keep ready.
+    pub instances_kept: u64,
+    /// How many of those stand ready.
+    pub instances_ready: u64,
 }
 
 /// Why some invocations of a job wait.

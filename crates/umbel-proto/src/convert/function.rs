@@ -390,6 +390,8 @@ pub fn version(version: &Version) -> v1::Version {
         retired_at: None,
         workers: 0,
         warm_workers: 0,
+        kept_instances: 0,
+        ready_instances: 0,
     }
 }
 
@@ -398,6 +400,8 @@ fn version_of(view: &VersionView) -> v1::Version {
         retired_at: view.retired_ms.map(timestamp),
         workers: view.workers,
         warm_workers: view.warm_workers,
+        kept_instances: view.kept_instances,
+        ready_instances: view.ready_instances,
         ..version(&view.version)
     }
 }

@@ -1,7 +1,7 @@
 //! What a worker says, at the coordinator's door.
 
 use bytes::Bytes;
-use umbel_core::function::Holdings;
+use umbel_core::function::{Digest, Holdings};
 use umbel_core::id::InvokeId;
 use umbel_core::id::JobId;
 use umbel_core::job::Usage;
@@ -115,7 +115,18 @@ fn parse_holds(wire: v1::Holds) -> Result<Holdings, Invalid> {
     Ok(Holdings {
         warm: parse("holds.warm", wire.warm)?,
         cached: parse("holds.cached", wire.cached)?,
+        failed: parse("holds.failed", wire.failed)?,
+        standing: parse_standing(wire.standing)?,
     })
+}
+
+fn parse_standing(wire: Vec<v1::Standing>) -> Result<Vec<(Digest, u32)>, Invalid> {
+    let field = "holds.standing";
+    check_count(field, wire.len(), WORKER_HOLDINGS_MAX)?;
+    let standing = wire
+        .iter()
+        .map(|one| Ok((digest(field, &one.content)?, one.instances)));
+    standing.collect()
 }
 
 fn protocol_mismatch(theirs: u32) -> Invalid {

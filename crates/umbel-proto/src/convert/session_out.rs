@@ -1,5 +1,6 @@
 //! What the coordinator says to a worker, on its way to the wire.
 
+use umbel_core::function::Keep;
 use umbel_core::job::BlockRef;
 use umbel_core::message::{Grant, GrantHead, GrantInputs, Invoke, OfferAnswer, ToWorker};
 
@@ -38,6 +39,9 @@ pub fn outgoing(message: ToWorker) -> Outgoing {
             version: crate::VERSION.to_owned(),
         }),
         ToWorker::Version(version) => Message::Version(Box::new(wire_notice(&version))),
+        ToWorker::Keep(kept) => Message::Keep(v1::Keep {
+            versions: kept.into_iter().map(wire_keep).collect(),
+        }),
         ToWorker::Ack(report) => Message::Ack(v1::Ack { report }),
         ToWorker::TakeBack { lease, keep } => Message::TakeBack(v1::TakeBack {
             lease: Some(wire_lease(lease)),
@@ -51,6 +55,13 @@ pub fn outgoing(message: ToWorker) -> Outgoing {
         ToWorker::InvokeCancel(id) => Message::InvokeCancel(v1::InvokeCancel { id: id.0 }),
     };
     Outgoing::Ready(envelope(message))
+}
+
+fn wire_keep(keep: Keep) -> v1::KeptVersion {
+    v1::KeptVersion {
+        version_id: keep.version.0,
+        instances: keep.instances,
+    }
 }
 
 /// A grant with the slices of its blocks, in the order of its indices.

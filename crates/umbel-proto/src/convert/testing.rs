@@ -29,6 +29,8 @@ pub(crate) fn some_hello() -> Hello {
         holdings: Holdings {
             warm: vec![Digest([3; 32])],
             cached: vec![Digest([4; 32])],
+            standing: vec![(Digest([3; 32]), 2)],
+            failed: vec![Digest([6; 32])],
         },
         version: "0.1.0".into(),
         offers: vec![Offer {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use umbel_core::function::Version;
+use umbel_core::function::{Keep, Version, VersionId};
 use umbel_core::id::{InvokeId, LeaseId};
-use umbel_core::limit::CHUNK_INVOCATIONS_MAX;
+use umbel_core::limit::{CHUNK_INVOCATIONS_MAX, VERSIONS_KEPT_MAX, WORKER_SLOTS_MAX};
 use umbel_core::message::{GrantHead, Invoke, OfferAnswer, Welcome};
 
 use super::Invalid;
@@ -29,6 +29,8 @@ pub enum FromCoordinator {
     },
     /// What a version is.
     Version(Arc<Version>),
+    /// All versions that are to stand ready from now on.
+    Keep(Vec<Keep>),
     /// Work.
     Grant {
         /// What runs, and how.
@@ -78,6 +80,15 @@ pub fn from_coordinator(wire: v1::ConnectResponse) -> Result<FromCoordinator, In
         }
         Some(Message::Version(notice)) => {
             Ok(FromCoordinator::Version(Arc::new(parse_notice(*notice)?)))
+        }
+        Some(Message::Keep(keep)) => {
+            // What is beyond the bound is a newer coordinator's wish, and not kept.
+            let kept = keep.versions.into_iter().take(VERSIONS_KEPT_MAX);
+            let kept = kept.map(|wire| Keep {
+                version: VersionId(wire.version_id),
+                instances: wire.instances.clamp(1, WORKER_SLOTS_MAX),
+            });
+            Ok(FromCoordinator::Keep(kept.collect()))
         }
         Some(Message::Grant(grant)) => parse_grant(grant),
         Some(Message::Ack(ack)) => Ok(FromCoordinator::Ack(ack.report)),
@@ -186,6 +197,11 @@ mod tests {
         }
     }
 
+    const KEEP: Keep = Keep {
+        version: VersionId(7),
+        instances: 2,
+    };
+
     #[test]
     fn every_message_comes_back() {
         let welcome = Welcome {
@@ -218,6 +234,10 @@ mod tests {
                 FromCoordinator::Welcome { welcome, version },
             ),
             (ToWorker::Ack(7), FromCoordinator::Ack(7)),
+            (
+                ToWorker::Keep(vec![KEEP]),
+                FromCoordinator::Keep(vec![KEEP]),
+            ),
             (
                 ToWorker::TakeBack {
                     lease: LEASE,

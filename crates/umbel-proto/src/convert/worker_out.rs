@@ -66,9 +66,16 @@ fn wire_holds(holdings: Holdings) -> v1::Holds {
         let digests = digests.into_iter();
         digests.map(|digest| digest.0.to_vec().into()).collect()
     };
+    let standing = holdings.standing.into_iter();
+    let standing = standing.map(|(content, instances)| v1::Standing {
+        content: content.0.to_vec().into(),
+        instances,
+    });
     v1::Holds {
         warm: wire(holdings.warm),
         cached: wire(holdings.cached),
+        failed: wire(holdings.failed),
+        standing: standing.collect(),
     }
 }
 

@@ -19,6 +19,7 @@ use super::Lambda;
 use super::endpoint::Endpoint;
 use super::exchange::{Answer, Exchange, Invocation};
 use super::headers::{deadline_ms, request_id, trace_id};
+use super::pool::Seat;
 use super::report::init_failure;
 use crate::context::Context;
 use crate::failure::{Failure, FailureKind};
@@ -55,6 +56,8 @@ pub(super) struct Instance {
     /// None only while it is dropped.
     runtime: Option<Runtime>,
     _scratch: TempDir,
+    /// Last, so that it is free when all of the instance is gone.
+    seat: Seat,
 }
 
 /// An output, and what was printed for it if that is to be kept.
@@ -73,7 +76,11 @@ struct Log {
 
 impl Instance {
     /// Starts a process; it has not asked for anything yet.
-    pub(super) fn start(lambda: &Lambda, log_bytes_max: usize) -> Result<Self, Failure> {
+    pub(super) fn start(
+        lambda: &Lambda,
+        seat: Seat,
+        log_bytes_max: usize,
+    ) -> Result<Self, Failure> {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
@@ -111,6 +118,7 @@ impl Instance {
             ended_us: None,
             runtime: Some(runtime),
             _scratch: scratch,
+            seat,
         })
     }
 
@@ -123,7 +131,10 @@ impl Instance {
             (answer.is_some() || exchange.is_parked()).then_some(answer)
         };
         let failure = match self.wait(&bounded, first) {
-            Ok(None) => return Ok(()),
+            Ok(None) => {
+                self.seat.is_ready();
+                return Ok(());
+            }
             Ok(Some(Answer::InitError(report))) => {
                 self.log.tail.append(report.stack().as_bytes());
                 return Err(report.into_init_failure().with_log(self.printed()));

@@ -4,6 +4,7 @@ mod endpoint;
 mod exchange;
 mod headers;
 mod instance;
+mod instances;
 mod pool;
 mod ready_made;
 mod report;
@@ -18,7 +19,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::instance::{Answered, Instance};
-use self::pool::Pool;
+pub use self::instances::Instances;
+use self::pool::{Pool, Seat};
 use self::ready_made::Bootstrap;
 use crate::context::Context;
 use crate::exec::{Program, ProgramError};
@@ -228,6 +230,34 @@ impl Lambda {
         self.idle.len()
     }
 
+    /// How many instances have started and not ended.
+    pub(crate) fn ready_count(&self) -> usize {
+        self.idle.retain(Instance::is_usable);
+        self.idle.ready_len()
+    }
+
+    /// Shares the bound of all instances.
+    pub(crate) fn join(&self, all: &Arc<Instances>) {
+        self.idle.join(all);
+    }
+
+    /// So many instances are to stand ready; [`Self::fill`] starts them.
+    pub(crate) fn keep(&self, floor: usize) {
+        self.idle.keep(floor);
+    }
+
+    /// Starts instances until as many are there as are to be kept, or there is room for.
+    pub(crate) fn fill(&self, context: &Context<'_>) -> Result<(), Failure> {
+        self.idle.retain(Instance::is_usable);
+        while !context.cancel.is_set()
+            && let Some(seat) = self.idle.seat_ahead()
+        {
+            let (fresh, _) = start(self, seat, context)?;
+            self.idle.put(fresh);
+        }
+        Ok(())
+    }
+
     fn arn(&self) -> Arc<str> {
         Arc::clone(&self.arn)
     }
@@ -325,7 +355,7 @@ fn answer_of(
         }
         context.check()?;
     }
-    let (fresh, cold) = start(lambda, context)?;
+    let (fresh, cold) = start(lambda, lambda.idle.seat(), context)?;
     let ready = Instant::now();
     let answered = attempt(lambda, fresh, input, context, measured);
     measured.cold_start = Some(ColdStart {
@@ -341,9 +371,13 @@ fn answer_of(
     })
 }
 
-fn start(lambda: &Lambda, context: &Context<'_>) -> Result<(Instance, ColdStart), Failure> {
+fn start(
+    lambda: &Lambda,
+    seat: Seat,
+    context: &Context<'_>,
+) -> Result<(Instance, ColdStart), Failure> {
     let wished = Instant::now();
-    let mut fresh = Instance::start(lambda, context.limits.stderr_bytes_max)?;
+    let mut fresh = Instance::start(lambda, seat, context.limits.stderr_bytes_max)?;
     let spawned = Instant::now();
     fresh.init(lambda, context)?;
     let cold = ColdStart {

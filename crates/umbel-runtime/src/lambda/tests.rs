@@ -105,6 +105,43 @@ fn a_python_function_takes_json_and_gives_json() {
 }
 
 #[test]
+fn instances_that_are_to_be_kept_stand_ready_before_there_is_work() {
+    let test = "instances_that_are_to_be_kept_stand_ready_before_there_is_work";
+    let source = "import os, time\ndef handler(event, context):\n    time.sleep(0.05)\n    return os.getpid()\n";
+    let Some(case) = python(test, source) else {
+        return;
+    };
+    let (lambda, cancel) = (&case.lambda, CancelFlag::new());
+    lambda.keep(2);
+    lambda.fill(&context(&cancel)).unwrap();
+    assert_eq!((lambda.idle_count(), lambda.ready_count()), (2, 2));
+
+    let both = thread::scope(|scope| {
+        let runs = [0, 1].map(|_| scope.spawn(|| execute(lambda, b"", &context(&cancel))));
+        runs.map(|run| run.join().unwrap())
+    });
+
+    let [one, other] = both.map(|(outcome, cold)| (outcome.unwrap(), cold));
+    assert!(!one.1 && !other.1, "neither had to wait for its instance");
+    // One that ends by itself is replaced.
+    lambda.idle.take().unwrap();
+    assert_eq!(lambda.ready_count(), 1);
+    lambda.fill(&context(&cancel)).unwrap();
+    assert_eq!(lambda.ready_count(), 2);
+}
+
+#[test]
+fn an_instance_that_cannot_start_takes_no_seat() {
+    let lambda = sh("exit 3");
+    let cancel = CancelFlag::new();
+    lambda.keep(1);
+    let failure = lambda.fill(&context(&cancel)).unwrap_err();
+    assert_eq!(failure.error_type, "InitError");
+    assert_eq!(lambda.ready_count(), 0);
+    assert!(lambda.fill(&context(&cancel)).is_err(), "it is tried again");
+}
+
+#[test]
 fn an_instance_is_made_once_and_used_again() {
     let source = "import os\ncount = 0\ndef handler(event, context):\n    global count\n    count += 1\n    return [os.getpid(), count]\n";
     let Some(case) = python("an_instance_is_made_once_and_used_again", source) else {

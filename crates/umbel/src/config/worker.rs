@@ -31,6 +31,7 @@ pub(crate) struct Worker {
     pub(crate) drain_timeout_ms: u64,
     pub(crate) cache: String,
     pub(crate) cache_bytes_max: u64,
+    pub(crate) instances_max: u32,
     pub(crate) log: String,
     pub(crate) log_format: log::Format,
     // Tables stand last, as they must in a file.
@@ -50,6 +51,7 @@ impl Default for Worker {
             drain_timeout_ms: 0,
             cache: String::new(),
             cache_bytes_max: CACHE_BYTES_MAX,
+            instances_max: 0,
             log: "info".to_owned(),
             log_format: log::Format::Human,
             labels: BTreeMap::new(),
@@ -125,6 +127,9 @@ pub(crate) struct WorkerFlags {
         hide_env = true
     )]
     cache_bytes_max: Option<u64>,
+    /// Warm processes that there may be, of all functions; 0: four for each slot [default: 0]
+    #[arg(long, env = "UMBEL_INSTANCES_MAX", value_name = "N", hide_env = true)]
+    instances_max: Option<u32>,
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
@@ -154,6 +159,7 @@ impl Worker {
         overrule(&mut config.drain_timeout_ms, flags.drain_timeout_ms);
         overrule(&mut config.cache, flags.cache);
         overrule(&mut config.cache_bytes_max, flags.cache_bytes_max);
+        overrule(&mut config.instances_max, flags.instances_max);
         let labels = distinct("--label", &flags.labels)
             .map_err(|message| Error::option("labels", message))?;
         config.labels.extend(labels);
@@ -190,6 +196,7 @@ impl Worker {
             runs_programs: true,
             runtimes: umbel_worker::runtimes(),
             cache,
+            instances_max: self.instances_max,
             limits: Limits {
                 output_bytes_max: self.output_bytes_max,
                 stderr_bytes_max: self.stderr_bytes_max,

@@ -60,6 +60,7 @@ pub(crate) fn move_to(t: &mut Tables, out: &mut Out, function: &str, name: &str,
     name_arms(&mut alias, plan.as_deref());
     t.functions.put_alias(alias.clone());
     t.functions.reroute();
+    t.marks.kept = true;
     out.push(Command::Persist(Change::AliasMoved(alias)));
     out.push(Command::Note(Note::AliasMoved {
         function: function.to_owned(),

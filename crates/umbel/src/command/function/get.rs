@@ -52,6 +52,7 @@ pub(super) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
         Column::flexible("BY"),
         Column::number("WORKERS"),
         Column::number("WARM"),
+        Column::number("READY"),
     ]);
     for version in &found.versions {
         table.row([
@@ -64,6 +65,7 @@ pub(super) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
             version.published_by.clone(),
             version.workers.to_string(),
             version.warm_workers.to_string(),
+            ready(version),
         ]);
     }
     table.print("no versions")?;
@@ -77,6 +79,14 @@ fn state(version: &v1::Version) -> &'static str {
     match version.retired_at {
         Some(_) => "retired",
         None => "published",
+    }
+}
+
+/// How many instances stand ready of those that are to be kept.
+fn ready(version: &v1::Version) -> String {
+    match version.kept_instances {
+        0 => "-".to_owned(),
+        kept => format!("{}/{kept}", version.ready_instances),
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) struct Args {
     names: Vec<String>,
     #[command(flatten)]
     options: OptionArgs,
-    /// Instances to be kept ready on each worker; kept with the version, and not acted on yet
+    /// Instances that each worker keeps ready, up to its slots, while an alias leads to the version
     #[arg(long, value_name = "N")]
     warm: Option<u32>,
     /// Equal inputs have equal outputs, and nothing else comes of an invocation

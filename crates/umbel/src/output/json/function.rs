@@ -130,6 +130,8 @@ struct Version<'a> {
     retired_at: Option<String>,
     workers: u32,
     warm_workers: u32,
+    kept_instances: u64,
+    ready_instances: u64,
 }
 
 impl<'a> From<&'a v1::Version> for Version<'a> {
@@ -157,6 +159,8 @@ impl<'a> From<&'a v1::Version> for Version<'a> {
             retired_at: shown(version.retired_at.as_ref()),
             workers: version.workers,
             warm_workers: version.warm_workers,
+            kept_instances: version.kept_instances,
+            ready_instances: version.ready_instances,
         }
     }
 }
