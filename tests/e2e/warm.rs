@@ -123,6 +123,22 @@ fn the_first_cold_start_says_how_long_the_artifact_took_to_come() {
     assert_eq!(again["fetch_us"], 0, "it is here: {again}");
     assert!(again["init_us"].as_u64().expect("a number") > 0);
 
+    let found = version(&cluster, "slow", 1);
+    let figures = &found["figures"];
+    assert_eq!(figures["cold"]["count"], 2, "{found}");
+    assert_eq!(figures["cold_parts"]["init"]["count"], 2, "{found}");
+    assert!(
+        figures["warm"]["count"].as_u64().expect("a number") > 0,
+        "{found}"
+    );
+    assert!(figures["cold"]["p50_us"].as_u64() > figures["warm"]["p50_us"].as_u64());
+    let table = cluster.run(&["function", "get", "slow"]);
+    assert!(table.contains("FETCH"), "{table}");
+    assert!(
+        table.lines().all(|line| line.chars().count() <= 100),
+        "{table}"
+    );
+
     // A program has no instances; what it waited for was its code.
     let program = "#!/bin/sh\ncat\n";
     let program = folder(&cluster, "program", &[("cat.sh", program)]) + "/cat.sh";

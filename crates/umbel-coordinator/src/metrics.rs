@@ -7,6 +7,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, Prometheu
 use umbel_core::change::{Change, Record};
 use umbel_core::cold_start::ColdStart;
 use umbel_core::command::{Ignored, Swept};
+use umbel_core::function::Runtime;
 use umbel_core::job::JobState;
 use umbel_core::route::RouteTally;
 use umbel_core::view::ClusterView;
@@ -113,7 +114,12 @@ const TABLE: &[(Kind, &str, &str)] = &[
     (
         Kind::Histogram,
         "umbel_cold_start_seconds",
-        "How long cold starts took, by part: fetch, load, init or first_call.",
+        "How long cold starts took, by runtime; own: of what workers bring themselves.",
+    ),
+    (
+        Kind::Histogram,
+        "umbel_cold_start_part_seconds",
+        "How long the parts of cold starts took, by runtime and part: fetch, load, init or first_call.",
     ),
     (
         Kind::Histogram,
@@ -192,9 +198,9 @@ pub(crate) struct Metrics {
     cluster: [Gauge; 8],
     workers_lost: Counter,
     ignored: Vec<(Ignored, Counter)>,
-    cold_start: [Histogram; 4],
     /// Inputs, failures of rules, not sticky.
     routed: [Counter; 3],
+    cold_starts: Vec<ColdStarts>,
     events: Counter,
     turn: Histogram,
     commit: Histogram,
@@ -258,9 +264,8 @@ impl Metrics {
             cluster: figures.map(|name| gauge(&recorder, name, None)),
             workers_lost: counter(&recorder, "umbel_workers_lost_total", None),
             ignored: ignored.into(),
-            cold_start: ColdStart::PARTS
-                .map(|part| histogram(&recorder, "umbel_cold_start_seconds", Some(("part", part)))),
             routed: ROUTED.map(|name| counter(&recorder, name, None)),
+            cold_starts: cold_starts(&recorder),
             events: counter(&recorder, "umbel_events_total", None),
             turn: histogram(&recorder, "umbel_turn_seconds", None),
             commit: histogram(&recorder, "umbel_commit_seconds", None),
@@ -340,9 +345,14 @@ impl Metrics {
     }
 
     /// An invocation had to wait for an instance.
-    pub(crate) fn cold_start(&self, cold_start: ColdStart) {
-        for (histogram, part_us) in self.cold_start.iter().zip(cold_start.parts()) {
-            histogram.record(std::time::Duration::from_micros(part_us).as_secs_f64());
+    pub(crate) fn cold_start(&self, runtime: Option<Runtime>, cold_start: ColdStart) {
+        let seconds = |us| std::time::Duration::from_micros(us).as_secs_f64();
+        let mut known = self.cold_starts.iter();
+        if let Some(known) = known.find(|known| known.runtime == runtime) {
+            known.whole.record(seconds(cold_start.total_us()));
+            for (histogram, part_us) in known.parts.iter().zip(cold_start.parts()) {
+                histogram.record(seconds(part_us));
+            }
         }
     }
 
@@ -419,6 +429,34 @@ impl fmt::Debug for Metrics {
     }
 }
 
+/// The cold starts of one runtime.
+struct ColdStarts {
+    /// None: what workers bring themselves.
+    runtime: Option<Runtime>,
+    whole: Histogram,
+    parts: [Histogram; ColdStart::PARTS.len()],
+}
+
+/// Of each runtime, so that there are as many series as are listed here.
+fn cold_starts(recorder: &PrometheusRecorder) -> Vec<ColdStarts> {
+    let runtimes = Runtime::ALL.into_iter().map(Some).chain([None]);
+    let of = |runtime: Option<Runtime>| {
+        let label = Label::from_static_parts("runtime", runtime.map_or("own", Runtime::as_str));
+        let of_part = |name, part: Option<&'static str>| {
+            let part = part.map(|part| Label::from_static_parts("part", part));
+            let labels: Vec<Label> = [label.clone()].into_iter().chain(part).collect();
+            recorder.register_histogram(&Key::from_parts(name, labels), &METADATA)
+        };
+        ColdStarts {
+            runtime,
+            whole: of_part("umbel_cold_start_seconds", None),
+            parts: ColdStart::PARTS
+                .map(|part| of_part("umbel_cold_start_part_seconds", Some(part))),
+        }
+    };
+    runtimes.map(of).collect()
+}
+
 /// A counter for each reason, and one for what has none.
 fn refusals(recorder: &PrometheusRecorder) -> (Vec<(Reason, Counter)>, Counter) {
     let of = |reason| counter(recorder, "umbel_refusals_total", Some(("reason", reason)));
@@ -478,7 +516,9 @@ mod tests {
         let metrics = Metrics::new();
         metrics.turn(3, std::time::Duration::from_micros(80));
         metrics.commit(&Commit::default());
-        metrics.cold_start(ColdStart::of_parts([0, 90, 700, 4]));
+        let cold_start = ColdStart::of_parts([0, 90, 700, 4]);
+        metrics.cold_start(Some(Runtime::Python), cold_start);
+        metrics.cold_start(None, cold_start);
         let stats = umbel_store::Stats {
             disk_bytes: Some(7),
             ..umbel_store::Stats::default()
@@ -498,8 +538,13 @@ mod tests {
             );
         }
         assert!(text.contains("umbel_workers 2"), "{text}");
-        let init = "umbel_cold_start_seconds_bucket{part=\"init\",le=\"0.0005\"} 0";
-        assert!(text.contains(init), "{text}");
+        for line in [
+            "umbel_cold_start_part_seconds_bucket{runtime=\"python\",part=\"init\",le=\"0.0005\"} 0",
+            "umbel_cold_start_part_seconds_bucket{runtime=\"python\",part=\"init\",le=\"0.001\"} 1",
+            "umbel_cold_start_seconds_count{runtime=\"own\"} 1",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
         assert!(
             text.contains("umbel_turn_seconds_bucket{le=\"0.0001\"} 1"),
             "{text}"

@@ -16,8 +16,7 @@ use crate::tables::Tables;
 use crate::time::Now;
 use crate::turn;
 use crate::view::{
-    ClusterView, FiguresView, FunctionView, InvocationView, JobView, PublishedView, WaitReason,
-    WorkerView,
+    ClusterView, FunctionView, InvocationView, JobView, PublishedView, WaitReason, WorkerView,
 };
 
 /// All that the coordinator knows and decides. It belongs to one thread, and
@@ -142,12 +141,6 @@ impl Machine {
     #[must_use]
     pub fn functions(&self, after: &str, limit: usize) -> Vec<FunctionView> {
         turn::functions(&self.tables, after, limit)
-    }
-
-    /// How long a function ran since the coordinator started; none: it did not.
-    #[must_use]
-    pub fn figures(&self, function: &str) -> Option<&FiguresView> {
-        self.tables.figures.of(function)
     }
 
     /// A published function with its aliases, and its versions below the number `before`,

@@ -14,6 +14,9 @@ use crate::error::Error;
 use crate::handle::{self, Handle};
 use crate::shelf::CacheConfig;
 
+/// Instances for each slot, when it is not said how many in all.
+const SLOT_INSTANCES: u32 = 4;
+
 /// What can be set about a worker.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -79,8 +82,7 @@ impl Config {
             self.slots = cores.min(limit::WORKER_SLOTS_MAX);
         }
         if self.instances_max == 0 {
-            let each = limit::SLOT_INSTANCES_DEFAULT;
-            self.instances_max = self.slots.saturating_mul(each);
+            self.instances_max = self.slots.saturating_mul(SLOT_INSTANCES);
         }
         self.instances_max = self.instances_max.max(self.slots);
         if self.name.is_empty() {

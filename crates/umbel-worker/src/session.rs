@@ -14,7 +14,7 @@ use tonic::{Code, Status, Streaming};
 use umbel_core::function::Runtimes;
 use umbel_core::id::WorkerId;
 use umbel_core::limit::{MESSAGE_BYTES_MAX, PROTOCOL};
-use umbel_core::message::{FromWorker, Hello, Welcome};
+use umbel_core::message::{FromWorker, Hello, Invoke, Welcome};
 use umbel_core::worker::InvokeHead;
 use umbel_proto::convert::{FromCoordinator, from_coordinator, from_worker, hello};
 use umbel_proto::status::{Reason, reason_of};
@@ -309,21 +309,8 @@ impl Session<'_> {
                 self.drain.cancel();
             }
             FromCoordinator::Invoke(invoke) => {
-                let head = InvokeHead {
-                    id: invoke.id,
-                    target: invoke.target,
-                    version: invoke.version,
-                    timeout_ms: invoke.timeout_ms,
-                };
-                let version = head.version;
-                let target = (&head.target, version);
-                let work = Arc::new(Work::of_invoke(target, invoke.input, &self.shop()));
-                machine.invoke(head, Arc::clone(&work));
                 drop(machine);
-                if let Some(version) = version {
-                    self.shelf.supply(version, &work);
-                }
-                floor.work_came();
+                self.hear_invoke(invoke);
             }
             FromCoordinator::InvokeCancel(id) => {
                 let stopped = machine.invoke_cancelled(id);
@@ -332,6 +319,23 @@ impl Session<'_> {
             // There is one, and it came first.
             FromCoordinator::Welcome { .. } => {}
         }
+    }
+
+    fn hear_invoke(&self, invoke: Invoke) {
+        let version = invoke.version;
+        let target = (&invoke.target, version);
+        let work = Arc::new(Work::of_invoke(target, invoke.input, &self.shop()));
+        let head = InvokeHead {
+            id: invoke.id,
+            target: invoke.target,
+            version,
+            timeout_ms: invoke.timeout_ms,
+        };
+        self.floor.machine().invoke(head, Arc::clone(&work));
+        if let Some(version) = version {
+            self.shelf.supply(version, &work);
+        }
+        self.floor.work_came();
     }
 
     fn shop(&self) -> Shop<'_> {

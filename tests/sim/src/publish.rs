@@ -297,6 +297,7 @@ impl World {
         let holdings = Holdings {
             warm: running.ready.iter().copied().collect(),
             cached,
+            ..Holdings::default()
         };
         if let Some(link) = running.link.filter(|_| running.welcomed) {
             self.send_up(link, &convert::from_worker(FromWorker::Holds(holdings)));

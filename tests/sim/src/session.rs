@@ -68,6 +68,7 @@ impl World {
             holdings: Holdings {
                 warm: process.ready.iter().copied().collect(),
                 cached,
+                ..Holdings::default()
             },
             version: umbel_proto::VERSION.to_owned(),
             offers: process.machine.offers(),

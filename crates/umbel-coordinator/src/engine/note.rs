@@ -35,7 +35,7 @@ pub(super) fn write(note: &Note, metrics: &Metrics) {
             tracing::info!(%job, index, "invocation met the crash limit");
         }
         Note::Routed(tally) => metrics.routed(tally),
-        Note::ColdStart(parts) => metrics.cold_start(*parts),
+        Note::ColdStart { runtime, parts } => metrics.cold_start(*runtime, *parts),
         Note::VersionPublished {
             function,
             number,

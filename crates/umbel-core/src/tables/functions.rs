@@ -258,10 +258,11 @@ impl Functions {
     fn is_meant(&self, version: &Version) -> bool {
         let function = self.functions.get(&version.function);
         let mut aliases = function.into_iter().flat_map(|f| f.aliases.values());
-        let lead = Lead::Version(version.id);
-        let mut nodes = self.routings.values().flat_map(|routing| &routing.nodes);
-        aliases.any(|alias| alias.route.to == version.number)
-            || nodes.any(|node| node.leads.contains(&lead))
+        let mut routed = self
+            .routings
+            .values()
+            .flat_map(|routing| routing.versions());
+        aliases.any(|alias| alias.route.to == version.number) || routed.any(|id| id == version.id)
     }
 
     /// A version is to stand ready until then; what would be forgotten first makes room. Says

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::step::{self, Out, lease, part, route};
+use super::step::{self, Out, lease, part, route, runs};
 use crate::command::{Command, Ignored, Note, Refusal, Reply};
-use crate::function::Version;
+use crate::function::{Version, VersionId};
 use crate::histogram::Histogram;
 use crate::id::{InvokeId, ReplyId, WorkerId};
 use crate::job::Target;
@@ -141,7 +141,7 @@ pub(crate) fn done(t: &mut Tables, out: &mut Out, worker: WorkerId, done: Invoke
         return;
     };
     let ran = lease::target(t, &entry.target, entry.version);
-    note_run(t, out, &ran, &done);
+    note_run(t, out, (&entry.target, entry.version), &done);
     let name = t.roster.find(worker).map(|worker| worker.name.clone());
     let reply = Reply::Invoked {
         outcome: done.outcome,
@@ -159,16 +159,15 @@ pub(crate) fn done(t: &mut Tables, out: &mut Out, worker: WorkerId, done: Invoke
 }
 
 /// Keeps how long it ran, if it did.
-fn note_run(t: &mut Tables, out: &mut Out, target: &Target, done: &InvokeDone) {
-    let wall_ms = t.clock.wall_ms();
+fn note_run(t: &mut Tables, out: &mut Out, ran: (&Target, Option<VersionId>), done: &InvokeDone) {
     let (duration_us, mut warm) = (done.duration_us, Histogram::new());
     let cold = done.cold_start.map(|parts| ColdRun { duration_us, parts });
     match (cold, &done.outcome) {
-        (Some(run), _) => out.push(Command::Note(Note::ColdStart(run.parts))),
+        (Some(_), _) => {}
         (None, Err(failure)) if failure.kind == FailureKind::Rejected => {}
         (None, _) => warm.add(duration_us),
     }
-    t.figures.add(target, wall_ms, (&warm, cold.as_slice()));
+    runs::note(t, out, ran, (&warm, cold.as_slice()));
 }
 
 /// Whether a worker that leaves has not begun it.

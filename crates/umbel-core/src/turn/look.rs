@@ -161,6 +161,7 @@ pub(crate) fn function(
             warm_workers: u32::try_from(warm.count()).unwrap_or(u32::MAX),
             kept_instances,
             ready_instances,
+            figures: t.figures.of(name, version.number),
             version: version.clone(),
         }
     });

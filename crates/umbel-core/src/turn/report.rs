@@ -2,10 +2,9 @@
 //! open under its lease counts.
 
 use super::step::record::{self, Sorted};
-use super::step::{self, Out, end, lease, part};
+use super::step::{self, Out, end, lease, part, runs};
 use crate::change::Change;
-use crate::command::{Command, Ignored, Note, Refusal};
-use crate::function::VersionId;
+use crate::command::{Command, Ignored, Refusal};
 use crate::id::{JobId, LeaseId, SessionId, WorkerId};
 use crate::job::Usage;
 use crate::limit;
@@ -135,7 +134,11 @@ fn take_chunk(t: &mut Tables, out: &mut Out, worker: WorkerId, mut chunk: ChunkR
         out.push(Command::Persist(Change::LeaseEnded(id)));
     }
     measure(t, job_id, usage, charge);
-    note_runs(t, out, (job_id, history.version), &chunk);
+    if let Some(job) = t.jobs.find(job_id) {
+        let target = job.target().clone();
+        let figures = (&chunk.warm, &chunk.cold[..]);
+        runs::note(t, out, (&target, history.version), figures);
+    }
     t.marks.workers.insert(worker);
     if !reported.is_empty() {
         let mut sorted = Sorted::default();
@@ -194,22 +197,6 @@ fn measure(t: &mut Tables, job: JobId, usage: Usage, charge_us: u64) {
         let pace = running.pace;
         t.paces.learn(job.target(), pace);
     }
-}
-
-/// Keeps what a chunk says of run times and cold starts: once a chunk, whatever of it counts.
-fn note_runs(
-    t: &mut Tables,
-    out: &mut Out,
-    (job, version): (JobId, Option<VersionId>),
-    chunk: &ChunkReport,
-) {
-    let wall_ms = t.clock.wall_ms();
-    if let Some(job) = t.jobs.find(job) {
-        let ran = lease::target(t, job.target(), version);
-        t.figures.add(&ran, wall_ms, (&chunk.warm, &chunk.cold));
-    }
-    let cold = chunk.cold.iter();
-    out.extend(cold.map(|run| Command::Note(Note::ColdStart(run.parts))));
 }
 
 /// The inputs of a lease cannot be read, so no worker will ever run them.

@@ -187,6 +187,7 @@ fn forget(t: &mut Tables, out: &mut Out, id: VersionId) {
     };
     let upload = t.functions.remove(id);
     t.functions.reroute();
+    t.figures.forget(&version.function, version.number);
     out.push(Command::Persist(Change::VersionRemoved(id)));
     if let Some(upload) = upload {
         out.push(Command::Persist(Change::ArtifactRemoved(upload)));

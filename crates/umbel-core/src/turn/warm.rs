@@ -14,6 +14,9 @@ use crate::limit;
 use crate::message::ToWorker;
 use crate::tables::Tables;
 
+/// How long a version is made ready ahead of an alias after that was last asked for.
+const AHEAD_MS: u64 = 60_000;
+
 /// Tells workers what they are to keep ready, where that has changed.
 pub(crate) fn advance(t: &mut Tables, out: &mut Out) {
     let forgotten = t.functions.forget_ahead(t.clock.engine_ms());
@@ -74,7 +77,7 @@ pub(crate) fn ahead(t: &mut Tables, out: &mut Out, to: ReplyId, function: &str, 
         Ok(None) => return,
         Err(refusal) => return step::refuse(out, to, refusal),
     };
-    let until_ms = t.clock.engine_ms().saturating_add(limit::AHEAD_MS);
+    let until_ms = t.clock.engine_ms().saturating_add(AHEAD_MS);
     if version.spec.warm > 0 && t.functions.go_ahead(version.id, until_ms) {
         t.marks.kept = true;
         // Told now, so that the answer counts what is to be kept.
@@ -198,7 +201,7 @@ mod tests {
         assert!(matches!(reply, Reply::Warm { ready: 2, .. }));
         let cluster = env.machine.cluster();
         assert_eq!((cluster.instances_kept, cluster.instances_ready), (2, 2));
-        env.advance(limit::AHEAD_MS + 1);
+        env.advance(AHEAD_MS + 1);
         assert_eq!(kept(&env, "a"), [], "nobody came back to it");
         assert!(matches!(ahead(&mut env, "f", 9), Reply::Refused(_)));
     }

@@ -28,6 +28,12 @@ impl ColdStart {
         ]
     }
 
+    /// All of it.
+    #[must_use]
+    pub fn total_us(self) -> u64 {
+        self.parts().into_iter().fold(0, u64::saturating_add)
+    }
+
     /// The cold start that has these parts.
     #[must_use]
     pub fn of_parts([fetch_us, load_us, init_us, first_call_us]: [u64; 4]) -> Self {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::change::Change;
 use super::cold_start::ColdStart;
-use super::function::{Alias, Version};
+use super::function::{Alias, Runtime, Version};
 use super::id::{Appender, Index, InvokeId, JobId, LeaseId, ReplyId, SessionId};
 use super::job::JobState;
 use super::message::ToWorker;
@@ -234,7 +234,12 @@ pub enum Note {
         index: Index,
     },
     /// An invocation had to wait for an instance.
-    ColdStart(ColdStart),
+    ColdStart {
+        /// What runs it; none: a worker brings it.
+        runtime: Option<Runtime>,
+        /// What it took.
+        parts: ColdStart,
+    },
     /// An invoke was placed.
     InvokePlaced {
         /// Its number.

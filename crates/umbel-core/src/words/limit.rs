@@ -34,7 +34,7 @@ pub const LOG_BYTES_MAX: usize = 16 << 10;
 pub const WORKER_FUNCTIONS_MAX: usize = 1_024;
 /// Functions that the coordinator remembers the names of.
 pub const FUNCTIONS_MAX: usize = 65_536;
-/// Functions of which figures of run times are kept; the least recently run make room.
+/// Versions of which figures of run times are kept; the least recently run make room.
 pub const FIGURES_MAX: usize = 1_024;
 /// Bytes of an artifact as it is stored and sent.
 pub const ARTIFACT_PACKED_BYTES_MAX: u64 = 64 << 20;
@@ -88,15 +88,10 @@ pub const VERSION_SPEC_BYTES_MAX: usize = 32 << 10;
 pub const VERSION_WARM_MAX: u32 = 4_096;
 /// Versions that are kept ready at a time on each worker, the newest of those that ask for it.
 pub const VERSIONS_KEPT_MAX: usize = 64;
-/// Versions that are made ready ahead of an alias at a time, and how long each is after it was last
-/// asked for, in milliseconds.
+/// Versions that are made ready ahead of an alias at a time.
 pub const VERSIONS_AHEAD_MAX: usize = 64;
-/// See [`VERSIONS_AHEAD_MAX`].
-pub const AHEAD_MS: u64 = 60_000;
 /// Instances of warm processes that one worker may have, of all versions together.
 pub const WORKER_INSTANCES_MAX: u32 = 16_384;
-/// Instances that a worker may have for each of its slots, when it does not say how many in all.
-pub const SLOT_INSTANCES_DEFAULT: u32 = 4;
 /// Versions that one page of a function shows: their specs fit into a message.
 pub const VERSIONS_PAGE_MAX: usize = 100;
 /// Bytes of who published or pointed.

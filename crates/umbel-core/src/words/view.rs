@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::change::{JobRecord, JobStatus};
 use super::function::{Alias, Runtimes, Version};
-use super::histogram::Histogram;
 use super::history::History;
 use super::job::{Counts, Target, Usage};
 use super::policy::Labels;
@@ -135,6 +134,8 @@ pub struct VersionView {
     pub kept_instances: u64,
     /// How many of those stand ready.
     pub ready_instances: u64,
+    /// How long it ran; none: it did not since the coordinator started.
+    pub figures: Option<FiguresView>,
 }
 
 /// The whole, in figures.
@@ -175,15 +176,29 @@ pub struct WaitReason {
     pub until_ms: Option<u64>,
 }
 
-/// How long a function ran, as the reports since `since_ms` say.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// How long a version ran, as the reports since `since_ms` say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FiguresView {
     /// Since when these are kept, milliseconds since 1970.
     pub since_ms: u64,
     /// Run times of attempts that had a warm instance, or needed none.
-    pub warm: Histogram,
-    /// Run times of attempts that were cold starts, the cold start in them.
-    pub cold: Histogram,
+    pub warm: Spread,
+    /// Times of cold starts, from the first byte of the artifact that was fetched for them to the
+    /// end of their first attempt.
+    pub cold: Spread,
     /// The parts of the cold starts, in the order of `ColdStart::PARTS`.
-    pub parts: [Histogram; 4],
+    pub parts: [Spread; 4],
+}
+
+/// How some times are spread; percentiles are of the nearest bucket, and 0 of no times.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spread {
+    /// How many times.
+    pub count: u64,
+    /// Half of them are no longer, in microseconds.
+    pub p50_us: u64,
+    /// 95 of 100 are no longer.
+    pub p95_us: u64,
+    /// 99 of 100 are no longer.
+    pub p99_us: u64,
 }

@@ -9,7 +9,7 @@ use umbel_core::limit::{
     ALIAS_BYTES_MAX, ARTIFACT_PACKED_BYTES_MAX, BY_BYTES_MAX, DURATION_MS_MAX,
     VERSION_SPEC_BYTES_MAX, VERSION_WARM_MAX,
 };
-use umbel_core::view::{FunctionView, PublishedView, VersionView};
+use umbel_core::view::{FiguresView, FunctionView, PublishedView, Spread, VersionView};
 
 use super::name::{check_plain, is_function_name};
 use super::route::alias;
@@ -392,6 +392,7 @@ pub fn version(version: &Version) -> v1::Version {
         warm_workers: 0,
         kept_instances: 0,
         ready_instances: 0,
+        figures: None,
     }
 }
 
@@ -402,7 +403,30 @@ fn version_of(view: &VersionView) -> v1::Version {
         warm_workers: view.warm_workers,
         kept_instances: view.kept_instances,
         ready_instances: view.ready_instances,
+        figures: view.figures.as_ref().map(figures),
         ..version(&view.version)
+    }
+}
+
+fn figures(view: &FiguresView) -> v1::Figures {
+    let [fetch, load, init, first_call] = view.parts.map(|part| Some(spread(part)));
+    v1::Figures {
+        since: Some(timestamp(view.since_ms)),
+        warm: Some(spread(view.warm)),
+        cold: Some(spread(view.cold)),
+        fetch,
+        load,
+        init,
+        first_call,
+    }
+}
+
+fn spread(view: Spread) -> v1::Spread {
+    v1::Spread {
+        count: view.count,
+        p50_us: view.p50_us,
+        p95_us: view.p95_us,
+        p99_us: view.p99_us,
     }
 }
 

@@ -83,17 +83,15 @@ impl Shelf {
                     continue;
                 };
                 let floor = usize::try_from(keep.instances).unwrap_or(usize::MAX);
-                let known = before.remove(&version.content);
-                let one = known.map_or(
-                    One {
-                        version: Arc::clone(&version),
-                        floor,
-                        not_before: None,
-                        pause: PAUSE,
-                    },
-                    |known| One { floor, ..known },
-                );
-                state.kept.versions.insert(version.content, one);
+                let content = version.content;
+                let known = before.remove(&content).map(|known| One { floor, ..known });
+                let one = known.unwrap_or(One {
+                    version,
+                    floor,
+                    not_before: None,
+                    pause: PAUSE,
+                });
+                state.kept.versions.insert(content, one);
             }
             for (content, (_, ready)) in &state.ready {
                 ready.executable.keep(state.kept.floor(*content));

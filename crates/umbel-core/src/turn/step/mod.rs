@@ -10,6 +10,7 @@ pub(crate) mod reclaim;
 pub(crate) mod record;
 pub(crate) mod refresh;
 pub(crate) mod route;
+pub(crate) mod runs;
 pub(crate) mod warmth;
 
 use crate::command::{Command, Ignored, Refusal, Reply};

@@ -132,6 +132,69 @@ struct Version<'a> {
     warm_workers: u32,
     kept_instances: u64,
     ready_instances: u64,
+    /// Absent when it did not run since the coordinator started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    figures: Option<Figures>,
+}
+
+/// How long a version ran.
+#[derive(Debug, Serialize)]
+struct Figures {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<String>,
+    /// The part of all runs that were cold starts.
+    cold_share: f64,
+    warm: Spread,
+    cold: Spread,
+    cold_parts: ColdParts,
+}
+
+/// The parts of the cold starts.
+#[derive(Debug, Serialize)]
+struct ColdParts {
+    fetch: Spread,
+    load: Spread,
+    init: Spread,
+    first_call: Spread,
+}
+
+/// How some times are spread.
+#[derive(Debug, Serialize)]
+struct Spread {
+    count: u64,
+    p50_us: u64,
+    p95_us: u64,
+    p99_us: u64,
+}
+
+impl From<Option<v1::Spread>> for Spread {
+    fn from(spread: Option<v1::Spread>) -> Self {
+        let spread = spread.unwrap_or_default();
+        Self {
+            count: spread.count,
+            p50_us: spread.p50_us,
+            p95_us: spread.p95_us,
+            p99_us: spread.p99_us,
+        }
+    }
+}
+
+impl From<&v1::Figures> for Figures {
+    fn from(figures: &v1::Figures) -> Self {
+        let (warm, cold) = (Spread::from(figures.warm), Spread::from(figures.cold));
+        Self {
+            since: shown(figures.since.as_ref()),
+            cold_share: cold.count as f64 / (warm.count + cold.count).max(1) as f64,
+            warm,
+            cold,
+            cold_parts: ColdParts {
+                fetch: figures.fetch.into(),
+                load: figures.load.into(),
+                init: figures.init.into(),
+                first_call: figures.first_call.into(),
+            },
+        }
+    }
 }
 
 impl<'a> From<&'a v1::Version> for Version<'a> {
@@ -161,6 +224,7 @@ impl<'a> From<&'a v1::Version> for Version<'a> {
             warm_workers: version.warm_workers,
             kept_instances: version.kept_instances,
             ready_instances: version.ready_instances,
+            figures: version.figures.as_ref().map(Figures::from),
         }
     }
 }
