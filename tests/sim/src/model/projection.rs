@@ -85,6 +85,9 @@ fn published(machine: &Machine) -> Vec<PublishedView> {
         for version in &mut view.versions {
             version.workers = 0;
             version.warm_workers = 0;
+            version.kept_instances = 0;
+            version.ready_instances = 0;
+            version.figures = None;
         }
         view
     });
