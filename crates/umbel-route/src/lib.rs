@@ -2,7 +2,7 @@
 //!
 //! Pure, and for whoever holds inputs: the coordinator's shell, which sorts them ahead of what
 //! its machine grants, and the command line. A rule is an expression in CEL that is checked
-//! when it is set ([`check`]); what it then does on an input never ends anything: it matches,
+//! when it is set ([`check()`]); what it then does on an input never ends anything: it matches,
 //! it does not, or it fails, which is counted and is no match.
 
 /// The stack that a thread needs which asks a [`Router`]: as deep as the tree of an expression may
