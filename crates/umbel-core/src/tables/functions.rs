@@ -8,7 +8,7 @@ use crate::function::{
 };
 use crate::job::Target;
 use crate::limit;
-use crate::route::{ArmId, Lead, Node, Plan, RouteTally, Routing};
+use crate::route::{ArmId, Lead, Node, Plan, Route, RouteTally, Routing};
 
 /// One published function.
 #[derive(Debug)]
@@ -26,6 +26,14 @@ pub(crate) struct Function {
 struct Shared {
     artifact: Artifact,
     versions: u32,
+}
+
+/// An alias, and the route that it would have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moved<'a> {
+    pub(crate) function: &'a str,
+    pub(crate) alias: &'a str,
+    pub(crate) route: &'a Route,
 }
 
 /// All published functions.
@@ -370,14 +378,10 @@ impl Functions {
     pub(crate) fn reroute(&mut self) {
         let mut routings = BTreeMap::new();
         for key in &self.planned {
-            let function = self.functions.get(&key.0);
-            let alias = function.and_then(|function| function.aliases.get(&key.1));
-            let Some((alias, plan)) =
-                alias.and_then(|alias| Some((alias, alias.route.plan.as_ref()?)))
-            else {
+            let nodes = self.lead_from((&key.0, &key.1), None);
+            if nodes.is_empty() {
                 continue;
-            };
-            let nodes = self.lead_from(&key.0, &key.1, plan, alias.route.to);
+            }
             let known = self.routings.get(key).filter(|known| known.nodes == nodes);
             let routing = known.cloned().unwrap_or_else(|| {
                 self.revision += 1;
@@ -389,15 +393,16 @@ impl Functions {
         self.routings = routings;
     }
 
-    /// The nodes that are reached from an alias, were this its plan; the last one over the bound
-    /// is not followed any more.
+    /// The nodes that are reached from an alias, had another one (or itself) `moved` already; the
+    /// last one over the bound is not followed any more.
     pub(crate) fn lead_from(
         &self,
-        function: &str,
-        alias: &str,
-        plan: &Arc<Plan>,
-        to: u32,
+        (function, alias): (&str, &str),
+        moved: Option<Moved<'_>>,
     ) -> Vec<Node> {
+        let Some((plan, to)) = self.plan_of(function, alias, moved) else {
+            return Vec::new();
+        };
         let mut names = vec![(function.to_owned(), alias.to_owned())];
         let mut plans = vec![(Arc::clone(plan), to)];
         let mut nodes: Vec<Node> = Vec::new();
@@ -408,7 +413,7 @@ impl Functions {
             let otherwise = otherwise.unwrap_or(VersionId(0));
             let mut leads = Vec::new();
             for (_, _, target) in plan.targets() {
-                let lead = match self.planned(target) {
+                let lead = match self.planned(target, moved) {
                     Some((name, plan, to)) => {
                         let known = names.iter().position(|known| *known == name);
                         known.or_else(|| {
@@ -436,15 +441,32 @@ impl Functions {
     }
 
     /// The alias that a target names, with its plan, if it has one.
-    fn planned(&self, target: &Target) -> Option<((String, String), &Arc<Plan>, u32)> {
+    fn planned<'a>(
+        &'a self,
+        target: &Target,
+        moved: Option<Moved<'a>>,
+    ) -> Option<((String, String), &'a Arc<Plan>, u32)> {
         let (function, alias) = match target {
             Target::Function(name) => (name, LIVE),
             Target::Version(name, Qualifier::Alias(alias)) => (name, alias.as_str()),
             Target::Version(_, Qualifier::Version(_)) | Target::Program(_) => return None,
         };
-        let route = &self.functions.get(function)?.aliases.get(alias)?.route;
-        let plan = route.plan.as_ref()?;
-        Some(((function.clone(), alias.to_owned()), plan, route.to))
+        let (plan, to) = self.plan_of(function, alias, moved)?;
+        Some(((function.clone(), alias.to_owned()), plan, to))
+    }
+
+    fn plan_of<'a>(
+        &'a self,
+        function: &str,
+        alias: &str,
+        moved: Option<Moved<'a>>,
+    ) -> Option<(&'a Arc<Plan>, u32)> {
+        let moved = moved.filter(|moved| (moved.function, moved.alias) == (function, alias));
+        let route = match moved {
+            Some(moved) => moved.route,
+            None => &self.functions.get(function)?.aliases.get(alias)?.route,
+        };
+        Some((route.plan.as_ref()?, route.to))
     }
 
     /// The version that a target means by itself.

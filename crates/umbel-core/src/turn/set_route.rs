@@ -64,7 +64,11 @@ fn judge(t: &Tables, wish: RouteWish) -> Result<(Route, ArmId), Refusal> {
     let bytes = plan.bytes() as u64;
     let limit = limit::ROUTE_BYTES_MAX as u64;
     if bytes > limit {
-        return Err(Refusal::RouteTooLarge { bytes, limit });
+        return Err(Refusal::RouteTooLarge {
+            alias: format!("{function_name}@{name}"),
+            bytes,
+            limit,
+        });
     }
     let heaviest = heaviest(&plan, &function_name);
     let to = asked
@@ -308,5 +312,97 @@ mod tests {
         env.publish("f", "new", Runtime::Python);
         env.set_route(wish(("f", "live"), &[], &[(version(4), 10_000)]));
         assert_eq!(id(&env), ArmId(3));
+    }
+
+    /// Rules of about so many bytes in all, none like those of another `number`.
+    fn long(alias: &'static str, number: usize, bytes: usize) -> crate::route::RouteWish {
+        let when = |part: usize| format!("index < {number} + {part} {}", "+ 0".repeat(1_000));
+        let texts: Vec<String> = (0..bytes / 3_100).map(when).collect();
+        let rules: Vec<_> = texts
+            .iter()
+            .map(|when| (when.as_str(), version(1)))
+            .collect();
+        wish(("f", alias), &rules, &[])
+    }
+
+    #[test]
+    fn an_alias_stays_small_however_long_its_routes_are_and_can_be_rolled_back() {
+        let mut env = three();
+        let routes: Vec<_> = (0..40)
+            .map(|number| {
+                env.set_route(long("live", number, limit::ROUTE_BYTES_MAX - 1_000));
+                let alias = env.alias("f", "live");
+                assert!(alias.bytes() <= limit::ALIAS_RECORD_BYTES_MAX);
+                alias.route
+            })
+            .collect();
+        env.restart();
+        let alias = env.alias("f", "live");
+        assert_eq!(
+            alias.moves.len(),
+            43,
+            "each is told of, if not with its rules"
+        );
+        assert_eq!(Some(&alias.route), routes.last());
+        assert!(!alias.trail.is_empty(), "there is a step back");
+        env.roll_back("f", "live").unwrap();
+        assert_eq!(env.alias("f", "live").route, routes[38]);
+    }
+
+    #[test]
+    fn short_routes_are_all_remembered() {
+        let mut env = three();
+        for number in 0..40 {
+            env.set_route(long("live", number, 3_100));
+            env.set_route(wish(("f", "live"), &[("index < 1", version(1))], &[]));
+        }
+        let alias = env.alias("f", "live");
+        assert!(alias.bytes() > limit::ALIAS_RECORD_BYTES_MAX / 2);
+        assert!(alias.trail.len() > 8, "{}", alias.trail.len());
+    }
+
+    #[test]
+    fn what_leads_through_too_much_is_refused_wherever_it_grows() {
+        let mut env = three();
+        let most = limit::ROUTE_BYTES_MAX - 500;
+        for name in ["a", "b", "c", "d"] {
+            env.set_route(long(name, 1, most));
+        }
+        let rules = [("index < 1", alias("a")), ("index < 2", alias("b"))];
+        env.set_route(wish(("f", "live"), &rules, &[]));
+        let leads_on = |from, to| {
+            let mut wish = long(from, 1, most);
+            wish.rules[0].target = alias(to);
+            wish
+        };
+        env.set_route(leads_on("a", "c"));
+        // By itself it is within the bounds, and so is what leads to it directly.
+        let more = leads_on("c", "d");
+        let refusal = env.try_set_route(more).unwrap_err();
+        let bytes = u64::try_from(limit::ROUTE_WAY_BYTES_MAX).unwrap();
+        assert!(
+            matches!(&refusal, Refusal::RouteWayTooLarge { alias, limit, .. }
+                if alias == "f@live" && *limit == bytes),
+            "{refusal}"
+        );
+    }
+
+    #[test]
+    fn a_way_does_not_grow_too_long_behind_the_back_of_who_leads_there() {
+        let mut env = three();
+        let name = |step: usize| format!("a{step}");
+        for step in 0..limit::ROUTE_NODES_MAX {
+            let (own, next) = (name(step), name(step + 1));
+            env.point("f", &next, 1);
+            env.set_route(wish(("f", &own), &[("index < 1", alias(&next))], &[]));
+        }
+        // The last one was plain; with a route of its own it would be one too many for the first.
+        let last = name(limit::ROUTE_NODES_MAX);
+        let wish = wish(("f", &last), &[("index < 1", version(2))], &[]);
+        let refusal = env.try_set_route(wish).unwrap_err();
+        assert!(
+            matches!(&refusal, Refusal::RouteTooLong { alias, .. } if alias == "f@a0"),
+            "{refusal}"
+        );
     }
 }

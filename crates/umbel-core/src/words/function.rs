@@ -278,6 +278,31 @@ pub struct Alias {
     pub arms: BTreeMap<ArmId, String>,
 }
 
+impl Alias {
+    /// How many bytes it takes at most to remember it, with all that it remembers itself.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let trail = self.trail.iter().map(Route::bytes);
+        let moves = self.moves.iter().map(Move::bytes);
+        let arms = self.arms.values().map(|name| Self::arm_bytes(name));
+        self.route.bytes() + trail.chain(moves).chain(arms).sum::<usize>()
+    }
+
+    /// The same of the name of one arm.
+    #[must_use]
+    pub fn arm_bytes(name: &str) -> usize {
+        16 + name.len()
+    }
+}
+
+impl Move {
+    /// How many bytes it takes at most to remember it.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        48 + self.by.len() + self.plan.as_deref().map_or(0, Plan::bytes)
+    }
+}
+
 /// One move of an alias.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Move {

@@ -24,6 +24,9 @@ pub const NAME_BYTES_MAX: usize = 255;
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
 /// Bytes of a program with its arguments.
 pub const PROGRAM_BYTES_MAX: usize = 64 << 10;
+/// The same of a program that a job is redriven to, which is remembered with the job's state: each
+/// argument counts three bytes more.
+pub const REDRIVE_PROGRAM_BYTES_MAX: usize = 60 << 10;
 /// Bytes of a failure's message.
 pub const FAILURE_MESSAGE_BYTES_MAX: usize = 64 << 10;
 /// Bytes of a failure's type.
@@ -71,8 +74,10 @@ pub const ROUTE_KEY_BYTES_MAX: usize = 255;
 pub const ROUTE_BYTES_MAX: usize = 16 << 10;
 /// Aliases with a route of their own that one route may lead through.
 pub const ROUTE_NODES_MAX: usize = 16;
-/// Bytes of earlier routes that an alias remembers in its history.
-pub const ROUTE_HISTORY_BYTES_MAX: usize = 128 << 10;
+/// Bytes of a route with those of all aliases that it leads through.
+pub const ROUTE_WAY_BYTES_MAX: usize = 48 << 10;
+/// Bytes of an alias with all that it remembers; the oldest routes, arms and moves make room.
+pub const ALIAS_RECORD_BYTES_MAX: usize = 56 << 10;
 /// Arms that an alias remembers the names of; the oldest make room.
 pub const ALIAS_ARMS_MAX: usize = 1_024;
 /// Inputs that are sorted ahead of what is cut, where a route looks into them: so many at
@@ -210,6 +215,9 @@ const _: () = {
     assert!(SORT_AHEAD_LEAST <= SORT_INVOCATIONS_MAX);
     // A function's aliases, with the routes they have now, fit into a message.
     assert!(2 * FUNCTION_ALIASES_MAX * ROUTE_BYTES_MAX < MESSAGE_BYTES_MAX);
+    // An alias has room for its route, the names of its arms, and a step back.
+    assert!(3 * ROUTE_BYTES_MAX + BY_BYTES_MAX + 1_024 <= ALIAS_RECORD_BYTES_MAX);
+    assert!(ROUTE_BYTES_MAX <= ROUTE_WAY_BYTES_MAX);
     // Every slot of the largest worker can have an instance.
     assert!(WORKER_SLOTS_MAX <= WORKER_INSTANCES_MAX);
     assert!(VERSIONS_PAGE_MAX * VERSION_SPEC_BYTES_MAX < MESSAGE_BYTES_MAX);

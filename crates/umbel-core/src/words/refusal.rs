@@ -149,10 +149,24 @@ pub enum Refusal {
     },
     /// A route has too much text.
     #[error(
-        "the route has {bytes} bytes, more than the {limit} that one may have; write shorter rules or names"
+        "the route of {alias} has {bytes} bytes, more than the {limit} that one may have; write shorter rules or names"
     )]
     RouteTooLarge {
+        /// The alias.
+        alias: String,
         /// What it has.
+        bytes: u64,
+        /// The most.
+        limit: u64,
+    },
+    /// A route has too much text, with those that it leads through.
+    #[error(
+        "a route of {alias}, with those of the aliases that it leads through, would have {bytes} bytes, more than the {limit} that they may have together; write shorter rules or names, or name versions where it should end"
+    )]
+    RouteWayTooLarge {
+        /// The alias.
+        alias: String,
+        /// What they would have.
         bytes: u64,
         /// The most.
         limit: u64,

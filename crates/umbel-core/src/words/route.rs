@@ -39,6 +39,12 @@ impl Route {
     pub fn plain(to: u32) -> Self {
         Self { to, plan: None }
     }
+
+    /// How many bytes it takes at most to remember it.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        24 + self.plan.as_deref().map_or(0, Plan::bytes)
+    }
 }
 
 /// The rules and the split of a route. Never changes: a new route has another one.
@@ -65,15 +71,16 @@ impl Plan {
         self.rules.is_empty() && self.split.is_none()
     }
 
-    /// About how many bytes it takes to remember it.
+    /// How many bytes it takes at most to remember it.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let targets = self.targets();
-        let names = targets.map(|(_, name, target)| name.len() + target.display().len() + 16);
+        let names = targets.map(|(_, name, target)| name.len() + target.display().len() + 24);
         let rules = self.rules.iter().map(|rule| rule.when.len());
         let arms = self.split.iter().flat_map(|split| &split.arms);
         let buckets = arms.map(|arm| 8 * arm.buckets.len());
-        names.chain(rules).chain(buckets).sum()
+        let keys = self.split.iter().map(|split| split.key_bytes() + 32);
+        names.chain(rules).chain(buckets).chain(keys).sum()
     }
 }
 
@@ -133,6 +140,13 @@ pub enum Key {
 }
 
 impl Split {
+    fn key_bytes(&self) -> usize {
+        match &self.key {
+            Some(Key::Pointer(key) | Key::Label(key)) => key.len(),
+            None => 0,
+        }
+    }
+
     /// A split over these arms: the successor of `old`, if there is one and its key and salt
     /// stay. Then arms keep their buckets, and only what those that shrink give up moves.
     #[must_use]
@@ -328,6 +342,15 @@ pub enum Lead {
     Version(VersionId),
     /// To another alias with a plan, by its place in [`Routing::nodes`].
     Node(usize),
+}
+
+impl Node {
+    /// How many bytes it takes at most to remember it.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let names = self.function.len() + self.alias.len() + 32;
+        names + self.plan.bytes() + 12 * self.leads.len()
+    }
 }
 
 impl Routing {

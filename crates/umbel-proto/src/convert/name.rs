@@ -3,6 +3,7 @@
 use umbel_core::job::Target;
 use umbel_core::limit::{
     LABEL_KEY_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX, NAME_BYTES_MAX, PROGRAM_BYTES_MAX,
+    REDRIVE_PROGRAM_BYTES_MAX,
 };
 use umbel_core::policy::Labels;
 
@@ -143,18 +144,38 @@ fn bad_function(field: String, name: &str) -> Invalid {
     )
 }
 
+/// What a job is redriven to has less room than what it began with.
+pub(super) fn redriven_target(
+    name: String,
+    program: Option<v1::Program>,
+) -> Result<Target, Invalid> {
+    let target = target("", name, program)?;
+    if let Target::Program(argv) = &target {
+        // As many as a record of it takes at most.
+        let bytes = argv_bytes(argv) + 3 * argv.len();
+        within("program", bytes, REDRIVE_PROGRAM_BYTES_MAX)?;
+    }
+    Ok(target)
+}
+
+/// One byte for the end of each argument, as the operating system counts.
+fn argv_bytes(argv: &[String]) -> usize {
+    argv.iter().map(|argument| argument.len() + 1).sum()
+}
+
+fn within(field: &str, length: usize, limit: usize) -> Result<(), Invalid> {
+    if length <= limit {
+        return Ok(());
+    }
+    let message = format!("program and arguments have {length} bytes, the limit is {limit}");
+    Err(Invalid::bad(field, message))
+}
+
 fn check_program(field: &str, argv: Vec<String>) -> Result<Target, Invalid> {
     if argv.first().is_none_or(String::is_empty) {
         return Err(Invalid::bad(field, "it names no program"));
     }
-    // One byte for the end of each argument, as the operating system counts.
-    let length: usize = argv.iter().map(|argument| argument.len() + 1).sum();
-    if length > PROGRAM_BYTES_MAX {
-        return Err(Invalid::bad(
-            field,
-            format!("program and arguments have {length} bytes, the limit is {PROGRAM_BYTES_MAX}"),
-        ));
-    }
+    within(field, argv_bytes(&argv), PROGRAM_BYTES_MAX)?;
     if argv.iter().any(|argument| argument.contains('\0')) {
         return Err(Invalid::bad(
             field,

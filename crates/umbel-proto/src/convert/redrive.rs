@@ -7,7 +7,7 @@ use umbel_core::ranges::Ranges;
 use umbel_core::redrive::Filter;
 
 use super::Invalid;
-use super::name::{target, wire_target};
+use super::name::{redriven_target, wire_target};
 use super::policy::failure_words;
 use super::view::index_range;
 use crate::v1;
@@ -92,7 +92,7 @@ pub fn redrive(wire: v1::RedriveJobRequest) -> Result<RedriveRequest, Invalid> {
         ));
     }
     let other = !wire.target.is_empty() || wire.program.is_some();
-    let target = other.then(|| target("", wire.target, wire.program));
+    let target = other.then(|| redriven_target(wire.target, wire.program));
     Ok(RedriveRequest {
         filter,
         target: target.transpose()?,
@@ -154,6 +154,22 @@ mod tests {
         let few = redrive(asked(range(2, 4))).unwrap();
         assert_eq!(few.filter.indices, Some(Ranges::one(2..4)));
         assert_eq!(few.target, None);
+    }
+
+    #[test]
+    fn a_program_has_room_beside_its_jobs_state() {
+        let to = |argument: usize| {
+            let mut wish = asked(range(2, 4));
+            let argv = vec!["a".to_owned(), "x".repeat(argument)];
+            wish.program = Some(v1::Program { argv });
+            redrive(wish)
+        };
+        // Each of the two counts four bytes besides, and `a` is one.
+        let room = umbel_core::limit::REDRIVE_PROGRAM_BYTES_MAX - 9;
+        assert!(to(room).is_ok());
+        let error = to(room + 1).unwrap_err();
+        assert_eq!(error.field, "program");
+        assert!(error.message.contains("61440"), "{}", error.message);
     }
 
     #[test]

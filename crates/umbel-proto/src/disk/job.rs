@@ -381,6 +381,15 @@ mod tests {
         }
 
         #[test]
+        fn a_route_takes_no_more_than_it_says(status in testing::status(), routing in testing::routing()) {
+            let said = routing.iter().flat_map(|routing| &routing.nodes);
+            let said: usize = said.map(umbel_core::route::Node::bytes).sum();
+            let bare = encode_status(&JobStatus { routing: None, ..status.clone() }).len();
+            let routed = encode_status(&JobStatus { routing, ..status }).len();
+            prop_assert!(routed - bare <= said, "{} bytes, said {}", routed - bare, said);
+        }
+
+        #[test]
         fn blocks_come_back(first in 0..u32::MAX / 2, count in 1..u32::MAX / 2, bytes: u32, by: u32) {
             let block = BlockRef { first, count, bytes, appender: Appender(by) };
             let back = decode_appended(first, block.appender, encode_appended(block)).unwrap();

@@ -108,8 +108,8 @@ reasons! {
     RouteTooLong "ROUTE_TOO_LONG" FailedPrecondition ["alias", "limit"]
         "A route would lead through more aliases with routes of their own than it may."
         "Name versions where it should end.";
-    RouteTooLarge "ROUTE_TOO_LARGE" InvalidArgument ["bytes", "limit"]
-        "The texts of a route are longer than they may be together."
+    RouteTooLarge "ROUTE_TOO_LARGE" InvalidArgument ["alias", "bytes", "limit"]
+        "The texts of a route, or of it and those that it leads through, are longer than they may be together."
         "Write shorter rules or names, or lead to another alias that has the rest.";
     RouteInUse "ROUTE_IN_USE" FailedPrecondition ["alias", "target"]
         "Another alias's route leads to what is to be deleted."

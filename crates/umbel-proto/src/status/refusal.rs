@@ -36,7 +36,8 @@ refusals! {
     RouteInUse { alias, target } RouteInUse [alias, target];
     RouteLoop { alias, through } RouteLoop [alias, through.join(",")];
     RouteTooLong { alias, limit } RouteTooLong [alias, limit];
-    RouteTooLarge { bytes, limit } RouteTooLarge [bytes, limit];
+    RouteTooLarge { alias, bytes, limit } RouteTooLarge [alias, bytes, limit];
+    RouteWayTooLarge { alias, bytes, limit } RouteTooLarge [alias, bytes, limit];
     NothingToRollBack { function, alias } NothingToRollBack [function, alias];
     UnknownJob { job } UnknownJob [job];
     UnknownWorker { name } UnknownWorker [name];

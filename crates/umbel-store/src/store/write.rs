@@ -4,7 +4,8 @@ use bytes::Bytes;
 use umbel_core::change::{Change, Record};
 use umbel_core::id::Index;
 use umbel_core::limit::{
-    ALIAS_MOVES_MAX, BY_BYTES_MAX, CHUNK_INVOCATIONS_MAX, RECORD_SPAN_MAX, VERSION_SPEC_BYTES_MAX,
+    ALIAS_RECORD_BYTES_MAX, CHUNK_INVOCATIONS_MAX, RECORD_SPAN_MAX, REDRIVE_PROGRAM_BYTES_MAX,
+    ROUTE_WAY_BYTES_MAX, VERSION_SPEC_BYTES_MAX,
 };
 use umbel_core::ranges::Ranges;
 use umbel_proto::disk;
@@ -23,7 +24,11 @@ const _: () = assert!((CHUNK_INVOCATIONS_MAX as usize / 2) * 10 + 100 < VALUE_BY
 
 // So is a version with its spec, each variable with some bytes beside its text, and an alias.
 const _: () = assert!(VERSION_SPEC_BYTES_MAX + VERSION_SPEC_BYTES_MAX / 2 < VALUE_BYTES_MAX);
-const _: () = assert!(ALIAS_MOVES_MAX * (BY_BYTES_MAX + 40) < VALUE_BYTES_MAX);
+const _: () = assert!(ALIAS_RECORD_BYTES_MAX < VALUE_BYTES_MAX);
+
+// And a job's status, with the program that it was redriven to, or the route that it keeps to.
+const _: () = assert!(REDRIVE_PROGRAM_BYTES_MAX + 2_048 < VALUE_BYTES_MAX);
+const _: () = assert!(ROUTE_WAY_BYTES_MAX + ROUTE_WAY_BYTES_MAX / 4 < VALUE_BYTES_MAX);
 
 pub(super) fn turn(number: u64, changes: &[Change]) -> Result<WriteBatch, Error> {
     let mut batch = WriteBatch::numbered(number);

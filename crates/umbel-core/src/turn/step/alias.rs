@@ -56,8 +56,8 @@ pub(crate) fn move_to(t: &mut Tables, out: &mut Out, function: &str, name: &str,
         plan: (plan != before).then(|| plan.clone().unwrap_or_default()),
     });
     keep_last(&mut alias.moves, limit::ALIAS_MOVES_MAX);
-    forget_old_plans(&mut alias.moves);
     name_arms(&mut alias, plan.as_deref());
+    make_room(&mut alias);
     t.functions.put_alias(alias.clone());
     t.functions.reroute();
     t.marks.kept = true;
@@ -112,14 +112,35 @@ fn name_arms(alias: &mut Alias, plan: Option<&Plan>) {
     }
 }
 
-/// A history shows only as many routes as it has room for, the newest of them.
-fn forget_old_plans(moves: &mut [Move]) {
-    let mut bytes = 0;
-    for one in moves.iter_mut().rev() {
-        bytes += one.plan.as_deref().map_or(0, Plan::bytes);
-        if bytes > limit::ROUTE_HISTORY_BYTES_MAX {
-            one.plan = None;
+/// An alias is one value of the store, of bounded size: what is told of it only makes room first,
+/// then the names of arms that it has no more, then steps back, the oldest of each.
+fn make_room(alias: &mut Alias) {
+    let mut over = alias.bytes().saturating_sub(limit::ALIAS_RECORD_BYTES_MAX);
+    for one in &mut alias.moves {
+        if over > 0
+            && let Some(plan) = one.plan.take()
+        {
+            over = over.saturating_sub(plan.bytes());
         }
+    }
+    let plan = alias.route.plan.as_deref();
+    let now: BTreeSet<ArmId> = plan
+        .into_iter()
+        .flat_map(Plan::targets)
+        .map(|(id, ..)| id)
+        .collect();
+    alias.arms.retain(|id, name| {
+        let goes = over > 0 && !now.contains(id);
+        if goes {
+            over = over.saturating_sub(Alias::arm_bytes(name));
+        }
+        !goes
+    });
+    while over > 0 && alias.trail.len() > 1 {
+        over = over.saturating_sub(alias.trail.remove(0).bytes());
+    }
+    while over > 0 && alias.moves.len() > 1 {
+        over = over.saturating_sub(alias.moves.remove(0).bytes());
     }
 }
 

@@ -12,7 +12,7 @@ use crate::policy::{Labels, Policy};
 use crate::route::{Node, Route, Routing};
 use crate::tables::Tables;
 use crate::tables::demands::Demand;
-use crate::tables::functions::Functions;
+use crate::tables::functions::{Functions, Moved};
 use crate::tables::job::{Job, Running};
 
 /// Which version a target gives to what is new; none: it is not of a published function.
@@ -98,7 +98,12 @@ pub(crate) fn judge(t: &Tables, function: &str, alias: &str, route: &Route) -> R
             return Err(unpublished(t, name));
         }
     }
-    let nodes = t.functions.lead_from(function, alias, plan, route.to);
+    let moved = Moved {
+        function,
+        alias,
+        route,
+    };
+    let nodes = t.functions.lead_from((function, alias), Some(moved));
     let through = || {
         let names = nodes.iter().skip(1);
         let names = names.map(|node| format!("{}@{}", node.function, node.alias));
@@ -110,10 +115,35 @@ pub(crate) fn judge(t: &Tables, function: &str, alias: &str, route: &Route) -> R
             through: through(),
         });
     }
+    bounded(&nodes)?;
+    // Those that lead to it lead on from there.
+    let outer = t.functions.routings();
+    for ((name, other), _) in outer.filter(|(_, outer)| leads_back(&outer.nodes, function, alias)) {
+        bounded(&t.functions.lead_from((name, other), Some(moved)))?;
+    }
+    Ok(())
+}
+
+/// Whether what is reached from an alias, the first of these, is as little as it must be.
+fn bounded(nodes: &[Node]) -> Result<(), Refusal> {
+    let alias = || {
+        let first = nodes.first();
+        first.map_or_else(String::new, |node| {
+            format!("{}@{}", node.function, node.alias)
+        })
+    };
     if nodes.len() > limit::ROUTE_NODES_MAX {
         return Err(Refusal::RouteTooLong {
-            alias: format!("{function}@{alias}"),
+            alias: alias(),
             limit: limit::ROUTE_NODES_MAX as u64,
+        });
+    }
+    let bytes: usize = nodes.iter().map(Node::bytes).sum();
+    if bytes > limit::ROUTE_WAY_BYTES_MAX {
+        return Err(Refusal::RouteWayTooLarge {
+            alias: alias(),
+            bytes: bytes as u64,
+            limit: limit::ROUTE_WAY_BYTES_MAX as u64,
         });
     }
     Ok(())
