@@ -235,6 +235,8 @@ mod tests {
                 failures.push(format!("seed {seed}: {what}"));
             }
         }
+        // What failed is to be heard.
+        drop(std::panic::take_hook());
         assert!(failures.is_empty(), "\n{}", failures.join("\n"));
     }
 }

@@ -112,17 +112,9 @@ mod tests {
     use crate::job::JobState;
     use crate::outcome::FailureKind;
 
-    fn three() -> Env {
-        let mut env = Env::new();
-        for content in ["one", "two", "three"] {
-            env.publish("f", content, Runtime::Python);
-        }
-        env
-    }
-
     #[test]
     fn live_follows_the_newest_unless_it_was_pointed_elsewhere() {
-        let mut env = three();
+        let mut env = Env::with_three_versions();
         env.point("f", "live", 1);
         env.publish("f", "four", Runtime::Python);
         assert_eq!(env.live("f"), 1, "it was pointed elsewhere");
@@ -133,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_rollback_goes_one_step_back_each_time_and_outlives_a_restart() {
-        let mut env = three();
+        let mut env = Env::with_three_versions();
         env.point("f", "canary", 3);
         env.restart();
         assert_eq!(env.roll_back("f", "live"), Ok(2));
@@ -166,7 +158,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_refused_by_name() {
-        let mut env = three();
+        let mut env = Env::with_three_versions();
         env.worker("a", 1);
         for (function, alias, number, reason) in [
             ("g", "live", 1, "no function is named \"g\""),
@@ -187,7 +179,7 @@ mod tests {
 
     #[test]
     fn moves_and_trail_are_bounded() {
-        let mut env = three();
+        let mut env = Env::with_three_versions();
         for round in 0..3 * limit::ALIAS_MOVES_MAX {
             env.point("f", "live", 1 + u32::try_from(round % 2).unwrap());
         }

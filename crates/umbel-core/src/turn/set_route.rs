@@ -165,17 +165,9 @@ mod tests {
         Target::Version("f".to_owned(), Qualifier::Alias(name.to_owned()))
     }
 
-    fn three() -> Env {
-        let mut env = Env::new();
-        for content in ["one", "two", "three"] {
-            env.publish("f", content, Runtime::Python);
-        }
-        env
-    }
-
     #[test]
     fn a_route_that_leads_nowhere_or_back_is_refused_and_nothing_moves() {
-        let mut env = three();
+        let mut env = Env::with_three_versions();
         env.worker("a", 1);
         env.set_route(wish(("f", "inner"), &[("index < 1", alias("live"))], &[]));
         let before = env.alias("f", "live");
@@ -208,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_split_keeps_its_salt_and_its_buckets_when_weights_change_and_outlives_a_restart() {
-        let mut env = three();
+        let mut env = Env::with_three_versions();
         let split = |env: &Env| {
             let plan = env.alias("f", "live").route.plan.unwrap();
             plan.split.clone().unwrap()
@@ -238,7 +230,7 @@ mod tests {
 
     #[test]
     fn publishing_keeps_rules_pointing_ends_a_split_and_a_rollback_brings_it_back() {
-        let mut env = three();
+        let mut env = Env::with_three_versions();
         env.set_route(wish(("f", "live"), &[("index < 1", version(1))], &[]));
         env.publish("f", "four", Runtime::Python);
         let alias_now = |env: &Env| env.alias("f", "live");
@@ -279,7 +271,7 @@ mod tests {
 
     #[test]
     fn what_a_route_leads_to_is_not_deleted() {
-        let mut env = three();
+        let mut env = Env::with_three_versions();
         env.publish("g", "rust", Runtime::Wasm);
         let rules = [("index < 1", Target::Function("g".to_owned()))];
         env.set_route(wish(("f", "live"), &rules, &[(version(2), 10_000)]));
@@ -295,7 +287,7 @@ mod tests {
 
     #[test]
     fn an_arm_is_the_same_by_its_name_and_its_number_is_never_used_again() {
-        let mut env = three();
+        let mut env = Env::with_three_versions();
         let id = |env: &Env| {
             let plan = env.alias("f", "live").route.plan.unwrap();
             plan.targets().next().unwrap().0
@@ -327,7 +319,7 @@ mod tests {
 
     #[test]
     fn an_alias_stays_small_however_long_its_routes_are_and_can_be_rolled_back() {
-        let mut env = three();
+        let mut env = Env::with_three_versions();
         let routes: Vec<_> = (0..40)
             .map(|number| {
                 env.set_route(long("live", number, limit::ROUTE_BYTES_MAX - 1_000));
@@ -351,7 +343,7 @@ mod tests {
 
     #[test]
     fn short_routes_are_all_remembered() {
-        let mut env = three();
+        let mut env = Env::with_three_versions();
         for number in 0..40 {
             env.set_route(long("live", number, 3_100));
             env.set_route(wish(("f", "live"), &[("index < 1", version(1))], &[]));
@@ -363,7 +355,7 @@ mod tests {
 
     #[test]
     fn what_leads_through_too_much_is_refused_wherever_it_grows() {
-        let mut env = three();
+        let mut env = Env::with_three_versions();
         let most = limit::ROUTE_BYTES_MAX - 500;
         for name in ["a", "b", "c", "d"] {
             env.set_route(long(name, 1, most));
@@ -389,7 +381,7 @@ mod tests {
 
     #[test]
     fn a_way_does_not_grow_too_long_behind_the_back_of_who_leads_there() {
-        let mut env = three();
+        let mut env = Env::with_three_versions();
         let name = |step: usize| format!("a{step}");
         for step in 0..limit::ROUTE_NODES_MAX {
             let (own, next) = (name(step), name(step + 1));

@@ -88,10 +88,7 @@ mod tests {
 
     /// `f` has three versions and `g`, in another language, one; who runs both is there.
     fn two_functions() -> Env {
-        let mut env = Env::new();
-        for content in ["one", "two", "three"] {
-            env.publish("f", content, Runtime::Python);
-        }
+        let mut env = Env::with_three_versions();
         env.publish("g", "rust", Runtime::Wasm);
         env.worker_with("a", 4, |worker| {
             worker.can([Runtime::Python, Runtime::Wasm]);

@@ -44,6 +44,15 @@ pub(super) fn content_of(upload: UploadId) -> String {
 }
 
 impl Env {
+    /// `f` has three versions, in Python.
+    pub(crate) fn with_three_versions() -> Self {
+        let mut env = Self::new();
+        for content in ["one", "two", "three"] {
+            env.publish("f", content, Runtime::Python);
+        }
+        env
+    }
+
     /// Submits a job for a target over a range.
     pub(crate) fn submit_to(&mut self, target: &str, count: u32) -> JobId {
         self.submit(count, |proposal| proposal.spec.target = target_of(target))
