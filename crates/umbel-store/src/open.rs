@@ -59,13 +59,11 @@ pub(crate) fn open(settings: &Settings, disk: Box<dyn Disk>) -> Result<(Opened, 
     directory::create(&sled_dir)?;
     let db = recover::open(dir, &sled_dir, settings.cache_bytes)?;
     sync_new(dir, &sled_dir)?;
-    let mark = Mark::open(dir)?;
     let found = db
         .get(Key::Mark.encode())
         .map_err(|error| Error::sled("read", dir, error))?;
     let found = found.and_then(|value| live::read_mark(&value));
     let number = found.map_or(0, |(number, _)| number);
-    mark.check(number)?;
     let live_bytes = match found {
         Some((_, Some(live_bytes))) => live_bytes,
         _ => count(dir, &db)?,
@@ -73,6 +71,11 @@ pub(crate) fn open(settings: &Settings, disk: Box<dyn Disk>) -> Result<(Opened, 
     let mut syncer = Syncer::open(disk, dir, &sled_dir)?;
     // What recovery wrote is made durable before anything is built on it.
     syncer.sync()?;
+    // Its name is durable before anything is acknowledged, and after all that it stands for: where
+    // there is none, nothing ever was (see [`recover`]).
+    let mark = Mark::open(dir)?;
+    directory::sync_dir(dir, dir)?;
+    mark.check(number)?;
     let opened = Opened {
         db,
         lock,

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::{Error, directory};
+use crate::{Error, directory, mark};
 
 /// Fixed for the life of a directory: sled refuses to open one with another segment size. So large
 /// that no page of values of 64 KiB outgrows a quarter of it and becomes a file that is not synced.
@@ -19,9 +19,15 @@ const FLUSH_EVERY_MS: u64 = 500;
 const LOCK_TRIES: u32 = 50;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
+/// The longest log of a directory whose making was cut off.
+const BEGUN_BYTES_MAX: u64 = 64 << 10;
+
 /// Opens sled in `sled_dir`. Where it says that its files are damaged, snapshots that a crash left
 /// half written, which sled takes for whole ones, and those whose checksum is wrong are moved aside
 /// and it is tried once more. A snapshot only saves reading: the log has everything that is in it.
+///
+/// Files that were never whole are moved aside too: sled syncs nothing while it makes them, so that a
+/// loss of power may leave any part, and they are ours only since there is a mark.
 pub(crate) fn open(dir: &Path, sled_dir: &Path, cache_bytes: u64) -> Result<sled::Db, Error> {
     match try_open(dir, sled_dir, cache_bytes) {
         Err(Error::Corrupt { what, .. }) if move_snapshots_aside(dir, sled_dir)? > 0 => {
@@ -31,8 +37,36 @@ pub(crate) fn open(dir: &Path, sled_dir: &Path, cache_bytes: u64) -> Result<sled
             );
             try_open(dir, sled_dir, cache_bytes)
         }
+        Err(Error::Corrupt { what, .. }) if is_begun(dir, sled_dir) => {
+            tracing::warn!(
+                dir = %dir.display(), what,
+                "the directory was never ready before; what was begun of it is moved aside"
+            );
+            move_begun_aside(dir, sled_dir)?;
+            try_open(dir, sled_dir, cache_bytes)
+        }
         other => other,
     }
+}
+
+/// Whether the directory was never open, and so nothing of it was ever acknowledged.
+fn is_begun(dir: &Path, sled_dir: &Path) -> bool {
+    let log_bytes = fs::metadata(sled_dir.join("db")).map_or(0, |log| log.len());
+    let marked = dir.join(mark::FILE).try_exists();
+    matches!(marked, Ok(false)) && log_bytes <= BEGUN_BYTES_MAX
+}
+
+fn move_begun_aside(dir: &Path, sled_dir: &Path) -> Result<(), Error> {
+    let aside = dir.join(directory::ASIDE_DIR);
+    directory::create(&aside)?;
+    // One of an earlier loss of power is worth no more than this one.
+    let to = aside.join("begun");
+    let moved = match fs::remove_dir_all(&to) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => fs::rename(sled_dir, &to),
+    };
+    moved.map_err(|error| Error::io("move aside", dir, sled_dir, error))?;
+    directory::create(sled_dir)
 }
 
 fn try_open(dir: &Path, sled_dir: &Path, cache_bytes: u64) -> Result<sled::Db, Error> {
@@ -98,6 +132,8 @@ fn is_whole(path: &Path) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     #[test]
@@ -113,6 +149,42 @@ mod tests {
         let db = open(dir.path(), &sled_dir, 1 << 20).unwrap();
         assert_eq!(db.get("key").unwrap().unwrap(), "value");
         assert!(dir.path().join("aside").join(half).exists());
+    }
+
+    /// A directory as a loss of power leaves it while sled makes its files: names without bytes.
+    fn begun(dir: &Path) -> PathBuf {
+        let sled_dir = dir.join("sled");
+        drop(open(dir, &sled_dir, 1 << 20).unwrap());
+        for name in ["conf", "db"] {
+            let bytes = fs::metadata(sled_dir.join(name)).unwrap().len();
+            let zeros = vec![0; usize::try_from(bytes.min(37)).unwrap()];
+            fs::write(sled_dir.join(name), zeros).unwrap();
+        }
+        sled_dir
+    }
+
+    #[test]
+    fn what_was_never_whole_is_moved_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let sled_dir = begun(dir.path());
+        let db = open(dir.path(), &sled_dir, 1 << 20).unwrap();
+        assert_eq!(db.len(), 0);
+        assert!(dir.path().join("aside/begun/conf").exists());
+    }
+
+    #[test]
+    fn what_was_whole_once_is_never_taken_for_a_beginning() {
+        let dir = tempfile::tempdir().unwrap();
+        let sled_dir = begun(dir.path());
+        fs::write(dir.path().join(mark::FILE), "").unwrap();
+        let error = open(dir.path(), &sled_dir, 1 << 20).unwrap_err();
+        assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+        fs::remove_file(dir.path().join(mark::FILE)).unwrap();
+        let log = fs::File::options().write(true).open(sled_dir.join("db"));
+        log.unwrap().set_len(BEGUN_BYTES_MAX + 1).unwrap();
+        let error = open(dir.path(), &sled_dir, 1 << 20).unwrap_err();
+        assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+        assert!(!dir.path().join("aside").exists());
     }
 
     #[test]
@@ -154,7 +226,7 @@ mod tests {
         assert_eq!(snapshots(&sled_dir).len(), 1, "it is not moved");
     }
 
-    fn snapshots(sled_dir: &Path) -> Vec<std::path::PathBuf> {
+    fn snapshots(sled_dir: &Path) -> Vec<PathBuf> {
         let entries = fs::read_dir(sled_dir).unwrap();
         let paths = entries.map(|entry| entry.unwrap().path());
         paths
