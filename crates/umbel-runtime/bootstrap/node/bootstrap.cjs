@@ -121,8 +121,21 @@ async function loadModule(file) {
   }
 }
 
+// What a handler prints goes out by itself, and later where it is much: it belongs to this invocation only
+// until that is answered. Kept from before any handler could put something else in its place.
+const { write } = process.stdout;
+
+function printed() {
+  const streams = [process.stdout, process.stderr].filter((stream) => stream.writableLength > 0);
+  return Promise.all(streams.map((stream) => new Promise((done) => { write.call(stream, '', done); })));
+}
+
 async function main() {
   let running = null;
+  // What cannot be printed (Node itself takes no 2 GiB at a time) is not worth an invocation.
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', () => {});
+  }
   // What a handler left behind and nobody awaits: this process cannot be trusted any more.
   process.on('uncaughtException', (error) => {
     const told = running === null ? Promise.resolve() : postError(`invocation/${running}/error`, error);
@@ -146,8 +159,10 @@ async function main() {
     running = context.awsRequestId;
     try {
       const output = encode(await run(handler, decode(body), context));
+      await printed();
       await post(`invocation/${running}/response`, output);
     } catch (error) {
+      await printed();
       await postError(`invocation/${running}/error`, error);
     }
     running = null;

@@ -89,3 +89,33 @@ fn a_node_module_that_does_not_load_is_an_init_error() {
         assert_eq!(failure.error_type, "InitError", "{source}: {failure}");
     }
 }
+
+#[test]
+fn much_that_node_prints_is_heard_to_its_end_within_its_own_invocation() {
+    let source = "
+exports.handler = async (event) => {
+  if (event === 'quiet') return 'quiet';
+  for (let n = 0; n < 64; n++) process.stdout.write('x'.repeat(1_000_000));
+  process.stdout.write('the last words');
+  throw new RangeError('enough');
+};
+";
+    let name = "much_that_node_prints_is_heard_to_its_end_within_its_own_invocation";
+    let Some(case) = node(name, "app.js", source) else {
+        return;
+    };
+    let failure = output(&case.lambda, "loud").unwrap_err();
+    assert_eq!(failure.error_type, "RangeError");
+    assert!(failure.log.contains("the last words"), "{}", failure.log);
+    let cancel = CancelFlag::new();
+    let kept = Context {
+        limits: Limits {
+            keep_log: true,
+            ..Limits::DEFAULT
+        },
+        ..context(&cancel)
+    };
+    let quiet = run(&case.lambda, b"quiet", &mut Vec::new(), &kept);
+    quiet.outcome.unwrap();
+    assert_eq!(quiet.log.as_deref(), Some(""));
+}
