@@ -16,7 +16,8 @@ use crate::tables::Tables;
 use crate::time::Now;
 use crate::turn;
 use crate::view::{
-    ClusterView, FunctionView, InvocationView, JobView, PublishedView, WaitReason, WorkerView,
+    ClusterView, ExperimentView, FunctionView, InvocationView, JobView, PublishedView, WaitReason,
+    WorkerView,
 };
 
 /// All that the coordinator knows and decides. It belongs to one thread, and
@@ -79,6 +80,7 @@ impl Machine {
             t.alarms.invokes.next(),
             t.reclaim.until_ms,
             t.functions.ahead_until_ms(),
+            t.arms.due_ms(),
         ];
         let engine = engine.into_iter().flatten().min();
         let engine = engine.map(|due| t.clock.wake_at_engine(due));
@@ -171,6 +173,21 @@ impl Machine {
     #[must_use]
     pub fn route_tally(&self, function: &str, alias: &str) -> RouteTally {
         self.tables.functions.tally_of(function, alias)
+    }
+
+    /// The arms of an alias that splits, with their figures over the same time: from about
+    /// `since_ms` until now, or since its route was set.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownFunction`], [`Refusal::UnknownAlias`] and the like when there is no such
+    /// alias, [`Refusal::NoExperiment`] when it has no two arms.
+    pub fn experiment(
+        &self,
+        now: Now,
+        (function, alias): (&str, &str),
+        since_ms: Option<u64>,
+    ) -> Result<ExperimentView, Refusal> {
+        turn::experiment(&self.tables, function, alias, (since_ms, now.wall_ms))
     }
 
     /// A version by its id.

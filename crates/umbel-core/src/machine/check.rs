@@ -9,6 +9,7 @@ pub(super) fn check(t: &Tables) {
     t.jobs.check();
     t.requests.check();
     t.functions.check();
+    t.arms.check();
     t.leases.check();
     t.roster.check();
     t.demands.check();

@@ -355,6 +355,13 @@ impl Functions {
         self.arms.get(&id)
     }
 
+    /// The arms of an alias, as far as they are remembered.
+    pub(crate) fn arms_of(&self, function: &str, alias: &str) -> Vec<ArmId> {
+        let known = self.functions.get(function);
+        let alias = known.and_then(|function| function.aliases.get(alias));
+        alias.map_or_else(Vec::new, |alias| alias.arms.keys().copied().collect())
+    }
+
     /// Whether no alias has rules or a split, as is usual.
     pub(crate) fn are_plain(&self) -> bool {
         self.routings.is_empty()

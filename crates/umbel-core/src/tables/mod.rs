@@ -2,6 +2,7 @@
 //! own invariants and never touches another; a turn may touch many.
 
 pub(crate) mod alarms;
+pub(crate) mod arms;
 pub(crate) mod backlog;
 pub(crate) mod clock;
 pub(crate) mod demands;
@@ -25,6 +26,7 @@ use crate::function::VersionId;
 use crate::id::{InvokeId, JobId, LeaseId, WorkerId};
 
 use alarms::Alarms;
+use arms::Arms;
 use clock::Clock;
 use demands::{Demands, GroupId};
 use figures::Figures;
@@ -51,6 +53,7 @@ pub(crate) struct Tables {
     pub(crate) functions: Functions,
     pub(crate) paces: Paces,
     pub(crate) figures: Figures,
+    pub(crate) arms: Arms,
     pub(crate) demands: Demands,
     pub(crate) invokes: Invokes,
     pub(crate) alarms: AllAlarms,
@@ -124,6 +127,7 @@ impl Tables {
             functions: Functions::default(),
             paces: Paces::default(),
             figures: Figures::default(),
+            arms: Arms::default(),
             demands: Demands::default(),
             invokes: Invokes::default(),
             alarms: AllAlarms::default(),

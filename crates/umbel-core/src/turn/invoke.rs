@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::step::{self, Out, lease, part, route, runs};
+use super::step::{self, Out, arm, lease, part, route, runs};
 use crate::command::{Command, Ignored, Note, Refusal, Reply};
 use crate::function::{Version, VersionId};
 use crate::histogram::Histogram;
@@ -41,7 +41,7 @@ pub(crate) fn invoke(t: &mut Tables, out: &mut Out, to: ReplyId, wish: Wish) {
         let target = wish.target.display();
         return step::refuse(out, to, Refusal::NoSlot { target, timeout_ms });
     }
-    let (version, arm) = match route::routing_of(t, &wish.target) {
+    let (version, ran_for) = match route::routing_of(t, &wish.target) {
         None => (route::now(t, &wish.target), None),
         Some(routing) => match wish.decided {
             Some((revision, decision)) if revision == routing.revision => {
@@ -54,7 +54,7 @@ pub(crate) fn invoke(t: &mut Tables, out: &mut Out, to: ReplyId, wish: Wish) {
     let entry = InvokeEntry {
         reply: to,
         version,
-        arm,
+        arm: ran_for,
         target: wish.target,
         input: wish.input,
         timeout_ms,
@@ -62,6 +62,7 @@ pub(crate) fn invoke(t: &mut Tables, out: &mut Out, to: ReplyId, wish: Wish) {
         worker: None,
     };
     t.invokes.insert(wish.id, entry);
+    arm::invoke_routed(t, ran_for);
     t.alarms.invokes.set(wish.id, Some(until_ms));
     place(t, out, wish.id);
 }
@@ -142,6 +143,7 @@ pub(crate) fn done(t: &mut Tables, out: &mut Out, worker: WorkerId, done: Invoke
     };
     let ran = lease::target(t, &entry.target, entry.version);
     note_run(t, out, (&entry.target, entry.version), &done);
+    arm::invoked(t, entry.arm, &done);
     let name = t.roster.find(worker).map(|worker| worker.name.clone());
     let reply = Reply::Invoked {
         outcome: done.outcome,

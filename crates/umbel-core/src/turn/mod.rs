@@ -3,6 +3,7 @@
 
 mod append;
 mod cancel;
+mod compare;
 mod connect;
 mod drain;
 mod expire;
@@ -33,6 +34,7 @@ mod stories;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub(crate) use compare::experiment;
 pub(crate) use explain::explain;
 pub(crate) use look::{
     cluster, find_job, function, function_view, functions, invocation, jobs, workers,
@@ -47,7 +49,7 @@ use crate::id::SessionId;
 use crate::message::FromWorker;
 use crate::tables::Tables;
 
-use step::{Out, refresh};
+use step::{Out, arm, refresh};
 
 /// Takes in one fact.
 pub(crate) fn handle(t: &mut Tables, out: &mut Out, event: Event) {
@@ -204,6 +206,7 @@ pub(crate) fn advance(t: &mut Tables, out: &mut Out) {
     place::place(t, out, grants);
     take_back::ask(t, out);
     sort::ask(t, out);
+    arm::keep(t, out);
     // What was granted has refreshed its job and worker by itself.
     t.marks.jobs.clear();
     let shown = std::mem::take(&mut t.marks.shown);

@@ -2,7 +2,7 @@
 //! open under its lease counts.
 
 use super::step::record::{self, Sorted};
-use super::step::{self, Out, end, lease, part, runs};
+use super::step::{self, Out, arm, end, lease, part, runs};
 use crate::change::Change;
 use crate::command::{Command, Ignored, Refusal};
 use crate::id::{JobId, LeaseId, SessionId, WorkerId};
@@ -139,6 +139,7 @@ fn take_chunk(t: &mut Tables, out: &mut Out, worker: WorkerId, mut chunk: ChunkR
         let figures = (&chunk.warm, &chunk.cold[..]);
         runs::note(t, out, (&target, history.version), figures);
     }
+    arm::ran(t, history.arm, &chunk.warm, &chunk.cold);
     t.marks.workers.insert(worker);
     if !reported.is_empty() {
         let mut sorted = Sorted::default();

@@ -67,7 +67,21 @@ fn take(t: &mut Tables, gathered: &mut Gathered, change: Change) {
         }
         Change::AliasMoved(alias) => t.functions.put_alias(alias),
         Change::AliasRemoved { function, name } => t.functions.remove_alias(&function, &name),
-        Change::ArtifactRemoved(_) => {}
+        Change::ArtifactRemoved(_) | Change::ArmForgotten(_) => {}
+        Change::ArmCell {
+            arm,
+            begin_ms,
+            figures,
+        } => {
+            if let Some(figures) = figures {
+                t.arms.restore_cell(arm, begin_ms, *figures);
+            }
+        }
+        Change::ArmMarked {
+            arm,
+            at_ms,
+            figures,
+        } => t.arms.restore_mark(arm, at_ms, *figures),
         Change::JobCreated(record) => create(t, record),
         Change::JobStatus { job, status } => {
             let Some(known) = t.jobs.find_mut(job) else {

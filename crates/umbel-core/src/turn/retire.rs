@@ -75,6 +75,7 @@ fn retire_all(t: &mut Tables, out: &mut Out, name: &str) -> Result<(), Refusal> 
     let aliases: Vec<String> = function.aliases.keys().cloned().collect();
     pin_all(t, out, name);
     for alias in aliases {
+        t.arms.forget(t.functions.arms_of(name, &alias));
         t.functions.remove_alias(name, &alias);
         let function = name.to_owned();
         out.push(Command::Persist(Change::AliasRemoved {

@@ -1,7 +1,7 @@
 //! Routes look into inputs, which the machine does not: a shell is asked to sort some of them,
 //! ahead of what is cut, and hands in what it found.
 
-use super::step::{self, Out, route};
+use super::step::{self, Out, arm, route};
 use crate::command::{Command, Ignored, Note};
 use crate::function::{LIVE, Qualifier};
 use crate::id::JobId;
@@ -58,6 +58,7 @@ pub(crate) fn sorted(t: &mut Tables, out: &mut Out, column: &Column) {
     if !counts {
         return step::ignore(out, Ignored::OutdatedColumn);
     }
+    arm::routed(t, column);
     tally(t, out, column);
 }
 

@@ -15,7 +15,7 @@ use crate::command::{Command, Ignored, Note, Refusal, Reply};
 use crate::config::Config;
 use crate::event::{Event, Proposal};
 use crate::function::{Holdings, Keep, Runtime, Runtimes, Version};
-use crate::histogram::Histogram;
+use crate::histogram::{self, Histogram};
 use crate::id::{Index, JobId, LeaseId, ReplyId, SessionId, WorkerId};
 use crate::job::{Counts, JobSpec, JobState, Source, StartMode, Target, Usage};
 use crate::limit;
@@ -482,6 +482,8 @@ impl Env {
             }
         }
         worker.reports += 1;
+        let mut warm = Histogram::new();
+        warm.add_bucket(histogram::bucket(each_us), attempts);
         let report = Report {
             number: worker.reports,
             chunks: vec![ChunkReport {
@@ -499,7 +501,7 @@ impl Env {
                     attempts,
                 },
                 handed_back: Ranges::new(),
-                warm: Histogram::new(),
+                warm,
                 cold: Vec::new(),
             }],
         };

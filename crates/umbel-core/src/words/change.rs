@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::arm::ArmFigures;
 use super::cold_start::ColdStart;
 use super::function::{Alias, FunctionRecord, UploadId, Version, VersionId};
 use super::history::History;
@@ -69,6 +70,26 @@ pub enum Change {
         /// The alias.
         name: String,
     },
+    /// The figures of an arm in one cell of time are now these.
+    ArmCell {
+        /// The arm.
+        arm: ArmId,
+        /// When the cell begins, milliseconds since 1970.
+        begin_ms: u64,
+        /// The figures; none: the cell has joined an earlier one.
+        figures: Option<Box<ArmFigures>>,
+    },
+    /// The alias of an arm has moved.
+    ArmMarked {
+        /// The arm.
+        arm: ArmId,
+        /// When, milliseconds since 1970.
+        at_ms: u64,
+        /// All that had come of the arm before.
+        figures: Box<ArmFigures>,
+    },
+    /// Nothing is known of an arm's figures any more; its cells went before.
+    ArmForgotten(ArmId),
     /// A job and all that belongs to it is forgotten.
     JobDeleted(JobId),
     /// The request id of a job that is forgotten is known for a while yet.

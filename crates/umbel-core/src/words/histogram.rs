@@ -78,6 +78,22 @@ impl Histogram {
         }
     }
 
+    /// What has been counted since it was `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut since = Self::new();
+        let mut before = earlier.buckets().peekable();
+        for (bucket, count) in self.buckets() {
+            while before.next_if(|(other, _)| *other < bucket).is_some() {}
+            let known = before.next_if(|(other, _)| *other == bucket);
+            let more = count.saturating_sub(known.map_or(0, |(_, count)| count));
+            if more > 0 {
+                since.add_bucket(bucket, more);
+            }
+        }
+        since
+    }
+
     /// How many times were counted.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -158,6 +174,9 @@ mod tests {
             one.buckets().collect::<Vec<_>>(),
             [(3, 2), (BUCKETS - 1, 1)]
         );
+        assert_eq!(one.since(&other).buckets().collect::<Vec<_>>(), [(3, 1)]);
+        assert_eq!(one.since(&one), Histogram::new());
+        assert_eq!(one.since(&Histogram::new()), one);
         one.add_bucket(usize::MAX, 1);
         assert_eq!(one.buckets().last(), Some((BUCKETS - 1, 2)));
     }

@@ -39,6 +39,9 @@ pub const WORKER_FUNCTIONS_MAX: usize = 1_024;
 pub const FUNCTIONS_MAX: usize = 65_536;
 /// Versions of which figures of run times are kept; the least recently run make room.
 pub const FIGURES_MAX: usize = 1_024;
+/// Arms of which figures are kept; the least recently used make room. Each is some tens of
+/// kilobytes when it is used all the time.
+pub const ARM_FIGURES_MAX: usize = 256;
 /// Bytes of an artifact as it is stored and sent.
 pub const ARTIFACT_PACKED_BYTES_MAX: u64 = 64 << 20;
 /// Bytes of all files of an artifact. A function with its libraries has some tens of

@@ -1,5 +1,6 @@
 //! The nouns that both machines speak in. Plain data, no behaviour that decides.
 
+pub mod arm;
 pub mod change;
 pub mod cold_start;
 pub mod command;

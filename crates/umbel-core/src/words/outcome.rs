@@ -19,6 +19,21 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Function,
+        Self::Timeout,
+        Self::Crashed,
+        Self::Lost,
+        Self::Rejected,
+    ];
+
+    /// Its place in [`Self::ALL`].
+    #[must_use]
+    pub fn place(self) -> usize {
+        self as usize
+    }
+
     /// The word that people see.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -34,15 +49,8 @@ impl FailureKind {
     /// The kind of a word.
     #[must_use]
     pub fn of_word(word: &str) -> Option<Self> {
-        [
-            Self::Function,
-            Self::Timeout,
-            Self::Crashed,
-            Self::Lost,
-            Self::Rejected,
-        ]
-        .into_iter()
-        .find(|kind| kind.as_str() == word)
+        let mut all = Self::ALL.into_iter();
+        all.find(|kind| kind.as_str() == word)
     }
 
     /// Whether another attempt may help. What was never run for want of a

@@ -126,6 +126,14 @@ pub enum Refusal {
         /// What it leads to.
         target: String,
     },
+    /// An alias sends everything one way.
+    #[error(
+        "{alias} has no split between two or more arms, so there is nothing to compare; give it one with a route"
+    )]
+    NoExperiment {
+        /// The alias.
+        alias: String,
+    },
     /// A route leads back to its own alias.
     #[error(
         "a route of {alias} would lead back to {alias}{}; name a version where it should end",

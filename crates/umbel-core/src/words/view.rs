@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use super::arm::ArmFigures;
 use super::change::{JobRecord, JobStatus};
 use super::function::{Alias, Runtimes, Version};
 use super::history::History;
 use super::job::{Counts, Target, Usage};
 use super::policy::Labels;
+use super::route::{ArmId, Key};
 
 /// A job as it is shown.
 #[derive(Clone, Debug, PartialEq)]
@@ -201,4 +203,39 @@ pub struct Spread {
     pub p95_us: u64,
     /// 99 of 100 are no longer.
     pub p99_us: u64,
+}
+
+/// The arms of an alias side by side, over the same time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExperimentView {
+    /// The function.
+    pub function: String,
+    /// The alias.
+    pub alias: String,
+    /// The routing key of its split; none: inputs go by their index.
+    pub key: Option<Key>,
+    /// When the alias moved the last time, milliseconds since 1970.
+    pub moved_ms: u64,
+    /// Since when the figures are, milliseconds since 1970. Before `moved_ms`, they are of
+    /// other weights too.
+    pub since_ms: u64,
+    /// Until when.
+    pub until_ms: u64,
+    /// The arms of its split in their order, then those of its rules.
+    pub arms: Vec<ArmView>,
+}
+
+/// One arm and its figures.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ArmView {
+    /// Its number.
+    pub id: ArmId,
+    /// Its name.
+    pub name: String,
+    /// Where its inputs go.
+    pub target: Target,
+    /// How many of 10,000 buckets its split gives it; none: a rule sends it what it gets.
+    pub weight: Option<u16>,
+    /// What came of its invocations.
+    pub figures: ArmFigures,
 }

@@ -58,6 +58,8 @@ pub(crate) fn move_to(t: &mut Tables, out: &mut Out, function: &str, name: &str,
     keep_last(&mut alias.moves, limit::ALIAS_MOVES_MAX);
     name_arms(&mut alias, plan.as_deref());
     make_room(&mut alias);
+    let marks = t.arms.mark(alias.arms.keys().copied(), t.clock.wall_ms());
+    out.extend(marks.into_iter().map(Command::Persist));
     t.functions.put_alias(alias.clone());
     t.functions.reroute();
     t.marks.kept = true;

@@ -1,7 +1,7 @@
 //! A worker is lost: what it held and did not report waits again, under
 //! suspicion of having taken the worker down.
 
-use super::{Out, end, lease, part, record};
+use super::{Out, arm, end, lease, part, record};
 use crate::change::{Change, FailedRecord, WaitingRecord};
 use crate::command::{Command, Note, Refusal, Reply};
 use crate::history::History;
@@ -51,6 +51,7 @@ pub(crate) fn lose_invokes(t: &mut Tables, out: &mut Out, id: WorkerId, name: &s
         if let Some(version) = entry.version {
             t.release(version);
         }
+        arm::invoke_lost(t, entry.arm);
         let worker = name.to_owned();
         let reply = Reply::Refused(Refusal::InvokeLost { worker });
         super::reply(out, entry.reply, reply);

@@ -1,6 +1,7 @@
 //! What several turns need. A step knows no event and is never told who asked.
 
 pub(crate) mod alias;
+pub(crate) mod arm;
 pub(crate) mod end;
 pub(crate) mod forget;
 pub(crate) mod lease;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Out;
+use super::{Out, arm};
 use crate::change::{Change, FailedRecord, Record, WaitingRecord};
 use crate::command::Command;
 use crate::history::History;
@@ -64,6 +64,7 @@ pub(crate) fn commit(t: &mut Tables, out: &mut Out, record: Record) {
         running.backlog.put(&waiting.indices, wait);
     }
     t.show(record.job);
+    arm::recorded(t, &record);
     out.push(Command::Persist(Change::Recorded(Box::new(record))));
 }
 

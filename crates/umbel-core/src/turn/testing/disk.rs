@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::functions::content_of;
+use crate::arm::ArmFigures;
 use crate::change::{Change, JobRecord, JobStatus, KeptRequest, LeaseRecord, Record};
 use crate::function::{Alias, FunctionRecord, Version, VersionId};
 use crate::id::{Index, JobId, LeaseId};
 use crate::job::BlockRef;
 use crate::redrive::Standing;
+use crate::route::ArmId;
 
 /// What the store would have.
 #[derive(Debug, Default)]
@@ -18,6 +20,8 @@ pub(crate) struct Disk {
     published: BTreeMap<String, FunctionRecord>,
     versions: BTreeMap<VersionId, (Arc<Version>, Option<u64>)>,
     aliases: BTreeMap<(String, String), Alias>,
+    pub(crate) arm_cells: BTreeMap<(ArmId, u64), Box<ArmFigures>>,
+    pub(crate) arm_marks: BTreeMap<ArmId, (u64, Box<ArmFigures>)>,
     /// The artifacts by what is in them.
     pub(crate) artifacts: BTreeSet<String>,
     jobs: BTreeMap<JobId, (Arc<JobRecord>, Option<JobStatus>)>,
@@ -41,6 +45,9 @@ impl Disk {
             | Change::ArtifactRemoved(_)
             | Change::AliasMoved(_)
             | Change::AliasRemoved { .. } => self.persist_function(change),
+            Change::ArmCell { .. } | Change::ArmMarked { .. } | Change::ArmForgotten(_) => {
+                self.persist_arm(change);
+            }
             Change::JobCreated(record) => {
                 self.jobs.insert(record.id, (record, None));
             }
@@ -66,6 +73,29 @@ impl Disk {
                 self.records.retain(|record| record.job != job);
                 self.blocks.retain(|(other, _), _| *other != job);
             }
+        }
+    }
+
+    fn persist_arm(&mut self, change: Change) {
+        match change {
+            Change::ArmCell {
+                arm,
+                begin_ms,
+                figures: Some(figures),
+            } => drop(self.arm_cells.insert((arm, begin_ms), figures)),
+            Change::ArmCell { arm, begin_ms, .. } => {
+                self.arm_cells.remove(&(arm, begin_ms));
+            }
+            Change::ArmMarked {
+                arm,
+                at_ms,
+                figures,
+            } => drop(self.arm_marks.insert(arm, (at_ms, figures))),
+            Change::ArmForgotten(arm) => {
+                assert!(self.arm_cells.keys().all(|(other, _)| *other != arm));
+                self.arm_marks.remove(&arm);
+            }
+            other => panic!("not about arms: {other:?}"),
         }
     }
 
@@ -192,6 +222,18 @@ impl Disk {
             changes.extend(retired_ms.map(|at_ms| Change::VersionRetired { id, at_ms }));
         }
         changes.extend(self.aliases.values().cloned().map(Change::AliasMoved));
+        let cells = self.arm_cells.iter();
+        changes.extend(cells.map(|(&(arm, begin_ms), figures)| Change::ArmCell {
+            arm,
+            begin_ms,
+            figures: Some(figures.clone()),
+        }));
+        let marks = self.arm_marks.iter();
+        changes.extend(marks.map(|(&arm, (at_ms, figures))| Change::ArmMarked {
+            arm,
+            at_ms: *at_ms,
+            figures: figures.clone(),
+        }));
         let jobs = self.jobs.values();
         changes.extend(jobs.map(|(record, _)| Change::JobCreated(record.clone())));
         let mut running = BTreeSet::new();
