@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::{env, fs};
 
 const ROOT: &str = "../../proto";
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "umbel/v1/common.proto",
     "umbel/v1/job.proto",
     "umbel/v1/function.proto",
@@ -13,6 +13,7 @@ const FILES: [&str; 7] = [
     "umbel/v1/session.proto",
     "umbel/v1/cluster.proto",
     "umbel/disk/v1/record.proto",
+    "umbel/disk/v1/arm.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -3,6 +3,7 @@
 //! What is decoded is valid: a record that does not make sense is an [`Error`] that names its kind,
 //! so that a damaged store is told apart from a wrong decision.
 
+mod arm;
 mod function;
 mod job;
 mod record;
@@ -16,6 +17,7 @@ use umbel_core::id::JobId;
 
 use crate::generated::disk as wire;
 
+pub use arm::{decode_arm_cell, decode_arm_mark, encode_arm_cell, encode_arm_mark};
 pub use function::{
     decode_alias, decode_function, decode_retired, decode_version, encode_alias, encode_function,
     encode_retired, encode_version,

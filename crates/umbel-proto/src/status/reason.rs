@@ -114,6 +114,9 @@ reasons! {
     RouteInUse "ROUTE_IN_USE" FailedPrecondition ["alias", "target"]
         "Another alias's route leads to what is to be deleted."
         "Set that route to lead elsewhere first.";
+    NoExperiment "NO_EXPERIMENT" FailedPrecondition ["alias"]
+        "The alias has no split between two or more arms."
+        "Give it one: `umbel route set ALIAS --split 7=90%,8=10%`.";
     UnknownJob "UNKNOWN_JOB" NotFound ["job"]
         "There is no such job, or it was deleted, or swept after its time."
         "`umbel job list` shows those there are.";

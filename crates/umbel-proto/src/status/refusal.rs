@@ -34,6 +34,7 @@ refusals! {
     TooManyAliases { function, limit } TooManyAliases [function, limit];
     VersionInUse { function, number, alias } VersionInUse [function, number, alias];
     RouteInUse { alias, target } RouteInUse [alias, target];
+    NoExperiment { alias } NoExperiment [alias];
     RouteLoop { alias, through } RouteLoop [alias, through.join(",")];
     RouteTooLong { alias, limit } RouteTooLong [alias, limit];
     RouteTooLarge { alias, bytes, limit } RouteTooLarge [alias, bytes, limit];

@@ -73,7 +73,23 @@ impl Checker<'_> {
             };
             self.wrong(name, &format!("it points at version {to}, which {why}"));
         }
+        self.arms()?;
         self.artifacts(&uploads)
+    }
+
+    /// The figures of arms can be read.
+    fn arms(&mut self) -> Result<(), Error> {
+        for kind in [Kind::ArmCell, Kind::ArmMark] {
+            for (key, value) in self.short(kind)? {
+                let (Key::ArmCell(arm, _) | Key::ArmMark(arm)) = key else {
+                    continue;
+                };
+                if let Err(error) = disk::decode_arm_mark(value) {
+                    self.wrong(format!("figures of arm {}", arm.0), &error.to_string());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Each version's artifact is whole, and there are no others but those on their way in or out.

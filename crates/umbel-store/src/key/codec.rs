@@ -5,6 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use umbel_core::function::{UploadId, VersionId};
 use umbel_core::id::{Appender, JobId, LeaseId};
+use umbel_core::route::ArmId;
 
 use super::{At, Block, Key, Kind, Whole};
 
@@ -56,6 +57,11 @@ impl Key {
                 key.extend_from_slice(&first.to_be_bytes());
                 at.extend(&mut key);
             }
+            Self::ArmCell(arm, begin_ms) => {
+                key.extend_from_slice(&arm.0.to_be_bytes());
+                key.extend_from_slice(&begin_ms.to_be_bytes());
+            }
+            Self::ArmMark(arm) => key.extend_from_slice(&arm.0.to_be_bytes()),
         }
         key.into()
     }
@@ -136,6 +142,8 @@ impl Reader<'_> {
         const ARTIFACT: u8 = Kind::Artifact as u8;
         const STAGED_ARTIFACT: u8 = Kind::StagedArtifact as u8;
         const DELETING_ARTIFACT: u8 = Kind::DeletingArtifact as u8;
+        const ARM_CELL: u8 = Kind::ArmCell as u8;
+        const ARM_MARK: u8 = Kind::ArmMark as u8;
         Some(match kind {
             FORMAT => Key::Format,
             FUNCTION => Key::Function(self.text()?),
@@ -166,6 +174,8 @@ impl Reader<'_> {
             ARTIFACT => Key::Part(Whole::Artifact(self.upload()?), self.part()?),
             STAGED_ARTIFACT => Key::StagedArtifact(self.upload()?),
             DELETING_ARTIFACT => Key::DeletingArtifact(self.upload()?),
+            ARM_CELL => Key::ArmCell(ArmId(self.u32()?), self.u64()?),
+            ARM_MARK => Key::ArmMark(ArmId(self.u32()?)),
             _ => return None,
         })
     }
@@ -307,6 +317,8 @@ mod tests {
                 .prop_map(|(function, name)| Key::Alias(function, name)),
             upload().prop_map(Key::StagedArtifact),
             upload().prop_map(Key::DeletingArtifact),
+            any::<(u32, u64)>().prop_map(|(arm, begin)| Key::ArmCell(ArmId(arm), begin)),
+            any::<u32>().prop_map(|arm| Key::ArmMark(ArmId(arm))),
         ]
     }
 

@@ -27,9 +27,11 @@
 //! | 20 `StagedArtifact` | upload 16 | |
 //! | 21 `DeletingArtifact` | upload 16 | |
 //! | 22 `Logs` | job 16, commit 8, n 4, part 2 | part of a `LogColumns` |
+//! | 23 `ArmCell` | arm 4, beginning 8 | `ArmFiguresRecord` |
+//! | 24 `ArmMark` | arm 4 | `ArmFiguresRecord` |
 //!
 //! A restart reads the kinds up to `Lease`, `Request`, those of published functions but for their
-//! artifacts, and the marks of what is staged or being deleted; inputs, outputs, logs, `ByIndex` and
+//! artifacts, the figures of arms, and the marks of what is staged or being deleted; inputs, outputs, logs, `ByIndex` and
 //! artifacts are most of the bytes and lie apart. The numbers are on disk: they are never
 //! changed and never used again.
 
@@ -37,6 +39,7 @@ mod codec;
 
 use umbel_core::function::{UploadId, VersionId};
 use umbel_core::id::{Appender, Index, JobId, LeaseId};
+use umbel_core::route::ArmId;
 
 pub(crate) use codec::{Error, all, artifact, behind, under};
 
@@ -66,10 +69,12 @@ pub(crate) enum Kind {
     StagedArtifact = 20,
     DeletingArtifact = 21,
     Logs = 22,
+    ArmCell = 23,
+    ArmMark = 24,
 }
 
 /// The last kind that there is.
-pub(crate) const LAST: Kind = Kind::Logs;
+pub(crate) const LAST: Kind = Kind::ArmMark;
 
 /// The kinds that begin with a job's id and go with the job, in the order of their removal: what is
 /// small and found by others first.
@@ -149,6 +154,10 @@ pub(crate) enum Key {
     StagedArtifact(UploadId),
     /// No version needs the artifact, and it is being removed.
     DeletingArtifact(UploadId),
+    /// What came of an arm in the cell of time that begins here, milliseconds since 1970.
+    ArmCell(ArmId, u64),
+    /// What had come of an arm when its alias moved the last time.
+    ArmMark(ArmId),
 }
 
 impl Key {
@@ -177,6 +186,8 @@ impl Key {
             Self::Alias(..) => Kind::Alias,
             Self::StagedArtifact(_) => Kind::StagedArtifact,
             Self::DeletingArtifact(_) => Kind::DeletingArtifact,
+            Self::ArmCell(..) => Kind::ArmCell,
+            Self::ArmMark(_) => Kind::ArmMark,
         }
     }
 }

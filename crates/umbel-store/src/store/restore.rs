@@ -59,6 +59,8 @@ impl Changes {
                 Kind::Version,
                 Kind::Retired,
                 Kind::Alias,
+                Kind::ArmCell,
+                Kind::ArmMark,
                 Kind::Request,
                 Kind::Job,
                 Kind::Status,
@@ -113,6 +115,22 @@ impl Changes {
             Item::Short(Key::Alias(function, name), value) => Some(Change::AliasMoved(
                 disk::decode_alias(function, name, value)?,
             )),
+            Item::Short(Key::ArmCell(arm, begin_ms), value) => {
+                let figures = disk::decode_arm_cell(value)?;
+                Some(Change::ArmCell {
+                    arm,
+                    begin_ms,
+                    figures: Some(Box::new(figures)),
+                })
+            }
+            Item::Short(Key::ArmMark(arm), value) => {
+                let (at_ms, figures) = disk::decode_arm_mark(value)?;
+                Some(Change::ArmMarked {
+                    arm,
+                    at_ms,
+                    figures: Box::new(figures),
+                })
+            }
             Item::Whole(Whole::Job(job), _) if self.deleting.contains(&job) => None,
             Item::Whole(Whole::Job(job), value) => {
                 let record = disk::decode_job(job, value)?;

@@ -1,9 +1,11 @@
 use bytes::Bytes;
+use umbel_core::arm::ArmFigures;
 use umbel_core::change::{Change, FailedRecord, LeaseRecord, Record};
 use umbel_core::id::{LeaseId, WorkerId};
 use umbel_core::job::JobState;
 use umbel_core::outcome::{Failure, FailureKind};
 use umbel_core::ranges::Ranges;
+use umbel_core::route::ArmId;
 
 use super::*;
 use crate::testing::{Told, block, created, job, open, record, reopen, status};
@@ -212,6 +214,49 @@ fn a_deleted_job_is_gone_at_once_and_its_rest_step_by_step_over_restarts() {
         let left = scan::Entries::new(store.engine(), crate::key::under(kind, job(1))).count();
         assert_eq!(left, 0, "{kind:?}");
     }
+}
+
+#[test]
+fn figures_of_arms_come_back_as_they_were_the_last_time() {
+    let figures = |succeeded| {
+        Box::new(ArmFigures {
+            succeeded,
+            ..ArmFigures::default()
+        })
+    };
+    let cell = |arm, begin_ms, figures| Change::ArmCell {
+        arm: ArmId(arm),
+        begin_ms,
+        figures,
+    };
+    let mark = |arm, at_ms, figures| Change::ArmMarked {
+        arm: ArmId(arm),
+        at_ms,
+        figures,
+    };
+    let (opened, engine) = open();
+    let turns = [
+        vec![
+            cell(1, 0, Some(figures(1))),
+            cell(1, 300_000, Some(figures(2))),
+            cell(2, 300_000, Some(figures(3))),
+            mark(1, 7, figures(1)),
+            mark(2, 7, figures(0)),
+        ],
+        // One joined the other; another arm made room.
+        vec![
+            cell(1, 0, Some(figures(3))),
+            cell(1, 300_000, None),
+            mark(1, 9, figures(3)),
+            cell(2, 300_000, None),
+            Change::ArmForgotten(ArmId(2)),
+        ],
+    ];
+    for (number, turn) in (opened.next_number..).zip(turns) {
+        opened.store.commit(number, &turn).unwrap();
+    }
+    let expected = [cell(1, 0, Some(figures(3))), mark(1, 9, figures(3))];
+    assert_eq!(changes(reopen(engine).0), expected);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use umbel_core::change::{Change, Record};
+use umbel_core::histogram::BUCKETS;
 use umbel_core::id::Index;
 use umbel_core::limit::{
     ALIAS_RECORD_BYTES_MAX, CHUNK_INVOCATIONS_MAX, RECORD_SPAN_MAX, REDRIVE_PROGRAM_BYTES_MAX,
@@ -29,6 +30,9 @@ const _: () = assert!(ALIAS_RECORD_BYTES_MAX < VALUE_BYTES_MAX);
 // And a job's status, with the program that it was redriven to, or the route that it keeps to.
 const _: () = assert!(REDRIVE_PROGRAM_BYTES_MAX + 2_048 < VALUE_BYTES_MAX);
 const _: () = assert!(ROUTE_WAY_BYTES_MAX + ROUTE_WAY_BYTES_MAX / 4 < VALUE_BYTES_MAX);
+
+// And the figures of an arm: two histograms of varints, and some numbers.
+const _: () = assert!(2 * BUCKETS * 12 + 200 < VALUE_BYTES_MAX);
 
 pub(super) fn turn(number: u64, changes: &[Change]) -> Result<WriteBatch, Error> {
     let mut batch = WriteBatch::numbered(number);
@@ -76,6 +80,9 @@ pub(super) fn turn(number: u64, changes: &[Change]) -> Result<WriteBatch, Error>
             | Change::ArtifactRemoved(_)
             | Change::AliasMoved(_)
             | Change::AliasRemoved { .. } => of_function(&mut batch, change)?,
+            Change::ArmCell { .. } | Change::ArmMarked { .. } | Change::ArmForgotten(_) => {
+                of_arm(&mut batch, change)?;
+            }
             // The mark hides the job at once; what is left of it is removed step by step.
             Change::JobDeleted(job) => {
                 batch.put(Key::Deleting(*job).encode(), Bytes::new())?;
@@ -129,8 +136,40 @@ fn of_function(batch: &mut WriteBatch, change: &Change) -> Result<(), Error> {
         | Change::LeaseEnded(_)
         | Change::FunctionSeen(_)
         | Change::JobDeleted(_)
+        | Change::ArmCell { .. }
+        | Change::ArmMarked { .. }
+        | Change::ArmForgotten(_)
         | Change::RequestKept { .. }
         | Change::RequestForgotten(_) => {}
+    }
+    Ok(())
+}
+
+/// What came of arms.
+fn of_arm(batch: &mut WriteBatch, change: &Change) -> Result<(), Error> {
+    match change {
+        Change::ArmCell {
+            arm,
+            begin_ms,
+            figures,
+        } => {
+            let key = Key::ArmCell(*arm, *begin_ms).encode();
+            match figures {
+                Some(figures) => batch.put(key, disk::encode_arm_cell(figures))?,
+                None => batch.delete(key),
+            }
+        }
+        Change::ArmMarked {
+            arm,
+            at_ms,
+            figures,
+        } => {
+            let key = Key::ArmMark(*arm).encode();
+            batch.put(key, disk::encode_arm_mark(*at_ms, figures))?;
+        }
+        Change::ArmForgotten(arm) => batch.delete(Key::ArmMark(*arm).encode()),
+        // Nothing else is about arms.
+        _ => {}
     }
     Ok(())
 }

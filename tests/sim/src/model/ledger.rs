@@ -158,6 +158,8 @@ impl Ledger {
             | Change::ArtifactRemoved(_)
             | Change::AliasMoved(_)
             | Change::AliasRemoved { .. } => self.apply_published(change),
+            // No alias of the simulation has arms.
+            Change::ArmCell { .. } | Change::ArmMarked { .. } | Change::ArmForgotten(_) => {}
         }
     }
 

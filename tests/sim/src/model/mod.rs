@@ -226,14 +226,17 @@ impl Model {
                 | Change::Function(_)
                 | Change::Published(_)
                 | Change::VersionRetired { .. }
-                | Change::AliasMoved(_) => {}
+                | Change::AliasMoved(_)
+                | Change::ArmCell { .. }
+                | Change::ArmMarked { .. } => {}
                 Change::LeaseEnded(_)
                 | Change::JobDeleted(_)
                 | Change::RequestForgotten(_)
                 | Change::FunctionRemoved(_)
                 | Change::VersionRemoved(_)
                 | Change::ArtifactRemoved(_)
-                | Change::AliasRemoved { .. } => {
+                | Change::AliasRemoved { .. }
+                | Change::ArmForgotten(_) => {
                     panic!("a restart is not told of {change:?}")
                 }
             }
