@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::{env, fs};
 
 const ROOT: &str = "../../proto";
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "umbel/v1/common.proto",
     "umbel/v1/job.proto",
     "umbel/v1/function.proto",
+    "umbel/v1/experiment.proto",
     "umbel/v1/route.proto",
     "umbel/v1/session.proto",
     "umbel/v1/cluster.proto",

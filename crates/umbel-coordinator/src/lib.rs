@@ -14,6 +14,7 @@ mod coordinator;
 mod door;
 mod engine;
 mod error;
+mod experiment;
 mod http;
 mod incarnation;
 mod keeper;

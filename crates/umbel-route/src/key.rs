@@ -1,6 +1,7 @@
 //! Routing keys: which part of an input keeps its owner on one arm.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt;
 
 use cel::Value;
@@ -46,6 +47,27 @@ impl Pointer {
         })
     }
 
+    /// The number that it points at in JSON, if there is one; a number is what JSON writes as one.
+    #[must_use]
+    pub fn number(&self, json: &[u8]) -> Option<f64> {
+        let wanted = BTreeSet::from([self.first().to_owned()]);
+        let value = crate::json::read(json, &Some(wanted)).ok()?;
+        match self.at(&value)? {
+            Value::Int(number) => Some(*number as f64),
+            Value::UInt(number) => Some(*number as f64),
+            Value::Float(number) => Some(*number).filter(|number| number.is_finite()),
+            _ => None,
+        }
+    }
+
+    fn at<'a>(&self, value: &'a Value) -> Option<&'a Value> {
+        self.tokens.iter().try_fold(value, |at, token| match at {
+            Value::Map(map) => map.get(&KeyRef::String(token)),
+            Value::List(list) => index(token).and_then(|place| list.get(place)),
+            _ => None,
+        })
+    }
+
     /// The field of an input that it goes through first.
     pub(crate) fn first(&self) -> &str {
         self.tokens.first().map_or("", String::as_str)
@@ -53,15 +75,8 @@ impl Pointer {
 
     /// The key in an input.
     pub(crate) fn find<'a>(&self, input: &'a Value) -> Result<Cow<'a, str>, NoKey> {
-        let mut at = input;
-        for token in &self.tokens {
-            let next = match at {
-                Value::Map(map) => map.get(&KeyRef::String(token)),
-                Value::List(list) => index(token).and_then(|place| list.get(place)),
-                _ => None,
-            };
-            at = next.ok_or_else(|| NoKey::Missing(self.text.clone()))?;
-        }
+        let at = self.at(input);
+        let at = at.ok_or_else(|| NoKey::Missing(self.text.clone()))?;
         text(at).ok_or_else(|| match at {
             Value::Null => NoKey::Missing(self.text.clone()),
             other => NoKey::NoScalar(self.text.clone(), kind(other)),

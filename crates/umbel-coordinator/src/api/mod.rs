@@ -6,6 +6,7 @@ mod backup;
 mod capsule;
 mod cluster;
 mod create;
+mod experiment;
 mod function;
 mod invocation;
 mod job;
@@ -52,6 +53,8 @@ pub(crate) struct Api {
     invokes: Arc<Semaphore>,
     /// Room for jobs that are read to be redriven.
     redrives: Arc<Semaphore>,
+    /// Room for experiments whose results are read.
+    experiments: Arc<Semaphore>,
     uploads: Streams,
     watches: Streams,
     results: Streams,
@@ -94,6 +97,7 @@ impl Api {
             evaluator: beside.evaluator,
             invokes,
             redrives: Arc::new(Semaphore::new(redrive::AT_ONCE_MAX)),
+            experiments: Arc::new(Semaphore::new(experiment::AT_ONCE_MAX)),
             uploads: Streams::new("uploads", streams.uploads),
             watches: Streams::new("watches", streams.watches),
             results: Streams::new("streams of results and logs", streams.results),

@@ -109,6 +109,14 @@ impl RouteService for Api {
         explained.await.map(Response::new)
     }
 
+    async fn get_experiment(
+        &self,
+        request: Request<v1::GetExperimentRequest>,
+    ) -> Result<Response<v1::GetExperimentResponse>, Status> {
+        let compared = self.experiment(request.into_inner());
+        compared.await.map(Response::new)
+    }
+
     async fn simulate_route(
         &self,
         request: Request<Streaming<v1::SimulateRouteRequest>>,

@@ -207,10 +207,16 @@ impl Arms {
     }
 
     /// A restart reads a cell.
-    pub(crate) fn restore_cell(&mut self, arm: ArmId, begin_ms: u64, figures: ArmFigures) {
+    pub(crate) fn restore_cell(
+        &mut self,
+        arm: ArmId,
+        begin_ms: u64,
+        figures: Option<Box<ArmFigures>>,
+    ) {
+        let Some(figures) = figures else { return };
         let kept = self.arms.entry(arm).or_default();
         kept.total.add(&figures);
-        kept.cells.insert(begin_ms, figures);
+        kept.cells.insert(begin_ms, *figures);
         // Whoever was added to last is forgotten last.
         kept.touched = kept.touched.max(begin_ms);
         self.now = self.now.max(begin_ms);
@@ -305,7 +311,7 @@ mod tests {
         assert!(disk.len() < 140, "{}", disk.len());
         let mut back = Arms::default();
         for (begin_ms, figures) in disk {
-            back.restore_cell(ONE, begin_ms, figures);
+            back.restore_cell(ONE, begin_ms, Some(Box::new(figures)));
         }
         assert_eq!(back.total(ONE), Some(&succeeded(40_000)));
         assert_eq!(back.arms[&ONE].cells, arms.arms[&ONE].cells);

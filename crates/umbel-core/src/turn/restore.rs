@@ -72,11 +72,7 @@ fn take(t: &mut Tables, gathered: &mut Gathered, change: Change) {
             arm,
             begin_ms,
             figures,
-        } => {
-            if let Some(figures) = figures {
-                t.arms.restore_cell(arm, begin_ms, *figures);
-            }
-        }
+        } => t.arms.restore_cell(arm, begin_ms, figures),
         Change::ArmMarked {
             arm,
             at_ms,

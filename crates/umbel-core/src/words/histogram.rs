@@ -25,15 +25,22 @@ pub fn bucket(time_us: u64) -> usize {
     ((u64::from(bits) - 2) * STEPS + step) as usize
 }
 
-/// The time in the middle of a bucket.
-fn middle(bucket: usize) -> u64 {
-    let bucket = bucket as u64;
+/// The times of a bucket, without its end; the last has all that are longer too.
+#[must_use]
+pub fn span(bucket: usize) -> std::ops::Range<u64> {
+    let bucket = bucket.min(BUCKETS - 1) as u64;
     if bucket < STEPS {
-        return bucket;
+        return bucket..bucket + 1;
     }
     let shift = bucket / STEPS - 1;
     let begin = (STEPS + bucket % STEPS) << shift;
-    begin + ((1 << shift) - 1) / 2
+    begin..begin + (1 << shift)
+}
+
+/// The time in the middle of a bucket.
+fn middle(bucket: usize) -> u64 {
+    let span = span(bucket);
+    span.start + (span.end - span.start - 1) / 2
 }
 
 /// Counts of times by bucket.
@@ -142,6 +149,7 @@ mod tests {
             let bucket = bucket(time_us);
             assert!(bucket >= last, "{time_us}");
             last = bucket;
+            assert!(span(bucket).contains(&time_us), "{time_us}");
             let off = middle(bucket).abs_diff(time_us);
             assert!(off * 16 <= time_us, "{time_us} is {}", middle(bucket));
         }

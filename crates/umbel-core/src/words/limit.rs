@@ -83,6 +83,8 @@ pub const ROUTE_WAY_BYTES_MAX: usize = 48 << 10;
 pub const ALIAS_RECORD_BYTES_MAX: usize = 56 << 10;
 /// Arms that an alias remembers the names of; the oldest make room.
 pub const ALIAS_ARMS_MAX: usize = 1_024;
+/// Metrics that one experiment may be asked for.
+pub const METRICS_MAX: usize = 8;
 /// Inputs that are sorted ahead of what is cut, where a route looks into them: so many at
 /// first, twice as many each time that they were not enough.
 pub const SORT_AHEAD_LEAST: u32 = 256;

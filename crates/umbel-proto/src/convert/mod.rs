@@ -4,6 +4,7 @@
 //! these doors counts, lengths, orders and names are within their limits.
 
 mod append;
+mod experiment;
 mod function;
 mod grant;
 mod id;
@@ -27,6 +28,7 @@ mod worker_in;
 mod worker_out;
 
 pub use append::{Append, StagedBlock, append, encode_blocks, too_many_inputs};
+pub use experiment::{Experiment, MetricWish, experiment};
 pub use function::{
     Publish, alias_name, artifact_too_large, check_by, digest, function, function_name,
     publication, published, runtime_word, version, version_number, version_spec, wire_version_spec,
@@ -35,12 +37,14 @@ pub use grant::{InputSlice, Inputs, cut};
 pub use id::{JobRef, job_id, job_ref};
 pub use in_columns::{OpenedResults, OpenedRow, results_in_columns};
 pub use invalid::Invalid;
-pub use outcome::{failure, wire_cold_start};
+pub use outcome::{failure, wire_cold_start, wire_failure_kind};
 pub use policy::wire_policy;
 pub use redrive::{RedriveRequest, redrive};
 pub use request::{Request, invoke_target, request, wire_spec};
 pub use result::{Provenance, cancelled_result, failed_result, succeeded_result};
-pub use route::{alias, alias_history, bad_rule, figures, set_route, target_of};
+pub use route::{
+    alias, alias_history, bad_rule, figures, key_text, lead_text, set_route, target_of,
+};
 pub use session_in::{Incoming, incoming};
 pub use session_out::{Outgoing, grant_message, outgoing};
 pub use view::{

@@ -67,18 +67,23 @@ pub fn wire_cold_start(cold_start: ColdStart) -> v1::ColdStart {
     }
 }
 
-/// A failure, as it is shown and reported.
+/// A kind of failure.
 #[must_use]
-pub fn failure(failure: Failure) -> v1::Failure {
-    let kind = match failure.kind {
+pub fn wire_failure_kind(kind: FailureKind) -> v1::FailureKind {
+    match kind {
         FailureKind::Function => v1::FailureKind::Function,
         FailureKind::Timeout => v1::FailureKind::Timeout,
         FailureKind::Crashed => v1::FailureKind::Crashed,
         FailureKind::Lost => v1::FailureKind::Lost,
         FailureKind::Rejected => v1::FailureKind::Rejected,
-    };
+    }
+}
+
+/// A failure, as it is shown and reported.
+#[must_use]
+pub fn failure(failure: Failure) -> v1::Failure {
     v1::Failure {
-        kind: kind.into(),
+        kind: wire_failure_kind(failure.kind).into(),
         r#type: failure.error_type,
         message: failure.message,
         stderr: failure.stderr,

@@ -154,7 +154,8 @@ fn lead(field: &str, function: &str, text: &str) -> Result<Target, Invalid> {
 }
 
 /// How people write where something leads, seen from a function.
-fn lead_text(function: &str, target: &Target) -> String {
+#[must_use]
+pub fn lead_text(function: &str, target: &Target) -> String {
     match target {
         Target::Version(name, Qualifier::Version(number)) if name == function => number.to_string(),
         Target::Version(name, Qualifier::Alias(alias)) if name == function => format!("@{alias}"),
@@ -282,13 +283,19 @@ fn wire_split(function: &str, split: &Split) -> v1::Split {
             .collect(),
     });
     v1::Split {
-        key: match &split.key {
-            None => String::new(),
-            Some(Key::Pointer(pointer)) => pointer.clone(),
-            Some(Key::Label(label)) => format!("{LABEL_PREFIX}{label}"),
-        },
+        key: key_text(split.key.as_ref()),
         arms: arms.collect(),
         salt: split.salt.to_string(),
+    }
+}
+
+/// How people write a routing key; none is empty.
+#[must_use]
+pub fn key_text(key: Option<&Key>) -> String {
+    match key {
+        None => String::new(),
+        Some(Key::Pointer(pointer)) => pointer.clone(),
+        Some(Key::Label(label)) => format!("{LABEL_PREFIX}{label}"),
     }
 }
 
