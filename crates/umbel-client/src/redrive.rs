@@ -8,7 +8,8 @@ use uuid::Uuid;
 use crate::patience::Patience;
 use crate::{Client, Error};
 
-/// What of a failed or cancelled job runs again, and what runs it.
+/// What of a failed or cancelled job runs again, or what of any ended job ended on an arm, and what
+/// runs it.
 ///
 /// ```
 /// use umbel_client::Redrive;
@@ -54,6 +55,15 @@ impl Redrive {
     #[must_use]
     pub fn of_type(mut self, error_type: impl Into<String>) -> Self {
         self.filter.types.push(error_type.into());
+        self
+    }
+
+    /// Only those that ended on the arm of this name: succeeded and failed ones, or only failed ones
+    /// if those or types are named. They are routed anew. A job that has succeeded can be redriven
+    /// this way alone.
+    #[must_use]
+    pub fn on_arm(mut self, arm: impl Into<String>) -> Self {
+        self.filter.arm = arm.into();
         self
     }
 

@@ -120,6 +120,7 @@ fn flag(field: &str) -> Option<String> {
     let name = match field {
         "request_id" => field,
         "filter.types" => "type",
+        "filter.arm" => "arm",
         "filter.ranges" => "index",
         "spec.labels" => "label",
         "spec.name" => "name",

@@ -48,9 +48,7 @@ impl World {
         let redrives = view.status.redrives;
         let Some(shell) = &self.shell else { return };
         let function = view.record.spec.target.name();
-        let standing = shell
-            .store
-            .standing(job, &function, redrives, &filter.types);
+        let standing = shell.store.standing(job, &function, redrives, &filter);
         let mut standing = match standing {
             Ok(standing) => standing,
             Err(error) => panic!("the records of job {job} cannot be read: {error}"),

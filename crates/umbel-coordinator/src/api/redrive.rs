@@ -76,9 +76,9 @@ impl Api {
         if !view.status.state.is_final() || is_repeat(&view, wish) {
             return Ok(Standing::default());
         }
-        let types = wish.filter.types.clone();
+        let filter = wish.filter.clone();
         let function = view.record.spec.target.name();
-        self.read(move |store| store.standing(job, &function, redrives, &types))
+        self.read(move |store| store.standing(job, &function, redrives, &filter))
             .await
     }
 }

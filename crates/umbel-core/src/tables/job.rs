@@ -119,6 +119,7 @@ impl Running {
     pub(crate) fn take(&mut self, record: &Record, redrives: u32) {
         if record.redrive > 0 {
             for waiting in &record.waiting {
+                self.succeeded.remove_all(&waiting.indices);
                 self.failed.remove_all(&waiting.indices);
                 self.cancelled.remove_all(&waiting.indices);
             }

@@ -69,8 +69,11 @@ fn judge(t: &Tables, id: JobId, wish: &Redrive) -> Result<Chosen, Refusal> {
     let job = t.jobs.find(id).ok_or_else(|| step::unknown(id))?;
     match job.status.state {
         JobState::Running => return Err(Refusal::JobRunning { job: id }),
-        state @ JobState::Succeeded => return Err(Refusal::NotRedrivable { job: id, state }),
-        JobState::Failed | JobState::Cancelled => {}
+        // What an arm did well may be wanted anew from another one.
+        state @ JobState::Succeeded if wish.filter.arm.is_none() => {
+            return Err(Refusal::NotRedrivable { job: id, state });
+        }
+        JobState::Succeeded | JobState::Failed | JobState::Cancelled => {}
     }
     if let Some(refusal) = &wish.refusal {
         return Err(refusal.clone());
@@ -143,7 +146,8 @@ fn by_version(t: &Tables, job: &Job, wish: &Redrive, chosen: Ranges) -> Chosen {
 /// The version and the arm that an invocation keeps, unless a redrive has named another target
 /// since, or the version takes no jobs any more.
 fn kept(t: &Tables, job: &Job, wish: &Redrive, ran: &Ran) -> Option<(VersionId, Option<ArmId>)> {
-    if wish.target.is_some() {
+    // What ended on an arm that is named is to end where the route sends it now.
+    if wish.target.is_some() || wish.filter.arm.is_some() {
         return None;
     }
     let (version, arm) = match ran {
@@ -312,6 +316,7 @@ fn redriven(
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::route::wish;
     use super::super::testing::{Env, failed, run};
     use super::*;
     use crate::event::Event;
@@ -497,6 +502,75 @@ mod tests {
         assert_eq!((view.counts.succeeded, view.counts.cancelled), (4, 6));
         let wish = env.wish(job, all());
         assert_eq!(accepted(env.redrive(job, wish)), 6);
+        env.work_off();
+        assert_eq!(env.state(job), JobState::Succeeded);
+    }
+
+    /// A job of 40 over `f`, of which versions 1 and 2 each had half, and which succeeded.
+    fn succeeded_on_two_arms(env: &mut Env) -> JobId {
+        for content in ["one", "two"] {
+            env.publish("f", content, Runtime::Python);
+        }
+        env.worker_with("a", 4, |worker| worker.can([Runtime::Python]));
+        let version = |number| Target::Version("f".to_owned(), Qualifier::Version(number));
+        let halves = [(version(1), 5_000), (version(2), 5_000)];
+        env.set_route(wish(("f", "live"), &[], &halves));
+        let job = env.submit_to("f", 40);
+        env.work_off();
+        assert_eq!(env.state(job), JobState::Succeeded);
+        job
+    }
+
+    #[test]
+    fn what_an_arm_did_well_runs_again_elsewhere_and_replaces_what_was() {
+        let mut env = Env::new();
+        let job = succeeded_on_two_arms(&mut env);
+        let ran = env.disk.versions_of(job);
+        let of_two = ran.iter().filter(|ran| **ran == Some(2)).count() as u64;
+        env.point("f", "live", 1);
+        let filter = Filter {
+            arm: Some("2".into()),
+            ..Filter::default()
+        };
+        let wish = env.wish(job, filter.clone());
+        assert_eq!(accepted(env.redrive(job, wish)), of_two);
+        assert_eq!(env.counts(job).succeeded, 40 - of_two);
+        env.restart();
+        env.connect("a");
+        assert_eq!(env.counts(job).succeeded, 40 - of_two, "as it was");
+        env.work_off();
+        let view = env.view(job);
+        assert_eq!(view.status.state, JobState::Succeeded);
+        assert_eq!(
+            (view.counts.succeeded, view.usage.attempts),
+            (40, 40 + of_two)
+        );
+        assert_eq!(env.disk.versions_of(job), [Some(1); 40]);
+        let wish = env.wish(job, filter);
+        let nothing = env.redrive(job, wish);
+        let nothing_left = Refusal::NothingToRedrive {
+            job,
+            failed: 0,
+            cancelled: 0,
+        };
+        assert_eq!(nothing, Reply::Refused(nothing_left), "none is left of it");
+    }
+
+    #[test]
+    fn what_is_cancelled_while_it_runs_again_can_be_redriven_later() {
+        let mut env = Env::new();
+        let job = succeeded_on_two_arms(&mut env);
+        let filter = Filter {
+            arm: Some("2".into()),
+            ..Filter::default()
+        };
+        let wish = env.wish(job, filter);
+        let again = accepted(env.redrive(job, wish));
+        env.ask(|reply| Event::Cancel { reply, job });
+        let counts = env.counts(job);
+        assert_eq!((counts.cancelled, counts.succeeded), (again, 40 - again));
+        let wish = env.wish(job, all());
+        assert_eq!(accepted(env.redrive(job, wish)), again);
         env.work_off();
         assert_eq!(env.state(job), JobState::Succeeded);
     }

@@ -413,7 +413,7 @@ impl Env {
     /// A redrive as a shell hands it in.
     pub(crate) fn wish(&self, job: JobId, filter: Filter) -> Redrive {
         Redrive {
-            standing: self.disk.standing(job, &filter.types),
+            standing: self.disk.standing(job, &filter),
             filter,
             target: None,
             request_id: String::new(),

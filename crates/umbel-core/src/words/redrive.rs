@@ -29,8 +29,8 @@ pub struct Redrive {
     pub standing: Standing,
 }
 
-/// Which failed and cancelled invocations run again. It is never empty: the door refuses
-/// a filter that names nothing.
+/// Which failed and cancelled invocations run again, or which of those that ended on an arm. It is
+/// never empty: the door refuses a filter that names nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Failed ones.
@@ -41,13 +41,18 @@ pub struct Filter {
     pub indices: Option<Ranges>,
     /// Of the failed ones only those whose failure has one of these types; empty: all.
     pub types: BTreeSet<String>,
+    /// Only what ended on the arm of this name, succeeded ones too unless only failed ones are
+    /// meant; none: whatever arm it ended on, if any.
+    pub arm: Option<Arc<str>>,
 }
 
 impl Filter {
     /// Whether it names nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        !self.failed && !self.cancelled && self.indices.is_none() && self.types.is_empty()
+        let of_states = self.failed || self.cancelled;
+        let of_figures = self.indices.is_some() || !self.types.is_empty();
+        !of_states && !of_figures && self.arm.is_none()
     }
 
     /// What it chooses of a job.
@@ -66,9 +71,16 @@ impl Filter {
         if self.cancelled || (neither && self.types.is_empty()) {
             add(&standing.cancelled);
         }
+        if self.arm.is_some() && neither && self.types.is_empty() {
+            add(&standing.succeeded);
+        }
+        let mut chosen: Ranges = chosen.runs().collect();
+        if self.arm.is_some() {
+            chosen = standing.of_arm.intersect(&chosen);
+        }
         match &self.indices {
             Some(indices) => chosen.intersect(indices),
-            None => chosen.runs().collect(),
+            None => chosen,
         }
     }
 }
@@ -88,6 +100,8 @@ pub struct Standing {
     pub cancelled: IndexSet,
     /// What failed with one of the types that are asked for.
     pub of_types: IndexSet,
+    /// What ended on the arm that is asked for.
+    pub of_arm: IndexSet,
     /// What ran a version, by that version, each index once: what failed, and what was cancelled
     /// after an attempt. As many as there are versions at most, and a bit for each index.
     pub ran: BTreeMap<Ran, IndexSet>,
@@ -95,9 +109,15 @@ pub struct Standing {
 
 impl Standing {
     /// Takes in the next record, in the order of their commits.
-    pub fn take(&mut self, record: &Record, types: &BTreeSet<String>) {
+    pub fn take(&mut self, record: &Record, filter: &Filter) {
         for waiting in &record.waiting {
-            for set in [&mut self.failed, &mut self.cancelled, &mut self.of_types] {
+            for set in [
+                &mut self.succeeded,
+                &mut self.failed,
+                &mut self.cancelled,
+                &mut self.of_types,
+                &mut self.of_arm,
+            ] {
                 set.remove_all(&waiting.indices);
             }
             let (version, arm) = (waiting.history.version, waiting.history.arm);
@@ -114,9 +134,17 @@ impl Standing {
             let ran = number.map(|number| Ran::Ended(Arc::clone(&record.function), number, arm));
             self.ran(ran, &failed.runs().collect());
         }
+        let ended_on = record.arm.as_ref().map(|arm| &arm.name);
+        let of_arm = filter.arm.is_some() && ended_on == filter.arm.as_ref();
+        if of_arm {
+            self.of_arm.insert_all(&record.succeeded);
+        }
         for failed in &record.failed {
             self.failed.insert(failed.index);
-            if types.contains(&failed.failure.error_type) {
+            if of_arm {
+                self.of_arm.insert(failed.index);
+            }
+            if filter.types.contains(&failed.failure.error_type) {
                 self.of_types.insert(failed.index);
             }
         }
@@ -178,6 +206,7 @@ mod tests {
             failed: set(10..20),
             cancelled: set(20..30),
             of_types: set(12..14),
+            of_arm: set(5..15),
             ..Standing::default()
         };
         let types: BTreeSet<String> = ["ValueError".to_owned()].into();
@@ -185,10 +214,14 @@ mod tests {
             failed,
             cancelled,
             indices: indices.map(Ranges::one),
-            types: BTreeSet::new(),
+            ..Filter::default()
         };
         let typed = |filter: Filter| Filter {
             types: types.clone(),
+            ..filter
+        };
+        let on_arm = |filter: Filter| Filter {
+            arm: Some("8".into()),
             ..filter
         };
         let table = [
@@ -200,6 +233,10 @@ mod tests {
             (typed(of(false, false, None)), 12..14),
             (typed(of(true, false, None)), 12..14),
             (typed(of(false, false, Some(13..40))), 13..14),
+            (on_arm(of(false, false, None)), 5..15),
+            (on_arm(of(false, false, Some(7..12))), 7..12),
+            (on_arm(of(true, false, None)), 10..15),
+            (on_arm(typed(of(false, false, None))), 12..14),
         ];
         for (filter, chosen) in table {
             assert_eq!(filter.choose(&standing), Ranges::one(chosen), "{filter:?}");

@@ -271,7 +271,7 @@ pub enum Refusal {
         job: JobId,
     },
     /// The job ended in a state from which it is not run again.
-    #[error("job {job} is {}; only a failed or cancelled job is redriven", state.as_str())]
+    #[error("job {job} is {}; only a failed or cancelled job is redriven, or what ended on an arm that is named", state.as_str())]
     NotRedrivable {
         /// The job.
         job: JobId,

@@ -1,14 +1,19 @@
 //! What a client asks to run again.
 
+use std::sync::Arc;
+
 use prost::Message;
 use umbel_core::job::Target;
-use umbel_core::limit::{JOB_INPUTS_MAX, REDRIVE_RANGES_MAX, REQUEST_ID_BYTES_MAX};
+use umbel_core::limit::{
+    ARM_NAME_BYTES_MAX, JOB_INPUTS_MAX, REDRIVE_RANGES_MAX, REQUEST_ID_BYTES_MAX,
+};
 use umbel_core::ranges::Ranges;
 use umbel_core::redrive::Filter;
 
 use super::Invalid;
 use super::name::{redriven_target, wire_target};
 use super::policy::failure_words;
+use super::route::RULE_PREFIX;
 use super::view::index_range;
 use crate::v1;
 
@@ -52,6 +57,7 @@ impl RedriveRequest {
                 cancelled: filter.cancelled,
                 ranges: ranges.collect(),
                 types: filter.types.iter().cloned().collect(),
+                arm: filter.arm.as_deref().unwrap_or_default().to_owned(),
             }),
             target,
             program,
@@ -77,19 +83,25 @@ pub fn redrive(wire: v1::RedriveJobRequest) -> Result<RedriveRequest, Invalid> {
         cancelled,
         ranges,
         types,
+        arm,
     } = wire.filter.unwrap_or_default();
     let filter = Filter {
         failed,
         cancelled,
         indices: indices(&ranges)?,
         types: failure_words("filter.types", types)?,
+        arm: arm_name(&arm)?,
     };
     if filter.is_empty() {
         return Err(Invalid::bad(
             "filter",
             "it names nothing; say whether failed or cancelled invocations run again, or which \
-             indices, or which types of failure",
+             indices, or which types of failure, or what ended on which arm",
         ));
+    }
+    if filter.cancelled && filter.arm.is_some() {
+        let words = "what was cancelled ended on no arm; leave out the one or the other";
+        return Err(Invalid::bad("filter.arm", words));
     }
     let other = !wire.target.is_empty() || wire.program.is_some();
     let target = other.then(|| redriven_target(wire.target, wire.program));
@@ -98,6 +110,15 @@ pub fn redrive(wire: v1::RedriveJobRequest) -> Result<RedriveRequest, Invalid> {
         target: target.transpose()?,
         request_id: wire.request_id,
     })
+}
+
+fn arm_name(text: &str) -> Result<Option<Arc<str>>, Invalid> {
+    if text.len() > ARM_NAME_BYTES_MAX + RULE_PREFIX.len() {
+        let bytes = text.len();
+        let words = format!("it has {bytes} bytes, the limit is {ARM_NAME_BYTES_MAX}");
+        return Err(Invalid::bad("filter.arm", words));
+    }
+    Ok((!text.is_empty()).then(|| text.into()))
 }
 
 fn indices(wire: &[v1::IndexRange]) -> Result<Option<Ranges>, Invalid> {

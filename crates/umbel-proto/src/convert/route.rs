@@ -17,7 +17,7 @@ use crate::v1;
 /// What a routing key begins with that is a label of the job.
 const LABEL_PREFIX: &str = "label:";
 /// What the arms of rules begin with, so that none is taken for a split's.
-const RULE_PREFIX: &str = "rule:";
+pub(super) const RULE_PREFIX: &str = "rule:";
 
 /// Reads a request to set a route; `salt` is what a split has that succeeds none. What its
 /// expressions and its pointer mean is not looked at.

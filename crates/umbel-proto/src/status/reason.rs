@@ -169,10 +169,10 @@ reasons! {
         "The job has not ended."
         "Cancel it first, or wait for its end.";
     NotRedrivable "NOT_REDRIVABLE" FailedPrecondition ["job", "state"]
-        "The job has succeeded; only a failed or cancelled job is redriven."
-        "Submit another job.";
+        "The job has succeeded; only a failed or cancelled job is redriven, or what ended on one arm."
+        "Submit another job, or name the arm: `umbel job redrive ID --arm 8`.";
     NothingToRedrive "NOTHING_TO_REDRIVE" FailedPrecondition ["job", "failed", "cancelled"]
-        "No failed or cancelled invocation of the job is what the redrive asks for."
+        "No failed or cancelled invocation of the job is what the redrive asks for, nor one that ended on its arm."
         "Widen the filter; `umbel job results ID --state failed` shows what failed.";
     RedriveTooLarge "REDRIVE_TOO_LARGE" ResourceExhausted ["job", "runs", "limit"]
         "What is to run again lies in more runs of indices than one redrive takes."

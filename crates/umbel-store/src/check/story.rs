@@ -59,12 +59,11 @@ impl Story {
         }
         self.usage.add(record.usage);
         for waiting in &record.waiting {
-            for ended in [&self.succeeded, &self.fresh] {
-                if let Some(index) = ended.intersect(&waiting.indices).first() {
-                    return Some(format!("index {index} waits again and has ended"));
-                }
+            if let Some(index) = self.fresh.intersect(&waiting.indices).first() {
+                return Some(format!("index {index} waits again and has ended"));
             }
-            // What did not succeed under an earlier number is run again.
+            // What ended under an earlier number is run again.
+            self.succeeded.remove_all(&waiting.indices);
             self.failed.remove_all(&waiting.indices);
             self.cancelled.remove_all(&waiting.indices);
         }

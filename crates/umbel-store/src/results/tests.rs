@@ -1,12 +1,11 @@
-use std::collections::BTreeSet;
-
 use umbel_core::change::{Change, FailedRecord, Record, WaitingRecord};
 use umbel_core::history::History;
 use umbel_core::id::Index;
 use umbel_core::limit::RECORD_SPAN_MAX;
 use umbel_core::outcome::{Failure, FailureKind};
 use umbel_core::ranges::Ranges;
-use umbel_core::redrive::Ran;
+use umbel_core::redrive::{Filter, Ran};
+use umbel_core::route::{ArmId, RanArm};
 
 use super::*;
 use crate::testing::{duration_us, job, open, output, record};
@@ -163,6 +162,13 @@ fn nothing_is_read_before_it_is_durable() {
     );
 }
 
+fn of_type(name: &str) -> Filter {
+    Filter {
+        types: [name.to_owned()].into(),
+        ..Filter::default()
+    }
+}
+
 #[test]
 fn a_redrive_replaces_what_it_ran_again() {
     let (opened, _engine) = open();
@@ -174,15 +180,14 @@ fn a_redrive_replaces_what_it_ran_again() {
     };
     commit(&store, number, failures);
     let known = |name: &str| {
-        let types = [name.to_owned()].into();
         store
-            .standing(job(1), "umbel.echo", 0, &types)
+            .standing(job(1), "umbel.echo", 0, &of_type(name))
             .unwrap()
             .of_types
             .len()
     };
     assert_eq!((known("ExitCode"), known("ValueError")), (2, 0));
-    let standing = store.standing(job(1), "f", 0, &BTreeSet::new()).unwrap();
+    let standing = store.standing(job(1), "f", 0, &Filter::default()).unwrap();
     let ran = Ran::Ended("f".into(), 3, None);
     assert_eq!(standing.ran[&ran].len(), 2, "by the function it was for");
     let again = WaitingRecord {
@@ -204,11 +209,67 @@ fn a_redrive_replaces_what_it_ran_again() {
     commit(&store, number + 2, second);
     assert_eq!(in_order(&store, 0..2, Gaps::Skip).0, ["+1"]);
     assert_eq!(completed_of(&store, 1, Wanted::ALL), ["+1"]);
-    let before = store.standing(job(1), "umbel.echo", 1, &["ExitCode".to_owned()].into());
+    let before = store.standing(job(1), "umbel.echo", 1, &of_type("ExitCode"));
     let before = before.unwrap();
     assert_eq!(before.succeeded.len(), 1);
     assert!(before.failed.is_empty() && before.of_types.is_empty());
     assert_eq!(store.result(job(1), 1).unwrap().unwrap().redrive, 1);
+}
+
+#[test]
+fn what_ended_on_an_arm_is_found_and_a_redrive_hides_what_had_succeeded() {
+    let (opened, _engine) = open();
+    let (store, number) = (opened.store, opened.next_number);
+    let on = |name: &str| {
+        Some(RanArm {
+            id: ArmId(7),
+            name: name.into(),
+        })
+    };
+    let good = Record {
+        arm: on("7"),
+        ..record(1, Ranges::one(0..4), 0)
+    };
+    let bad = Record {
+        arm: on("8"),
+        failed: vec![failed(6)],
+        ..record(1, Ranges::one(4..6), 0)
+    };
+    commit(&store, number, good);
+    commit(&store, number + 1, bad);
+    let filter = Filter {
+        arm: Some("8".into()),
+        ..Filter::default()
+    };
+    let standing = store.standing(job(1), "f", 0, &filter).unwrap();
+    assert_eq!(filter.choose(&standing), Ranges::one(4..7));
+    let redriven = Record {
+        redrive: 1,
+        waiting: vec![WaitingRecord {
+            indices: Ranges::one(4..7),
+            history: History::FRESH,
+            due_ms: 0,
+        }],
+        ..record(1, Ranges::new(), 0)
+    };
+    commit(&store, number + 2, redriven);
+    let standing = store.standing(job(1), "f", 1, &filter).unwrap();
+    assert_eq!(standing.succeeded.runs().collect::<Vec<_>>(), [0..4]);
+    assert!(filter.choose(&standing).is_empty(), "it waits");
+    assert_eq!(store.result(job(1), 4).unwrap(), None);
+    assert_eq!(completed_of(&store, 1, Wanted::ALL).len(), 4);
+    let second = Record {
+        redrive: 1,
+        arm: on("7"),
+        ..record(1, Ranges::one(4..7), 0)
+    };
+    commit(&store, number + 3, second);
+    assert_eq!(store.result(job(1), 4).unwrap().unwrap().redrive, 1);
+    let standing = store.standing(job(1), "f", 1, &filter).unwrap();
+    assert!(
+        filter.choose(&standing).is_empty(),
+        "nothing is of that arm any more"
+    );
 }
 
 #[test]

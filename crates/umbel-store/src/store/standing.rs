@@ -1,11 +1,10 @@
 //! How the invocations of an ended job stand: what a redrive has to know, since the machine keeps
 //! only figures of an ended job.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use umbel_core::id::JobId;
-use umbel_core::redrive::Standing;
+use umbel_core::redrive::{Filter, Standing};
 use umbel_proto::disk;
 
 use super::Store;
@@ -15,8 +14,9 @@ use crate::key::{self, Key, Kind, Whole};
 
 impl Store {
     /// Reads the blocks and records of a job that has ended, under its redrive number `redrives`;
-    /// of failures it finds those of `types` apart. `function` is what the job was accepted to run, which
-    /// its records do not repeat until it is redriven. Outputs are not read. It keeps some bits for
+    /// it finds apart what `filter` asks for, failures of some types or what ended on an arm. `function`
+    /// is what the job was accepted to run, which its records do not repeat until it is redriven.
+    /// Outputs are not read. It keeps some bits for
     /// each invocation, and waits for the disk.
     ///
     /// # Errors
@@ -27,7 +27,7 @@ impl Store {
         job: JobId,
         function: &str,
         redrives: u32,
-        types: &BTreeSet<String>,
+        filter: &Filter,
     ) -> Result<Standing, Error> {
         let function: Arc<str> = Arc::from(function);
         let mut standing = Standing {
@@ -43,7 +43,7 @@ impl Store {
                     }
                     Item::Whole(Whole::Record(..), value) => {
                         let stored = disk::decode_record(job, Arc::clone(&function), value)?;
-                        standing.take(&stored.record, types);
+                        standing.take(&stored.record, filter);
                     }
                     Item::Short(..) | Item::Whole(..) => {}
                 }

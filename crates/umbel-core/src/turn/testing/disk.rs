@@ -9,7 +9,7 @@ use crate::change::{Change, JobRecord, JobStatus, KeptRequest, LeaseRecord, Reco
 use crate::function::{Alias, FunctionRecord, Version, VersionId};
 use crate::id::{Index, JobId, LeaseId};
 use crate::job::BlockRef;
-use crate::redrive::Standing;
+use crate::redrive::{Filter, Standing};
 use crate::route::ArmId;
 
 /// What the store would have.
@@ -191,7 +191,7 @@ impl Disk {
     }
 
     /// What a shell reads of an ended job.
-    pub(super) fn standing(&self, job: JobId, types: &BTreeSet<String>) -> Standing {
+    pub(super) fn standing(&self, job: JobId, filter: &Filter) -> Standing {
         let redrives = self.jobs.get(&job).and_then(|(_, status)| status.clone());
         let blocks = self.blocks.range((job, 0)..=(job, Index::MAX));
         let mut standing = Standing {
@@ -200,7 +200,7 @@ impl Disk {
             ..Standing::default()
         };
         for record in self.records.iter().filter(|record| record.job == job) {
-            standing.take(record, types);
+            standing.take(record, filter);
         }
         standing
     }

@@ -14,7 +14,8 @@ use crate::output::{self, Job, Progress};
 use crate::signal::Signals;
 
 const EXAMPLES: &str = "\
-What succeeded stays. What runs again has all its attempts anew, and its result replaces the
+What succeeded stays, unless --arm takes back all that ended on an arm, such as one that was rolled
+back: of any ended job, to be routed anew. What runs again has all its attempts anew, and its result replaces the
 earlier one; a deadline of the job is counted anew. Of a published function it runs the version
 that it ran before, wherever the alias points now, unless --target names another. What was cancelled and is left out leaves the
 job cancelled in the end, to be redriven later.
@@ -24,13 +25,14 @@ Examples:
   umbel job redrive crawl --type TimeoutError --type ExitCode --wait
   umbel job redrive last --cancelled --index 0..1000
   umbel job redrive last --failed --target resize-fixed
+  umbel job redrive last --arm 8
   umbel job redrive last --failed -- curl -fsSL {}";
 
 /// The arguments of `job redrive`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// The job: its id, its name, or `last`; it must be failed or cancelled
+    /// The job: its id, its name, or `last`; it must be failed or cancelled, or with --arm just have ended
     #[arg(value_name = "ID")]
     job: String,
     #[command(flatten)]
@@ -71,6 +73,10 @@ struct FilterArgs {
     /// Of what failed only failures of this type, such as ValueError or ExitCode; may be repeated
     #[arg(long = "type", value_name = "TYPE")]
     types: Vec<String>,
+    /// Only what ended on this arm, succeeded and failed alike, or only --failed; it is routed anew.
+    /// Until it has ended again, its earlier results are not shown
+    #[arg(long, value_name = "NAME", conflicts_with = "cancelled")]
+    arm: Option<String>,
 }
 
 /// A job that was redriven.
@@ -97,6 +103,9 @@ impl Args {
         }
         for error_type in &filter.types {
             redrive = redrive.of_type(error_type);
+        }
+        if let Some(arm) = &filter.arm {
+            redrive = redrive.on_arm(arm);
         }
         if let Some(target) = &self.target {
             redrive = redrive.target(target);
