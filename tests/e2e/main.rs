@@ -22,6 +22,7 @@ mod drain;
 mod drill;
 mod elastic;
 mod examples;
+mod experiment;
 mod functions;
 mod local;
 mod logs;

@@ -70,6 +70,19 @@ impl Client {
         Ok(self.answer(answer)?.into_inner())
     }
 
+    /// The arms of an alias side by side, over the same time.
+    ///
+    /// # Errors
+    /// `NO_EXPERIMENT` when its route has no two arms, `UNKNOWN_ALIAS`, `UNKNOWN_JOB`, or the
+    /// coordinator cannot be reached.
+    pub async fn experiment(
+        &self,
+        request: v1::GetExperimentRequest,
+    ) -> Result<v1::GetExperimentResponse, Error> {
+        let answer = self.routes().get_experiment(request).await;
+        Ok(self.answer(answer)?.into_inner())
+    }
+
     pub(crate) fn routes(&self) -> RouteServiceClient<tonic::transport::Channel> {
         RouteServiceClient::new(self.channel())
     }

@@ -72,6 +72,8 @@ Examples:
     Function(command::function::Args),
     /// Where an alias sends invocations: rules by input, and sticky splits
     Route(command::route::Args),
+    /// The arms of a split held against each other
+    Experiment(command::experiment::Args),
     /// Run a saved invocation again here, and compare how it ends
     Replay(command::replay::Args),
     /// The coordinator and its workers as a whole
@@ -216,6 +218,7 @@ impl Command {
             Self::Job(args) => Box::pin(command::job::run(args, global)).await,
             Self::Function(args) => Box::pin(command::function::run(args, global)).await,
             Self::Route(args) => Box::pin(command::route::run(args, global)).await,
+            Self::Experiment(args) => Box::pin(command::experiment::run(args, global)).await,
             Self::Replay(args) => Box::pin(command::replay::run(args, global)).await,
             Self::Cluster(args) => Box::pin(command::cluster::run(args, global)).await,
             Self::Admin(args) => Box::pin(command::admin::run(args, global)).await,

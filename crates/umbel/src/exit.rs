@@ -125,6 +125,10 @@ fn flag(field: &str) -> Option<String> {
         "spec.labels" => "label",
         "spec.name" => "name",
         "route.split.key" => "key",
+        "within_rate" => "within_failures",
+        "within_part" => "within",
+        "since" | "baseline" => field,
+        _ if field.starts_with("metrics") => "metric",
         _ if field.starts_with("route.rules") => "rule",
         _ if field.starts_with("route.split.arms") => "split",
         _ => field.strip_prefix("spec.policy.")?,
@@ -158,6 +162,8 @@ mod tests {
             ("no job is named \"x\": look", "no job is named \"x\": look"),
             ("route.rules[2].target: \"x\"", "--rule: \"x\""),
             ("route.split.arms[0].name: no", "--split: no"),
+            ("metrics[0].pointer: \"x\"", "--metric: \"x\""),
+            ("within_rate: it is 2", "--within-failures: it is 2"),
             ("spec.start: 7", "spec.start: 7"),
         ];
         for (message, expected) in cases {

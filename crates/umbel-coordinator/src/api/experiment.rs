@@ -115,8 +115,12 @@ impl Api {
             return Ok(found);
         }
         let (runs, alias) = (found.target().display(), shown_alias(view));
-        let words = format!("job {} runs {runs}, and not {alias}", found.record.id);
-        Err(status::invalid(Invalid::bad("job_id", words)))
+        let message = format!("job {} runs {runs}, and not {alias}", found.record.id);
+        // Whoever named the job knows which field that was.
+        Err(status::invalid(Invalid {
+            message: message.clone(),
+            ..Invalid::bad("job_id", message)
+        }))
     }
 
     /// The jobs over an alias that may have results since the beginning of the figures, the oldest

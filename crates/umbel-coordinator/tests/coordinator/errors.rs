@@ -51,6 +51,7 @@ provocations! {
     "ROUTE_TOO_LONG" routes::route_too_long,
     "ROUTE_TOO_LARGE" routes::route_too_large,
     "ROUTE_IN_USE" routes::route_in_use,
+    "NO_EXPERIMENT" routes::no_experiment,
     "UNKNOWN_JOB" unknown_job,
     "UNKNOWN_INVOCATION" unknown_invocation,
     "INVOCATION_OPEN" invocation_open,

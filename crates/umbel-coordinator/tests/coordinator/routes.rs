@@ -107,6 +107,19 @@ pub(crate) async fn route_in_use() -> Status {
     retired.expect_err("it is refused")
 }
 
+pub(crate) async fn no_experiment() -> Status {
+    let cluster = cluster_with("f", &["a = 1", "a = 2"]).await;
+    let wish = wish("canary", Vec::new(), vec![arm("1", 10_000)]);
+    set(&cluster, wish).await.expect("it is set");
+    let asked = v1::GetExperimentRequest {
+        function: "f".to_owned(),
+        alias: "canary".to_owned(),
+        ..v1::GetExperimentRequest::default()
+    };
+    let compared = routes(&cluster).await.get_experiment(asked).await;
+    compared.expect_err("one arm is no experiment")
+}
+
 #[tokio::test]
 async fn what_is_said_of_an_input_is_what_a_simulation_counts() {
     let cluster = cluster_with("f", &["a = 1", "a = 2"]).await;

@@ -171,6 +171,9 @@ mod tests {
                 job: JobId::default(),
                 function: name.clone(),
             },
+            Refusal::NoExperiment {
+                alias: name.clone(),
+            },
             Refusal::UnknownAlias {
                 function: name.clone(),
                 alias: name.clone(),

@@ -6,6 +6,7 @@ pub(crate) mod cluster;
 pub(crate) mod completions;
 pub(crate) mod coordinator;
 pub(crate) mod demo;
+pub(crate) mod experiment;
 pub(crate) mod function;
 pub(crate) mod invoke;
 pub(crate) mod job;

@@ -13,9 +13,9 @@ use serde::Serialize;
 
 pub(crate) use diff::difference;
 pub(crate) use json::{
-    Alias, DeskResult, Explained, Explanation, Functions, GotRoute, Invoked, Job, JobResult, Jobs,
-    Published, PublishedFunction, Simulated, Status, Worker, Workers, failure_kind,
-    invocation_state, job_state, runtime_word, time,
+    Alias, DeskResult, Experiment, Explained, Explanation, Functions, GotRoute, Invoked, Job,
+    JobResult, Jobs, Published, PublishedFunction, Simulated, Status, Worker, Workers,
+    failure_kind, invocation_state, job_state, runtime_word, time,
 };
 pub(crate) use progress::Progress;
 pub(crate) use show::{failure_line, failure_text, job_lines, runtime_failure_text, summary};

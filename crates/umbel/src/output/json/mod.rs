@@ -2,6 +2,7 @@
 
 mod cluster;
 mod desk;
+mod experiment;
 mod function;
 mod job;
 mod result;
@@ -9,6 +10,7 @@ mod route;
 
 pub(crate) use cluster::{Status, Worker, Workers};
 pub(crate) use desk::DeskResult;
+pub(crate) use experiment::Experiment;
 pub(crate) use function::{Alias, Functions, Published, PublishedFunction, runtime_word};
 pub(crate) use job::{Explanation, Job, Jobs, job_state};
 pub(crate) use result::{Invoked, JobResult, failure_kind, invocation_state};
