@@ -20,6 +20,6 @@ mod words;
 pub mod worker;
 
 pub use words::{
-    arm, change, cold_start, command, event, function, histogram, history, id, index_set, job,
-    limit, message, outcome, policy, ranges, redrive, route, size, time, view,
+    arm, change, cold_start, command, event, function, guard, histogram, history, id, index_set,
+    job, limit, message, outcome, policy, ranges, redrive, rollout, route, size, time, view,
 };

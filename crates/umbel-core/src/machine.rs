@@ -11,6 +11,7 @@ use crate::event::Event;
 use crate::function::{Artifact, Digest, Version, VersionId};
 use crate::id::{Index, JobId};
 use crate::job::Target;
+use crate::rollout::RolloutView;
 use crate::route::{RouteTally, Routing};
 use crate::tables::Tables;
 use crate::time::Now;
@@ -37,7 +38,7 @@ impl Machine {
     }
 
     /// A machine that remembers what an earlier one persisted. The changes come
-    /// in this order: functions seen and published, versions, those retired, aliases,
+    /// in this order: functions seen and published, versions, those retired, aliases, rollouts,
     /// request ids kept, jobs created, their statuses, their blocks
     /// (ascending), the records of running jobs by commit (columns may be empty),
     /// and the leases that had not ended, ascending.
@@ -84,7 +85,11 @@ impl Machine {
         ];
         let engine = engine.into_iter().flatten().min();
         let engine = engine.map(|due| t.clock.wake_at_engine(due));
-        let wall = [t.alarms.walls.next(), turn::next_sweep(t)];
+        let wall = [
+            t.alarms.walls.next(),
+            t.alarms.rollouts.next(),
+            turn::next_sweep(t),
+        ];
         let wall = wall.into_iter().flatten().min();
         let wall = wall.map(|due| t.clock.wake_at_wall(due));
         [engine, wall].into_iter().flatten().min()
@@ -188,6 +193,14 @@ impl Machine {
         since_ms: Option<u64>,
     ) -> Result<ExperimentView, Refusal> {
         turn::experiment(&self.tables, function, alias, (since_ms, now.wall_ms))
+    }
+
+    /// The rollout of an alias, with what its guards say now.
+    ///
+    /// # Errors
+    /// [`Refusal::NoRollout`] when there never was one, or the alias is not there.
+    pub fn rollout(&self, function: &str, alias: &str) -> Result<RolloutView, Refusal> {
+        turn::rollout_view(&self.tables, function, alias)
     }
 
     /// A version by its id.

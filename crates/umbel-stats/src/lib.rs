@@ -94,6 +94,26 @@ impl Alpha {
     }
 }
 
+/// How often one is ready to be wrong, ever, in each of the two ways in which a judgement can be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Risk {
+    /// Of saying that it is worse though it is not.
+    pub worse: Alpha,
+    /// Of saying that it holds though it does not.
+    pub holds: Alpha,
+}
+
+impl Risk {
+    /// The same both ways.
+    #[must_use]
+    pub fn both(alpha: Alpha) -> Self {
+        Self {
+            worse: alpha,
+            holds: alpha,
+        }
+    }
+}
+
 /// Where a function that rises from `from` (not yet `true`) to `to` (`true`) changes, to within
 /// what sixty halvings leave.
 pub(crate) fn bisect(mut from: f64, mut to: f64, is: impl Fn(f64) -> bool) -> f64 {

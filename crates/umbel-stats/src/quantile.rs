@@ -8,7 +8,7 @@ use libm::{exp, log};
 
 use crate::mixture::{Beta, Seen, ln_mixture};
 use crate::verdict::Judgement;
-use crate::{Alpha, Interval};
+use crate::{Alpha, Interval, Risk};
 
 /// Into how many parts a bucket is cut in the search for what is not ruled out.
 const PARTS: u32 = 8;
@@ -150,14 +150,13 @@ pub fn ratio(candidate: &Times, baseline: &Times, p: f64, alpha: Alpha) -> Inter
 }
 
 /// Whether the quantile `p` of `candidate` is at most `ratio` times that of `baseline`. Of pairs
-/// of which it is so, at most `alpha` are ever judged [`Judgement::Worse`]; of those of which it
-/// is not, at most `alpha` ever [`Judgement::Holds`].
+/// of which it is so, at most `risk.worse` are ever judged [`Judgement::Worse`]; of those of which
+/// it is not, at most `risk.holds` ever [`Judgement::Holds`].
 #[must_use]
-pub fn judge(candidate: &Times, baseline: &Times, p: f64, ratio: f64, alpha: Alpha) -> Judgement {
-    let pair = Pair::of(candidate, baseline, p, alpha);
-    if pair.is_above(ratio) {
+pub fn judge(candidate: &Times, baseline: &Times, p: f64, ratio: f64, risk: Risk) -> Judgement {
+    if Pair::of(candidate, baseline, p, risk.worse).is_above(ratio) {
         Judgement::Worse
-    } else if pair.is_below(ratio) {
+    } else if Pair::of(candidate, baseline, p, risk.holds).is_below(ratio) {
         Judgement::Holds
     } else {
         Judgement::Undecided
@@ -237,6 +236,10 @@ mod tests {
         Alpha::one_in_twenty()
     }
 
+    fn risk() -> Risk {
+        Risk::both(alpha())
+    }
+
     /// Times in buckets that are an eighth of their octave wide.
     #[derive(Default)]
     struct Log(BTreeMap<(u64, u64), u64>);
@@ -278,7 +281,7 @@ mod tests {
         let none = Times::default();
         let some = Times::of([(100, 110, 5_000)]);
         for (candidate, baseline) in [(&none, &some), (&some, &none), (&none, &none)] {
-            let found = judge(candidate, baseline, 0.95, 1.2, alpha());
+            let found = judge(candidate, baseline, 0.95, 1.2, risk());
             assert_eq!(found, Judgement::Undecided);
         }
         assert_eq!(
@@ -320,7 +323,7 @@ mod tests {
                     Judgement::Undecided
                 };
                 assert_eq!(
-                    judge(&one, &other, p, margin, alpha()),
+                    judge(&one, &other, p, margin, risk()),
                     expected,
                     "{p} {margin}"
                 );
@@ -340,7 +343,7 @@ mod tests {
                     one.add(run(&mut random, ratio));
                     other.add(run(&mut random, 1.0));
                 }
-                judge(&one.times(), &other.times(), 0.95, margin, alpha()) == wanted
+                judge(&one.times(), &other.times(), 0.95, margin, risk()) == wanted
             })
         });
         runs.count()

@@ -2,7 +2,7 @@
 
 use crate::mixture::{Beta, Seen, ln_mixture};
 use crate::verdict::Judgement;
-use crate::{Alpha, Interval, bisect};
+use crate::{Alpha, Interval, Risk, bisect};
 
 /// Failures are rare as a rule: half of the prior's weight is on rates about this small.
 const RARE: Beta = Beta { a: 0.5, b: 100.0 };
@@ -58,17 +58,20 @@ pub fn difference(candidate: Count, baseline: Count, alpha: Alpha) -> Interval {
 }
 
 /// Whether `candidate` does at most so much more than `baseline`. Of rollouts in which it is so,
-/// at most `alpha` are ever judged [`Judgement::Worse`]; of those in which it is not, at most
-/// `alpha` ever [`Judgement::Holds`].
+/// at most `risk.worse` are ever judged [`Judgement::Worse`]; of those in which it is not, at most
+/// `risk.holds` ever [`Judgement::Holds`].
 #[must_use]
-pub fn judge(candidate: Count, baseline: Count, margin: f64, alpha: Alpha) -> Judgement {
+pub fn judge(candidate: Count, baseline: Count, margin: f64, risk: Risk) -> Judgement {
     let pair = Pair::of(candidate, baseline);
-    if pair.against(margin) < alpha.threshold() {
-        Judgement::Undecided
-    } else if pair.difference() > margin {
-        Judgement::Worse
+    let (alpha, judgement) = if pair.difference() > margin {
+        (risk.worse, Judgement::Worse)
     } else {
-        Judgement::Holds
+        (risk.holds, Judgement::Holds)
+    };
+    if pair.against(margin) >= alpha.threshold() {
+        judgement
+    } else {
+        Judgement::Undecided
     }
 }
 
@@ -147,6 +150,10 @@ mod tests {
         Alpha::one_in_twenty()
     }
 
+    fn risk() -> Risk {
+        Risk::both(alpha())
+    }
+
     #[test]
     fn an_interval_holds_the_rate_that_was_seen_and_narrows() {
         assert_eq!(
@@ -207,7 +214,7 @@ mod tests {
                 Judgement::Undecided
             };
             assert_eq!(
-                judge(candidate, baseline, 0.005, alpha()),
+                judge(candidate, baseline, 0.005, risk()),
                 expected,
                 "{interval:?}"
             );
@@ -218,7 +225,7 @@ mod tests {
     fn how_much_it_takes_to_hold_without_a_failure() {
         let holds = |size| {
             let none = Count::new(0, size);
-            judge(none, none, 0.005, alpha()) == Judgement::Holds
+            judge(none, none, 0.005, risk()) == Judgement::Holds
         };
         let least = (1..10_000).find(|size| holds(*size)).unwrap();
         assert!((1_000..1_400).contains(&least), "{least}");
@@ -236,7 +243,7 @@ mod tests {
                 }
                 candidate.of += 20;
                 baseline.of += 20;
-                judge(candidate, baseline, margin, alpha()) == wanted
+                judge(candidate, baseline, margin, risk()) == wanted
             })
         });
         runs.count()

@@ -18,6 +18,8 @@ pub(super) fn check(t: &Tables) {
     t.alarms.walls.check();
     t.alarms.workers.check();
     t.alarms.invokes.check();
+    t.alarms.rollouts.check();
+    t.rollouts.check();
     each_invocation_is_somewhere(t);
     each_lease_belongs(t);
     each_waiting_invoke_wants_a_newcomer(t);

@@ -185,7 +185,6 @@ impl Arms {
     }
 
     /// All that came of an arm since its figures began.
-    #[cfg(test)]
     pub(crate) fn total(&self, arm: ArmId) -> Option<&ArmFigures> {
         self.arms.get(&arm).map(|kept| &kept.total)
     }

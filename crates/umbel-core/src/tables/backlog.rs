@@ -435,6 +435,40 @@ impl Backlog {
         cuts
     }
 
+    /// Takes out those with such a history that wait and are held back for nobody.
+    pub(crate) fn claim_if(&mut self, is: impl Fn(History) -> bool) -> Vec<Cut> {
+        let mut cuts = Vec::new();
+        self.lone.retain(|history, set| {
+            let goes = is(*history);
+            if goes {
+                cuts.push(Cut::of(set.runs().collect(), Wait::now(*history)));
+            }
+            !goes
+        });
+        self.buckets.retain(|wait, set| {
+            let goes = is(wait.history);
+            if goes {
+                cuts.push(Cut::of(set.runs().collect(), *wait));
+            }
+            !goes
+        });
+        for cut in &cuts {
+            self.with_history -= cut.indices.len();
+            self.unpin(cut.wait.history, cut.indices.len());
+        }
+        cuts
+    }
+
+    /// How many with such a history wait.
+    pub(crate) fn count_if(&self, is: impl Fn(History) -> bool) -> u64 {
+        let lone = self.lone.iter().map(|(history, set)| (*history, set));
+        let buckets = self.buckets.iter().map(|(wait, set)| (wait.history, set));
+        let held = self.held.iter().map(|((_, wait), set)| (wait.history, set));
+        let all = lone.chain(buckets).chain(held);
+        let some = all.filter(|(history, _)| is(*history));
+        some.map(|(_, set)| set.len()).sum()
+    }
+
     /// Moves the cursor behind what of `indices` may run, so that all of it can
     /// be taken out one by one.
     fn reach(&mut self, indices: &Ranges) {

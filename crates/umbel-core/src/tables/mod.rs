@@ -16,6 +16,7 @@ pub(crate) mod pace;
 pub(crate) mod paces;
 pub(crate) mod registry;
 pub(crate) mod requests;
+pub(crate) mod rollouts;
 pub(crate) mod roster;
 pub(crate) mod sorted;
 
@@ -24,6 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::config::Config;
 use crate::function::VersionId;
 use crate::id::{InvokeId, JobId, LeaseId, WorkerId};
+use crate::route::ArmId;
 
 use alarms::Alarms;
 use arms::Arms;
@@ -37,6 +39,7 @@ use leases::Leases;
 use paces::Paces;
 use registry::Registry;
 use requests::Requests;
+use rollouts::Rollouts;
 use roster::Roster;
 
 /// All tables.
@@ -54,6 +57,7 @@ pub(crate) struct Tables {
     pub(crate) paces: Paces,
     pub(crate) figures: Figures,
     pub(crate) arms: Arms,
+    pub(crate) rollouts: Rollouts,
     pub(crate) demands: Demands,
     pub(crate) invokes: Invokes,
     pub(crate) alarms: AllAlarms,
@@ -74,6 +78,8 @@ pub(crate) struct AllAlarms {
     pub(crate) walls: Alarms<JobId>,
     /// In engine time: timeouts of invokes.
     pub(crate) invokes: Alarms<InvokeId>,
+    /// By the wall clock: steps of rollouts, by their candidates.
+    pub(crate) rollouts: Alarms<ArmId>,
 }
 
 /// What this turn has touched, to be looked at once when it ends.
@@ -128,6 +134,7 @@ impl Tables {
             paces: Paces::default(),
             figures: Figures::default(),
             arms: Arms::default(),
+            rollouts: Rollouts::default(),
             demands: Demands::default(),
             invokes: Invokes::default(),
             alarms: AllAlarms::default(),

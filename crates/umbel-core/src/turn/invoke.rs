@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::step::rollout::{self, Refuge};
 use super::step::{self, Out, arm, lease, part, route, runs};
 use crate::command::{Command, Ignored, Note, Refusal, Reply};
 use crate::function::{Version, VersionId};
@@ -144,6 +145,12 @@ pub(crate) fn done(t: &mut Tables, out: &mut Out, worker: WorkerId, done: Invoke
     let ran = lease::target(t, &entry.target, entry.version);
     note_run(t, out, (&entry.target, entry.version), &done);
     arm::invoked(t, entry.arm, &done);
+    if let Err(failure) = &done.outcome
+        && let Some(refuge) = rollout::refuge(t, entry.arm)
+    {
+        rollout::note_failure(t, entry.arm, failure);
+        return again(t, out, done.id, entry, refuge);
+    }
     let name = t.roster.find(worker).map(|worker| worker.name.clone());
     let reply = Reply::Invoked {
         outcome: done.outcome,
@@ -158,6 +165,20 @@ pub(crate) fn done(t: &mut Tables, out: &mut Out, worker: WorkerId, done: Invoke
         cold_start: done.cold_start,
     };
     step::reply(out, entry.reply, reply);
+}
+
+/// What failed on the new version of a rollout runs on the old one before it is answered.
+fn again(t: &mut Tables, out: &mut Out, id: InvokeId, entry: InvokeEntry, refuge: Refuge) {
+    let until_ms = entry.until_ms;
+    let entry = InvokeEntry {
+        version: refuge.history.version,
+        arm: refuge.history.arm,
+        worker: None,
+        ..entry
+    };
+    t.invokes.insert(id, entry);
+    t.alarms.invokes.set(id, Some(until_ms));
+    place(t, out, id);
 }
 
 /// Keeps how long it ran, if it did.

@@ -19,6 +19,7 @@ mod redrive;
 mod report;
 mod restore;
 mod retire;
+mod rollout;
 mod set_route;
 mod sort;
 mod step;
@@ -40,6 +41,7 @@ pub(crate) use look::{
     cluster, find_job, function, function_view, functions, invocation, jobs, workers,
 };
 pub(crate) use restore::restore;
+pub(crate) use rollout::view as rollout_view;
 pub(crate) use step::{job_view, route};
 pub(crate) use sweep::next as next_sweep;
 
@@ -88,6 +90,8 @@ pub(crate) fn handle(t: &mut Tables, out: &mut Out, event: Event) {
         | Event::RollBack { .. }
         | Event::SetRoute { .. }
         | Event::Warm { .. }
+        | Event::StartRollout { .. }
+        | Event::MoveRollout { .. }
         | Event::Retire { .. } => of_function(t, out, event),
         Event::Sorted(column) => sort::sorted(t, out, &column),
         Event::Drain { reply, worker } => drain::drain(t, out, reply, worker),
@@ -141,6 +145,14 @@ fn of_function(t: &mut Tables, out: &mut Out, event: Event) {
             point::roll_back(t, out, reply, wish);
         }
         Event::SetRoute { reply, wish } => set_route::set(t, out, reply, *wish),
+        Event::StartRollout { reply, wish } => rollout::start(t, out, reply, *wish),
+        Event::MoveRollout {
+            reply,
+            function,
+            alias,
+            to,
+            by,
+        } => rollout::change(t, out, reply, (&function, &alias), (to, by)),
         Event::Retire {
             reply,
             function,
@@ -194,6 +206,7 @@ pub(crate) fn advance(t: &mut Tables, out: &mut Out) {
     expire::expire(t, out);
     sweep::by_age(t, out);
     retire::sweep(t, out);
+    rollout::advance(t, out);
     warm::advance(t, out);
     for job in std::mem::take(&mut t.marks.jobs) {
         refresh::job(t, job);

@@ -1,10 +1,11 @@
 //! An alias is pointed at a version, or rolled back.
 
-use super::step::{self, Out, alias, route};
+use super::step::{self, Out, alias, rollout, route};
 use crate::command::{Refusal, Reply};
 use crate::function::{LIVE, MoveKind};
 use crate::id::ReplyId;
 use crate::limit;
+use crate::rollout::RolloutState;
 use crate::route::{Plan, Route};
 use crate::tables::Tables;
 
@@ -51,6 +52,7 @@ fn judge(t: &Tables, wish: &Wish, number: u32) -> Result<(), Refusal> {
     let Some(function) = function else {
         return Err(route::unpublished(t, &wish.function));
     };
+    rollout::judge_still(t, &wish.function, &wish.alias)?;
     route::version(t, &wish.function, number)?;
     let is_new = !function.aliases.contains_key(&wish.alias);
     if is_new && function.aliases.len() >= limit::FUNCTION_ALIASES_MAX {
@@ -72,6 +74,13 @@ pub(crate) fn roll_back(t: &mut Tables, out: &mut Out, to: ReplyId, wish: Wish) 
         return step::refuse(out, to, refusal);
     };
     let mut known = known.clone();
+    // What is being rolled out is taken back as a whole.
+    if let Some(rollout) = t.rollouts.open(&wish.function, &wish.alias).cloned() {
+        let why = "the alias was rolled back".to_owned();
+        let verdict = (RolloutState::RolledBack, wish.by, why);
+        rollout::end(t, out, rollout, verdict);
+        return reply(t, out, to, &wish.function, &wish.alias);
+    }
     let back = loop {
         match known.trail.pop() {
             // What was retired since is passed over.

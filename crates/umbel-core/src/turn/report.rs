@@ -2,9 +2,10 @@
 //! open under its lease counts.
 
 use super::step::record::{self, Sorted};
-use super::step::{self, Out, arm, end, lease, part, runs};
+use super::step::{self, Out, arm, end, lease, part, rollout, runs};
 use crate::change::Change;
 use crate::command::{Command, Ignored, Refusal};
+use crate::history::History;
 use crate::id::{JobId, LeaseId, SessionId, WorkerId};
 use crate::job::Usage;
 use crate::limit;
@@ -142,13 +143,7 @@ fn take_chunk(t: &mut Tables, out: &mut Out, worker: WorkerId, mut chunk: ChunkR
     arm::ran(t, history.arm, &chunk.warm, &chunk.cold);
     t.marks.workers.insert(worker);
     if !reported.is_empty() {
-        let mut sorted = Sorted::default();
-        if let Some(job) = t.jobs.find(job_id) {
-            let context = (job_id, &job.record.spec.policy, t.clock.wall_ms());
-            for attempt in judged.failed {
-                sorted.sort(context, history, attempt);
-            }
-        }
+        let mut sorted = sort(t, job_id, history, judged.failed);
         let mut record = record::empty(t, job_id);
         let name = t.roster.find(worker).map(|worker| worker.name.as_str());
         record.worker = name.unwrap_or_default().into();
@@ -161,12 +156,29 @@ fn take_chunk(t: &mut Tables, out: &mut Out, worker: WorkerId, mut chunk: ChunkR
             record.logs = chunk.logs;
         }
         record.waiting = sorted.waiting();
-        record.failed = sorted.failed;
+        record.failed = std::mem::take(&mut sorted.failed);
         record.usage = usage;
         record::commit(t, out, record);
+        sorted.count_exhausted(t, history);
     }
     lease::give_back(t, out, id, &judged.handed_back);
     end::settle(t, out, job_id);
+}
+
+/// Sorts failed attempts into what runs again and what is final.
+fn sort(t: &Tables, job: JobId, history: History, failed: Vec<FailedAttempt>) -> Sorted {
+    let mut sorted = Sorted::default();
+    if failed.is_empty() {
+        return sorted;
+    }
+    let refuge = rollout::refuge(t, history.arm);
+    if let Some(known) = t.jobs.find(job) {
+        let context = (job, &known.record.spec.policy, t.clock.wall_ms());
+        for attempt in failed {
+            sorted.sort(context, (history, refuge), attempt);
+        }
+    }
+    sorted
 }
 
 /// The part of a chunk's figures that belongs to the attempts that count.

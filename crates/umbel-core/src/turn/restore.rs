@@ -78,6 +78,10 @@ fn take(t: &mut Tables, gathered: &mut Gathered, change: Change) {
             at_ms,
             figures,
         } => t.arms.restore_mark(arm, at_ms, *figures),
+        Change::Rollout(rollout) => t.rollouts.put(*rollout),
+        Change::RolloutRemoved { function, alias } => {
+            t.rollouts.remove(&function, &alias);
+        }
         Change::JobCreated(record) => create(t, record),
         Change::JobStatus { job, status } => {
             let Some(known) = t.jobs.find_mut(job) else {

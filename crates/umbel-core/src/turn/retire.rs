@@ -77,6 +77,12 @@ fn retire_all(t: &mut Tables, out: &mut Out, name: &str) -> Result<(), Refusal> 
     for alias in aliases {
         t.arms.forget(t.functions.arms_of(name, &alias));
         t.functions.remove_alias(name, &alias);
+        if let Some(rollout) = t.rollouts.find(name, &alias) {
+            t.alarms.rollouts.set(rollout.candidate, None);
+            t.rollouts.remove(name, &alias);
+            let (function, alias) = (name.to_owned(), alias.clone());
+            out.push(Command::Persist(Change::RolloutRemoved { function, alias }));
+        }
         let function = name.to_owned();
         out.push(Command::Persist(Change::AliasRemoved {
             function,

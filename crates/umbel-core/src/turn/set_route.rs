@@ -1,10 +1,8 @@
 //! The rules and the split of an alias are set, both at once.
 
-use std::collections::BTreeMap;
-
-use super::step::{self, Out, alias, route};
-use crate::change::Change;
-use crate::command::{Command, Refusal, Reply};
+use super::step::arms::{self, Arms};
+use super::step::{self, Out, alias, rollout, route};
+use crate::command::{Refusal, Reply};
 use crate::function::{Alias, LIVE, MoveKind, Qualifier};
 use crate::id::ReplyId;
 use crate::job::Target;
@@ -24,14 +22,7 @@ pub(crate) fn set(t: &mut Tables, out: &mut Out, to: ReplyId, wish: RouteWish) {
         .and_then(|known| known.aliases.get(&name))
         .is_none_or(|alias| alias.route != route)
     {
-        let record = known.map(|known| known.record.clone());
-        if let Some(mut record) = record.filter(|record| record.last_arm < last_arm) {
-            record.last_arm = last_arm;
-            // Who kept the newest arm until now may go.
-            t.marks.spent.insert(t.functions.last_armed().to_owned());
-            t.functions.record(record.clone());
-            out.push(Command::Persist(Change::Function(record)));
-        }
+        arms::give_out(t, out, &function, last_arm);
         let step = alias::Step {
             kind: MoveKind::RouteSet,
             to: route,
@@ -50,6 +41,7 @@ fn judge(t: &Tables, wish: RouteWish) -> Result<(Route, ArmId), Refusal> {
     let Some(function) = t.functions.find(&wish.function) else {
         return Err(route::unpublished(t, &wish.function));
     };
+    rollout::judge_still(t, &wish.function, &wish.alias)?;
     let alias = function.aliases.get(&wish.alias);
     if alias.is_none() && function.aliases.len() >= limit::FUNCTION_ALIASES_MAX {
         return Err(Refusal::TooManyAliases {
@@ -100,35 +92,6 @@ fn heaviest(plan: &Plan, function: &str) -> Option<u32> {
         }
     }
     best.map(|(_, number)| number)
-}
-
-/// Numbers for arms by their names: those they had, or new ones.
-struct Arms {
-    known: BTreeMap<String, ArmId>,
-    next: ArmId,
-    last: ArmId,
-}
-
-impl Arms {
-    fn of(alias: Option<&Alias>, next: ArmId) -> Self {
-        let known = alias.into_iter().flat_map(|alias| &alias.arms);
-        Self {
-            known: known.map(|(id, name)| (name.clone(), *id)).collect(),
-            next,
-            last: ArmId(0),
-        }
-    }
-
-    fn id(&mut self, name: &str) -> ArmId {
-        if let Some(known) = self.known.get(name) {
-            return *known;
-        }
-        let id = self.next;
-        self.next = ArmId(id.0.saturating_add(1));
-        self.last = id;
-        self.known.insert(name.to_owned(), id);
-        id
-    }
 }
 
 fn plan(wish: RouteWish, alias: Option<&Alias>, arms: &mut Arms) -> Plan {

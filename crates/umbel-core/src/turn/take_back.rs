@@ -1,7 +1,7 @@
 //! What a worker has not begun may be taken back for an idle one. The coordinator
 //! asks; only what the worker answers is granted again.
 
-use super::step::{self, Out, lease};
+use super::step::{self, Out, lease, rollout};
 use crate::command::{Command, Ignored};
 use crate::id::WorkerId;
 use crate::limit;
@@ -83,6 +83,7 @@ pub(crate) fn taken_back(t: &mut Tables, out: &mut Out, worker: WorkerId, taken:
     t.leases.begun(id, taken.begun.count);
     if !unrun.is_empty() {
         lease::give_back(t, out, id, &unrun);
+        rollout::ask_again(t, out, id);
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod disk;
 mod functions;
+pub(crate) mod rollout;
 pub(crate) mod route;
 
 use std::collections::BTreeMap;

@@ -14,6 +14,7 @@ use super::job::{BlockRef, Counts, JobFailure, JobSpec, JobState, Source, Target
 use super::outcome::Failure;
 use super::ranges::Ranges;
 use super::redrive::Redriven;
+use super::rollout::Rollout;
 use super::route::{ArmId, RanArm, Routing};
 
 /// One durable fact. All changes of a turn are one atomic batch.
@@ -90,6 +91,15 @@ pub enum Change {
     },
     /// Nothing is known of an arm's figures any more; its cells went before.
     ArmForgotten(ArmId),
+    /// A rollout is now this; there is one for each alias.
+    Rollout(Box<Rollout>),
+    /// A rollout went with its alias.
+    RolloutRemoved {
+        /// The function.
+        function: String,
+        /// The alias.
+        alias: String,
+    },
     /// A job and all that belongs to it is forgotten.
     JobDeleted(JobId),
     /// The request id of a job that is forgotten is known for a while yet.

@@ -12,6 +12,7 @@ use super::job::JobState;
 use super::message::ToWorker;
 use super::outcome::Failure;
 pub use super::refusal::Refusal;
+use super::rollout::{RolloutState, RolloutView};
 use super::route::{RouteTally, Routing, Sorting};
 use super::view::JobView;
 
@@ -110,6 +111,8 @@ pub enum Reply {
     ArtifactMissing,
     /// Where an alias points now.
     Alias(Box<Alias>),
+    /// A rollout.
+    Rollout(Box<RolloutView>),
     /// What is to be invoked depends on the input: ask this about it, then ask again.
     Undecided(Arc<Routing>),
     /// How far a version stands ready.
@@ -266,6 +269,21 @@ pub enum Note {
         to: u32,
         /// Who moved it.
         by: String,
+    },
+    /// A rollout is in another state, or at another step.
+    RolloutMoved {
+        /// Its alias.
+        alias: String,
+        /// The number of the version that is rolled out.
+        to: u32,
+        /// Its state.
+        state: RolloutState,
+        /// How much the version has of what the old one had, in hundredths of a percent.
+        share: u16,
+        /// Who did it; empty: it did so by itself.
+        by: String,
+        /// Why.
+        why: String,
     },
     /// A lease expired.
     LeaseExpired {

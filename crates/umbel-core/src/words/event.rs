@@ -8,6 +8,7 @@ use super::id::{Appender, InvokeId, JobId, ReplyId, SessionId};
 use super::job::{BlockRef, JobSpec, Source, Target};
 use super::message::{FromWorker, Hello};
 use super::redrive::Redrive;
+use super::rollout::{RolloutMove, RolloutWish};
 use super::route::{Column, Decision, RouteWish};
 
 /// One fact.
@@ -125,6 +126,26 @@ pub enum Event {
     },
     /// Inputs were sorted by what a routing says of them.
     Sorted(Box<Column>),
+    /// A client begins to roll out a version.
+    StartRollout {
+        /// Who waits.
+        reply: ReplyId,
+        /// What is asked for.
+        wish: Box<RolloutWish>,
+    },
+    /// A client changes the state of a rollout.
+    MoveRollout {
+        /// Who waits.
+        reply: ReplyId,
+        /// The function.
+        function: String,
+        /// The alias.
+        alias: String,
+        /// To what.
+        to: RolloutMove,
+        /// Who asks.
+        by: String,
+    },
     /// A client retires a version, or a whole function.
     Retire {
         /// Who waits.

@@ -331,9 +331,31 @@ pub enum MoveKind {
     RolledBack,
     /// Its rules and split were set.
     RouteSet,
+    /// A version began to be rolled out.
+    RolloutStarted,
+    /// A rollout went to its next step.
+    RolloutStepped,
+    /// A rollout ended with the new version in place of the old one.
+    Promoted,
+    /// A rollout was taken back.
+    RolloutRolledBack,
 }
 
 impl MoveKind {
+    /// Whether a rollback goes back to where it was before such a move. Of a rollout that ended
+    /// well, that is where it was before it began.
+    #[must_use]
+    pub fn leaves_trail(self) -> bool {
+        match self {
+            Self::Published | Self::Pointed | Self::RouteSet => true,
+            Self::RolledBack
+            | Self::RolloutStarted
+            | Self::RolloutStepped
+            | Self::Promoted
+            | Self::RolloutRolledBack => false,
+        }
+    }
+
     /// The word that people see.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -342,6 +364,10 @@ impl MoveKind {
             Self::Pointed => "pointed",
             Self::RolledBack => "rolled_back",
             Self::RouteSet => "route_set",
+            Self::RolloutStarted => "rollout_started",
+            Self::RolloutStepped => "rollout_stepped",
+            Self::Promoted => "promoted",
+            Self::RolloutRolledBack => "rollout_rolled_back",
         }
     }
 }

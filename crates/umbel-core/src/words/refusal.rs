@@ -134,6 +134,44 @@ pub enum Refusal {
         /// The alias.
         alias: String,
     },
+    /// An alias is rolled out, so nothing else moves it.
+    #[error(
+        "version {to} is being rolled out on {alias}; finish that first, with `umbel rollout promote {alias}` or `umbel rollout rollback {alias}`"
+    )]
+    RolloutUnderWay {
+        /// The alias.
+        alias: String,
+        /// The number of the version.
+        to: u32,
+    },
+    /// An alias has no rollout.
+    #[error(
+        "nothing was rolled out on {alias}; begin with `umbel rollout start {alias} --to VERSION`"
+    )]
+    NoRollout {
+        /// The alias.
+        alias: String,
+    },
+    /// A rollout has ended.
+    #[error("the rollout of version {to} on {alias} is over: it was {state}")]
+    RolloutOver {
+        /// The alias.
+        alias: String,
+        /// The number of the version.
+        to: u32,
+        /// How it ended.
+        state: &'static str,
+    },
+    /// A rollout cannot be what was asked for.
+    #[error("version {to} cannot be rolled out on {alias}: {why}")]
+    RolloutImpossible {
+        /// The alias.
+        alias: String,
+        /// The number of the version.
+        to: u32,
+        /// Why, and what can be done.
+        why: String,
+    },
     /// A route leads back to its own alias.
     #[error(
         "a route of {alias} would lead back to {alias}{}; name a version where it should end",

@@ -43,7 +43,7 @@ pub(crate) fn move_to(t: &mut Tables, out: &mut Out, function: &str, name: &str,
     alias.follows = name == LIVE && newest == Some(to) && !split;
     let before = from.as_ref().and_then(|from| from.plan.clone());
     let from_to = from.as_ref().map(|from| from.to);
-    if step.kind != MoveKind::RolledBack {
+    if step.kind.leaves_trail() {
         alias.trail.extend(from.filter(|from| *from != alias.route));
     }
     keep_last(&mut alias.trail, limit::ALIAS_TRAIL_MAX);

@@ -27,6 +27,15 @@ pub(crate) fn recorded(t: &mut Tables, record: &Record) {
     t.arms.owe();
 }
 
+/// Counts invocations whose attempts on an arm have ended with a failure that is not final, since
+/// they run on another.
+pub(crate) fn exhausted(t: &mut Tables, arm: ArmId, kind: FailureKind, count: u64) {
+    let mut figures = ArmFigures::default();
+    figures.fail(kind, count);
+    add(t, arm, &figures);
+    t.arms.owe();
+}
+
 /// Keeps how long the attempts of a chunk ran.
 pub(crate) fn ran(t: &mut Tables, arm: Option<ArmId>, warm: &Histogram, cold: &[ColdRun]) {
     let Some(arm) = arm else { return };

@@ -1,6 +1,6 @@
 //! Granting, and taking what was granted back into the backlog.
 
-use super::{Out, refresh};
+use super::{Out, refresh, rollout};
 use crate::change::{Change, LeaseRecord};
 use crate::command::Command;
 use crate::function::VersionId;
@@ -149,7 +149,8 @@ pub(crate) fn give_back(t: &mut Tables, out: &mut Out, id: LeaseId, unrun: &Rang
     let Some(lease) = t.leases.find(id) else {
         return;
     };
-    let (worker, job_id, history) = (lease.worker, lease.job, lease.history.unrun());
+    let (worker, job_id) = (lease.worker, lease.job);
+    let history = rollout::moved(t, lease.history);
     let charge = charge_us(lease, unrun.len());
     if t.leases.close(id, &Ranges::new(), unrun) {
         out.push(Command::Persist(Change::LeaseEnded(id)));

@@ -1,8 +1,8 @@
 //! A worker is lost: what it held and did not report waits again, under
 //! suspicion of having taken the worker down.
 
-use super::{Out, arm, end, lease, part, record};
-use crate::change::{Change, FailedRecord, WaitingRecord};
+use super::{Out, arm, end, lease, part, record, rollout};
+use crate::change::{Change, FailedRecord, Record, WaitingRecord};
 use crate::command::{Command, Note, Refusal, Reply};
 use crate::history::History;
 use crate::id::{JobId, LeaseId, WorkerId};
@@ -10,6 +10,7 @@ use crate::job::Usage;
 use crate::limit;
 use crate::outcome::{Failure, FailureKind, WORKER_LOST};
 use crate::ranges::Ranges;
+use crate::route::ArmId;
 use crate::tables::Tables;
 use crate::tables::leases::Lease;
 
@@ -110,8 +111,37 @@ fn suspect(t: &mut Tables, out: &mut Out, id: LeaseId, worker: &str, alone: bool
         wait(&mut record.waiting, begun, blamed);
     }
     wait(&mut record.waiting, unbegun, spared);
+    let exhausted = take_refuge(t, &mut record, lost.history.arm);
     record::commit(t, out, record);
+    if let Some((failure, count)) = exhausted {
+        rollout::exhausted(t, lost.history.arm, &failure, count);
+    }
     end::settle(t, out, lost.job);
+}
+
+/// What would be final on the new version of a rollout runs on the old one, and so does all else
+/// that was lost there once the new version was taken back. Tells what counts against it.
+fn take_refuge(t: &Tables, record: &mut Record, arm: Option<ArmId>) -> Option<(Failure, u64)> {
+    let refuge = rollout::refuge(t, arm)?;
+    if refuge.at_once {
+        for waiting in &mut record.waiting {
+            // It may be the input that its workers are lost by.
+            let suspect_chunk = waiting.history.suspect_chunk;
+            waiting.history = History {
+                suspect_chunk,
+                ..refuge.history
+            };
+        }
+    }
+    let failed = std::mem::take(&mut record.failed);
+    let count = failed.len() as u64;
+    let indices: Ranges = failed.iter().map(|one| one.index..one.index + 1).collect();
+    let history = History {
+        suspect_chunk: 1,
+        ..refuge.history
+    };
+    wait(&mut record.waiting, indices, history);
+    failed.into_iter().next().map(|one| (one.failure, count))
 }
 
 /// The size of the chunk in which suspects travel next.

@@ -2,6 +2,7 @@
 
 pub(crate) mod alias;
 pub(crate) mod arm;
+pub(crate) mod arms;
 pub(crate) mod end;
 pub(crate) mod forget;
 pub(crate) mod lease;
@@ -10,6 +11,7 @@ pub(crate) mod part;
 pub(crate) mod reclaim;
 pub(crate) mod record;
 pub(crate) mod refresh;
+pub(crate) mod rollout;
 pub(crate) mod route;
 pub(crate) mod runs;
 pub(crate) mod warmth;

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Out, arm};
+use super::rollout::Refuge;
+use super::{Out, arm, rollout};
 use crate::change::{Change, FailedRecord, Record, WaitingRecord};
 use crate::command::Command;
 use crate::history::History;
 use crate::id::{Index, JobId};
 use crate::limit;
-use crate::outcome::{FailedAttempt, Failure};
+use crate::outcome::{FailedAttempt, Failure, FailureKind};
 use crate::policy::Policy;
 use crate::ranges::Ranges;
 use crate::route::RanArm;
@@ -61,6 +62,7 @@ pub(crate) fn commit(t: &mut Tables, out: &mut Out, record: Record) {
             due_ms: waiting.due_ms,
             history: waiting.history,
         };
+        running.versions.extend(waiting.history.version);
         running.backlog.put(&waiting.indices, wait);
     }
     t.show(record.job);
@@ -108,20 +110,36 @@ pub(crate) struct Sorted {
     again: BTreeMap<Wait, Ranges>,
     /// What failed for good.
     pub(crate) failed: Vec<FailedRecord>,
+    /// What ended on the new version of a rollout and runs elsewhere: how many for each kind of
+    /// failure, with the latest of them.
+    pub(crate) exhausted: BTreeMap<FailureKind, (u64, Failure)>,
 }
 
 impl Sorted {
-    /// Decides what follows a failed attempt.
+    /// Decides what follows a failed attempt; what has a refuge goes there before it is final.
     pub(crate) fn sort(
         &mut self,
         (job, policy, wall_ms): (JobId, &Policy, u64),
-        history: History,
+        (history, refuge): (History, Option<Refuge>),
         attempt: FailedAttempt,
     ) {
         let failed = history.failed.saturating_add(1);
         let failure = &attempt.failure;
         let may = !attempt.no_retry && policy.retries(failure.kind, &failure.error_type);
-        if may && u32::from(failed) < policy.max_attempts {
+        let again = may && u32::from(failed) < policy.max_attempts;
+        if let Some(refuge) = refuge.filter(|refuge| refuge.at_once || !again) {
+            let wait = Wait {
+                due_ms: 0,
+                history: refuge.history,
+            };
+            self.again.entry(wait).or_default().insert(attempt.index);
+            let failure = attempt.failure;
+            let known = self.exhausted.entry(failure.kind);
+            let known = known.or_insert_with(|| (0, failure.clone()));
+            *known = (known.0 + 1, failure);
+            return;
+        }
+        if again {
             let wait_ms = backoff_ms(policy, job, attempt.index, failed);
             let due_ms = wall_ms.saturating_add(wait_ms);
             let wait = Wait {
@@ -145,6 +163,13 @@ impl Sorted {
             cpu_us: attempt.cpu_us,
             cold_start: attempt.cold_start,
         });
+    }
+
+    /// What ended on the new version of a rollout counts against it.
+    pub(crate) fn count_exhausted(self, t: &mut Tables, history: History) {
+        for (count, failure) in self.exhausted.into_values() {
+            rollout::exhausted(t, history.arm, &failure, count);
+        }
     }
 
     /// What runs again, with equal waits together.

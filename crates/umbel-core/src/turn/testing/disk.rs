@@ -10,6 +10,7 @@ use crate::function::{Alias, FunctionRecord, Version, VersionId};
 use crate::id::{Index, JobId, LeaseId};
 use crate::job::BlockRef;
 use crate::redrive::{Filter, Standing};
+use crate::rollout::Rollout;
 use crate::route::ArmId;
 
 /// What the store would have.
@@ -20,6 +21,7 @@ pub(crate) struct Disk {
     published: BTreeMap<String, FunctionRecord>,
     versions: BTreeMap<VersionId, (Arc<Version>, Option<u64>)>,
     aliases: BTreeMap<(String, String), Alias>,
+    pub(crate) rollouts: BTreeMap<(String, String), Rollout>,
     pub(crate) arm_cells: BTreeMap<(ArmId, u64), Box<ArmFigures>>,
     pub(crate) arm_marks: BTreeMap<ArmId, (u64, Box<ArmFigures>)>,
     /// The artifacts by what is in them.
@@ -47,6 +49,13 @@ impl Disk {
             | Change::AliasRemoved { .. } => self.persist_function(change),
             Change::ArmCell { .. } | Change::ArmMarked { .. } | Change::ArmForgotten(_) => {
                 self.persist_arm(change);
+            }
+            Change::Rollout(rollout) => {
+                let key = (rollout.function.clone(), rollout.alias.clone());
+                self.rollouts.insert(key, *rollout);
+            }
+            Change::RolloutRemoved { function, alias } => {
+                assert!(self.rollouts.remove(&(function, alias)).is_some());
             }
             Change::JobCreated(record) => {
                 self.jobs.insert(record.id, (record, None));
@@ -222,6 +231,8 @@ impl Disk {
             changes.extend(retired_ms.map(|at_ms| Change::VersionRetired { id, at_ms }));
         }
         changes.extend(self.aliases.values().cloned().map(Change::AliasMoved));
+        let rollouts = self.rollouts.values().cloned();
+        changes.extend(rollouts.map(|rollout| Change::Rollout(Box::new(rollout))));
         let cells = self.arm_cells.iter();
         changes.extend(cells.map(|(&(arm, begin_ms), figures)| Change::ArmCell {
             arm,
