@@ -5,16 +5,18 @@ use std::path::PathBuf;
 use std::{env, fs};
 
 const ROOT: &str = "../../proto";
-const FILES: [&str; 9] = [
+const FILES: [&str; 11] = [
     "umbel/v1/common.proto",
     "umbel/v1/job.proto",
     "umbel/v1/function.proto",
     "umbel/v1/experiment.proto",
     "umbel/v1/route.proto",
+    "umbel/v1/rollout.proto",
     "umbel/v1/session.proto",
     "umbel/v1/cluster.proto",
     "umbel/disk/v1/record.proto",
     "umbel/disk/v1/arm.proto",
+    "umbel/disk/v1/rollout.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -33,6 +33,7 @@ mod patience;
 mod read;
 mod redrive;
 mod results;
+mod rollouts;
 mod routes;
 mod spec;
 mod submit;

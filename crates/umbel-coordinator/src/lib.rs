@@ -21,6 +21,7 @@ mod keeper;
 mod metrics;
 mod port;
 mod refusals;
+mod rollout;
 mod room;
 mod session;
 mod sorter;

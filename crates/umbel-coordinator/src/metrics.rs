@@ -9,6 +9,7 @@ use umbel_core::cold_start::ColdStart;
 use umbel_core::command::{Ignored, Swept};
 use umbel_core::function::Runtime;
 use umbel_core::job::JobState;
+use umbel_core::rollout::RolloutState;
 use umbel_core::route::RouteTally;
 use umbel_core::view::ClusterView;
 use umbel_proto::status::Reason;
@@ -171,6 +172,11 @@ const TABLE: &[(Kind, &str, &str)] = &[
         "umbel_jobs_swept_total",
         "Ended jobs that were swept, by why: age or size.",
     ),
+    (
+        Kind::Counter,
+        "umbel_rollouts_ended_total",
+        "Rollouts that have ended, by how: promoted or rolled_back.",
+    ),
 ];
 
 /// What happens to inputs that are routed.
@@ -209,6 +215,7 @@ pub(crate) struct Metrics {
     /// Disk, free on it, live, and its cap.
     bytes: [Gauge; 4],
     swept: [Counter; 2],
+    rollouts: [Counter; 2],
     store_failures: Counter,
     /// By reason, and those without one.
     refusals: (Vec<(Reason, Counter)>, Counter),
@@ -283,6 +290,10 @@ impl Metrics {
             swept: [Swept::Age, Swept::Size].map(|why| {
                 let why = ("why", why.as_str());
                 counter(&recorder, "umbel_jobs_swept_total", Some(why))
+            }),
+            rollouts: [RolloutState::Promoted, RolloutState::RolledBack].map(|how| {
+                let how = ("how", how.as_str());
+                counter(&recorder, "umbel_rollouts_ended_total", Some(how))
             }),
         }
     }
@@ -379,6 +390,16 @@ impl Metrics {
         match why {
             Swept::Age => age.increment(1),
             Swept::Size => size.increment(1),
+        }
+    }
+
+    /// A rollout is in another state, or at another step.
+    pub(crate) fn rollout_moved(&self, state: RolloutState) {
+        let [promoted, rolled_back] = &self.rollouts;
+        match state {
+            RolloutState::Promoted => promoted.increment(1),
+            RolloutState::RolledBack => rolled_back.increment(1),
+            RolloutState::Advancing | RolloutState::Paused => {}
         }
     }
 

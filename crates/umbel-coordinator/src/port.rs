@@ -17,6 +17,7 @@ use umbel_proto::v1;
 use v1::cluster_service_server::ClusterServiceServer;
 use v1::function_service_server::FunctionServiceServer;
 use v1::job_service_server::JobServiceServer;
+use v1::rollout_service_server::RolloutServiceServer;
 use v1::route_service_server::RouteServiceServer;
 use v1::session_service_server::SessionServiceServer;
 
@@ -60,6 +61,7 @@ pub(crate) fn router(api: Api, sessions: Sessions, http: axum::Router) -> axum::
     let routes = Routes::new(sized!(JobServiceServer::new(api.clone())))
         .add_service(sized!(FunctionServiceServer::new(api.clone())))
         .add_service(sized!(RouteServiceServer::new(api.clone())))
+        .add_service(sized!(RolloutServiceServer::new(api.clone())))
         .add_service(sized!(ClusterServiceServer::new(api)))
         .add_service(sized!(SessionServiceServer::new(sessions)));
     routes.into_axum_router().merge(http).fallback(nothing_here)

@@ -14,6 +14,7 @@ use umbel_core::id::{Appender, Index, JobId};
 use umbel_core::job::{BlockRef, JobSpec, JobState, Source, StartMode, Target};
 use umbel_core::policy::{Labels, Policy};
 use umbel_core::ranges::Ranges;
+use umbel_core::rollout::{Rollout, RolloutPlan, RolloutState};
 use umbel_core::route::{ArmId, Route};
 use umbel_proto::columns::ColumnsBuilder;
 
@@ -187,6 +188,36 @@ pub(crate) fn duration_us(index: Index) -> u64 {
 }
 
 /// The publication of the only version of a function `f`, of an artifact that was staged.
+pub(crate) fn rollout() -> Rollout {
+    Rollout {
+        function: "f".to_owned(),
+        alias: LIVE.to_owned(),
+        to: 2,
+        from: 1,
+        stable_version: VersionId(1),
+        plan: RolloutPlan {
+            steps: vec![100, 10_000],
+            guards: vec!["p95<=+20%".parse().unwrap()],
+            least: 500,
+            bake_ms: 0,
+        },
+        state: RolloutState::Advancing,
+        step: 0,
+        step_ms: 1,
+        started_ms: 1,
+        ended_ms: None,
+        by: "me@desk".to_owned(),
+        why: "it was started".to_owned(),
+        before: Route::plain(1),
+        candidate: ArmId(1),
+        baseline: ArmId(2),
+        stable: ArmId(3),
+        began: Arc::default(),
+        ended: None,
+        last_failure: String::new(),
+    }
+}
+
 pub(crate) fn published(upload: UploadId, packed_bytes: u64) -> [Change; 3] {
     let version = Version {
         id: VersionId(1),

@@ -74,6 +74,8 @@ Examples:
     Route(command::route::Args),
     /// The arms of a split held against each other
     Experiment(command::experiment::Args),
+    /// Replace a version by another in steps, as long as guards hold
+    Rollout(command::rollout::Args),
     /// Run a saved invocation again here, and compare how it ends
     Replay(command::replay::Args),
     /// The coordinator and its workers as a whole
@@ -219,6 +221,7 @@ impl Command {
             Self::Function(args) => Box::pin(command::function::run(args, global)).await,
             Self::Route(args) => Box::pin(command::route::run(args, global)).await,
             Self::Experiment(args) => Box::pin(command::experiment::run(args, global)).await,
+            Self::Rollout(args) => Box::pin(command::rollout::run(args, global)).await,
             Self::Replay(args) => Box::pin(command::replay::run(args, global)).await,
             Self::Cluster(args) => Box::pin(command::cluster::run(args, global)).await,
             Self::Admin(args) => Box::pin(command::admin::run(args, global)).await,

@@ -129,6 +129,12 @@ fn flag(field: &str) -> Option<String> {
         "within_part" => "within",
         "since" | "baseline" => field,
         _ if field.starts_with("metrics") => "metric",
+        "to_version" => "to",
+        "from_version" => "from",
+        "plan.min_invocations" => "min",
+        "plan.bake_ms" => "bake",
+        _ if field.starts_with("plan.steps") => "steps",
+        _ if field.starts_with("plan.guards") => "guard",
         _ if field.starts_with("route.rules") => "rule",
         _ if field.starts_with("route.split.arms") => "split",
         _ => field.strip_prefix("spec.policy.")?,
@@ -164,6 +170,7 @@ mod tests {
             ("route.split.arms[0].name: no", "--split: no"),
             ("metrics[0].pointer: \"x\"", "--metric: \"x\""),
             ("within_rate: it is 2", "--within-failures: it is 2"),
+            ("plan.guards[1]: no", "--guard: no"),
             ("spec.start: 7", "spec.start: 7"),
         ];
         for (message, expected) in cases {

@@ -17,12 +17,12 @@ use super::token::{self, List};
 use super::{Api, append, capsule, list, logs, opened, results, unexpected, unknown, watch};
 
 /// Answers that wait for a client to read them.
-const ANSWERS_MAX: usize = 4;
+pub(super) const ANSWERS_MAX: usize = 4;
 
-type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send + 'static>>;
+pub(super) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send + 'static>>;
 
 /// The stream of answers; it counts as open until its client has read to the end or is gone.
-fn answers<T: Send + 'static>(
+pub(super) fn answers<T: Send + 'static>(
     open: OwnedSemaphorePermit,
     from: mpsc::Receiver<Result<T, Status>>,
 ) -> Response<Answers<T>> {

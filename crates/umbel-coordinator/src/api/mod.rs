@@ -16,6 +16,7 @@ mod publish;
 mod redrive;
 mod result;
 mod results;
+mod rollout;
 mod route;
 mod route_ask;
 mod token;

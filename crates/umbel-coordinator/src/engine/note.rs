@@ -47,6 +47,25 @@ pub(super) fn write(note: &Note, metrics: &Metrics) {
             to,
             by,
         } => tracing::info!(function, alias, version = to, by, "alias moved"),
+        Note::RolloutMoved {
+            alias,
+            to,
+            state,
+            share,
+            by,
+            why,
+        } => {
+            metrics.rollout_moved(*state);
+            tracing::info!(
+                alias,
+                version = to,
+                state = state.as_str(),
+                percent = f64::from(*share) / 100.0,
+                by,
+                why,
+                "rollout moved"
+            );
+        }
         Note::InvokePlaced { id } => tracing::trace!(invoke = id.0, "invoke placed"),
         Note::LeaseExpired { lease } => tracing::debug!(%lease, "lease expired"),
     }

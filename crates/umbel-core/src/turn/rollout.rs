@@ -18,7 +18,7 @@ use crate::job::Target;
 use crate::rollout::{
     Compared, Rollout, RolloutMove, RolloutState, RolloutView, RolloutWish, WHOLE, Waiting,
 };
-use crate::route::{ArmId, BUCKETS, Split};
+use crate::route::{ArmId, BUCKETS, Route, Split};
 use crate::tables::Tables;
 use crate::tables::rollouts::Look;
 
@@ -62,6 +62,7 @@ fn judge(t: &Tables, wish: RolloutWish) -> Result<(Rollout, Split, ArmId), Refus
         to: wish.to,
         why,
     };
+    let before = before(alias, &wish, from);
     let mut arms = Arms::of(Some(alias), t.functions.next_arm());
     let (now, stable) = old(alias, &wish, from, &mut arms).map_err(impossible)?;
     let candidate = arms.id(&wish.to.to_string());
@@ -86,7 +87,7 @@ fn judge(t: &Tables, wish: RolloutWish) -> Result<(Rollout, Split, ArmId), Refus
         ended_ms: None,
         why: "it was started".to_owned(),
         by: wish.by,
-        before: alias.route.clone(),
+        before,
         candidate,
         baseline,
         stable,
@@ -95,6 +96,17 @@ fn judge(t: &Tables, wish: RolloutWish) -> Result<(Rollout, Split, ArmId), Refus
         last_failure: String::new(),
     };
     Ok((rollout, now, arms.last))
+}
+
+/// What the alias is to be again if the rollout is taken back. An alias that went along with the
+/// new version when that was published leads to the old one first.
+fn before(alias: &Alias, wish: &RolloutWish, from: u32) -> Route {
+    let mut before = alias.route.clone();
+    let split = before.plan.as_ref().and_then(|plan| plan.split.as_ref());
+    if split.is_none() && before.to == wish.to {
+        before.to = from;
+    }
+    before
 }
 
 /// The split in which an alias sends to the version that is replaced, and the arm of that; or why
@@ -108,7 +120,7 @@ fn old(
     let version = |number| Target::Version(wish.function.clone(), Qualifier::Version(number));
     if from == wish.to {
         return Err(format!(
-            "it leads to that version already; point it at the one to be replaced with `umbel function point {}@{} VERSION`, or name another with --to",
+            "{}@{} leads to that version already; name the one that it replaces with --from",
             wish.function, wish.alias
         ));
     }
@@ -121,7 +133,7 @@ fn old(
         ));
     }
     let Some(split) = plan.and_then(|plan| plan.split.as_ref()) else {
-        if from != alias.route.to {
+        if from != alias.route.to && wish.to != alias.route.to {
             return Err(format!(
                 "it leads to version {}, so nothing of version {from} can be replaced",
                 alias.route.to

@@ -81,6 +81,10 @@ pub const ROUTE_NODES_MAX: usize = 16;
 pub const ROUTE_WAY_BYTES_MAX: usize = 48 << 10;
 /// Bytes of an alias with all that it remembers; the oldest routes, arms and moves make room.
 pub const ALIAS_RECORD_BYTES_MAX: usize = 56 << 10;
+/// Steps of one rollout.
+pub const ROLLOUT_STEPS_MAX: usize = 32;
+/// Guards of one rollout.
+pub const ROLLOUT_GUARDS_MAX: usize = 8;
 /// Arms that an alias remembers the names of; the oldest make room.
 pub const ALIAS_ARMS_MAX: usize = 1_024;
 /// Metrics that one experiment may be asked for.

@@ -17,6 +17,7 @@ mod ranges;
 mod redrive;
 mod request;
 mod result;
+mod rollout;
 mod route;
 mod session_in;
 mod session_out;
@@ -42,6 +43,7 @@ pub use policy::wire_policy;
 pub use redrive::{RedriveRequest, redrive};
 pub use request::{Request, invoke_target, request, wire_spec};
 pub use result::{Provenance, cancelled_result, failed_result, succeeded_result};
+pub use rollout::{move_rollout, start_rollout};
 pub use route::{
     alias, alias_history, bad_rule, figures, key_text, lead_text, set_route, target_of,
 };

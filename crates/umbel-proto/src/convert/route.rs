@@ -71,7 +71,7 @@ fn split(
     function: &str,
     (salt, reshuffle): (u64, bool),
 ) -> Result<SplitWish, Invalid> {
-    let key = key(wire.key)?;
+    let key = key("route.split.key", wire.key)?;
     check_count("route.split.arms", wire.arms.len(), ROUTE_ARMS_MAX)?;
     let sum = wire
         .arms
@@ -111,8 +111,8 @@ fn bad_weights(sum: u64) -> Invalid {
     Invalid::new(Reason::BadWeights, "route.split.arms", words, &keys)
 }
 
-fn key(text: String) -> Result<Option<Key>, Invalid> {
-    const FIELD: &str = "route.split.key";
+/// Reads a routing key; empty is none. Whether a pointer is one is not looked at.
+pub(super) fn key(field: &str, text: String) -> Result<Option<Key>, Invalid> {
     if text.is_empty() {
         return Ok(None);
     }
@@ -121,11 +121,11 @@ fn key(text: String) -> Result<Option<Key>, Invalid> {
             "it has {} bytes, the limit is {ROUTE_KEY_BYTES_MAX}",
             text.len()
         );
-        return Err(Invalid::bad(FIELD, words));
+        return Err(Invalid::bad(field, words));
     }
     match text.strip_prefix(LABEL_PREFIX) {
         Some("") => Err(Invalid::bad(
-            FIELD,
+            field,
             "name a label of the job, as in \"label:tenant\"",
         )),
         Some(label) => Ok(Some(Key::Label(label.to_owned()))),
@@ -242,6 +242,10 @@ fn wire_move(function: &str, one: &Move) -> v1::AliasMove {
         MoveKind::Pointed => v1::MoveKind::Pointed,
         MoveKind::RolledBack => v1::MoveKind::RolledBack,
         MoveKind::RouteSet => v1::MoveKind::RouteSet,
+        MoveKind::RolloutStarted => v1::MoveKind::RolloutStarted,
+        MoveKind::RolloutStepped => v1::MoveKind::RolloutStepped,
+        MoveKind::Promoted => v1::MoveKind::Promoted,
+        MoveKind::RolloutRolledBack => v1::MoveKind::RolloutRolledBack,
     };
     v1::AliasMove {
         kind: kind.into(),

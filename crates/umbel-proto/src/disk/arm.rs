@@ -38,6 +38,11 @@ pub fn encode_arm_mark(moved_ms: u64, figures: &ArmFigures) -> Bytes {
 /// When the bytes are no such record.
 pub fn decode_arm_mark(bytes: Bytes) -> Result<(u64, ArmFigures), Error> {
     let record: wire::ArmFiguresRecord = parse(KIND, bytes)?;
+    Ok((record.moved_ms, figures(&record)?))
+}
+
+/// What a record says of an arm.
+pub(super) fn figures(record: &wire::ArmFiguresRecord) -> Result<ArmFigures, Error> {
     let times = |column: &[u8]| {
         let decoded = histogram::decode(column, u64::MAX);
         decoded.ok_or_else(|| Error::new(KIND, "its run times are no histogram"))
@@ -61,14 +66,19 @@ pub fn decode_arm_mark(bytes: Bytes) -> Result<(u64, ArmFigures), Error> {
             format!("it has {kinds} kinds of failures"),
         ));
     }
-    for (failed, count) in figures.failed.iter_mut().zip(record.failed) {
-        *failed = count;
+    for (failed, count) in figures.failed.iter_mut().zip(&record.failed) {
+        *failed = *count;
     }
-    Ok((record.moved_ms, figures))
+    Ok(figures)
 }
 
 fn encode(moved_ms: u64, figures: &ArmFigures) -> Bytes {
-    let record = wire::ArmFiguresRecord {
+    wire_figures(moved_ms, figures).encode_to_vec().into()
+}
+
+/// The record of an arm.
+pub(super) fn wire_figures(moved_ms: u64, figures: &ArmFigures) -> wire::ArmFiguresRecord {
+    wire::ArmFiguresRecord {
         moved_ms,
         routed: figures.routed,
         succeeded: figures.succeeded,
@@ -78,8 +88,7 @@ fn encode(moved_ms: u64, figures: &ArmFigures) -> Bytes {
         attempts: figures.usage.attempts,
         warm: histogram::encode(&figures.warm).into(),
         cold: histogram::encode(&figures.cold).into(),
-    };
-    record.encode_to_vec().into()
+    }
 }
 
 #[cfg(test)]

@@ -236,6 +236,10 @@ fn encode_kind(kind: MoveKind) -> u32 {
         MoveKind::Pointed => 2,
         MoveKind::RolledBack => 3,
         MoveKind::RouteSet => 4,
+        MoveKind::RolloutStarted => 5,
+        MoveKind::RolloutStepped => 6,
+        MoveKind::Promoted => 7,
+        MoveKind::RolloutRolledBack => 8,
     }
 }
 
@@ -245,6 +249,10 @@ fn decode_kind(number: u32) -> Option<MoveKind> {
         MoveKind::Pointed,
         MoveKind::RolledBack,
         MoveKind::RouteSet,
+        MoveKind::RolloutStarted,
+        MoveKind::RolloutStepped,
+        MoveKind::Promoted,
+        MoveKind::RolloutRolledBack,
     ];
     kinds.into_iter().find(|kind| encode_kind(*kind) == number)
 }

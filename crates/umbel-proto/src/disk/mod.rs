@@ -7,6 +7,7 @@ mod arm;
 mod function;
 mod job;
 mod record;
+mod rollout;
 mod route;
 mod runs;
 
@@ -26,6 +27,7 @@ pub use job::{
     decode_appended, decode_job, decode_status, encode_appended, encode_job, encode_status,
 };
 pub use record::{Columns, Stored, decode_lease, decode_record, encode_lease, encode_record};
+pub use rollout::{decode_rollout, encode_rollout};
 
 /// The version of the keys and records that this program writes and reads.
 pub const VERSION: u32 = 1;

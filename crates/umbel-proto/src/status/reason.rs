@@ -117,6 +117,18 @@ reasons! {
     NoExperiment "NO_EXPERIMENT" FailedPrecondition ["alias"]
         "The alias has no split between two or more arms."
         "Give it one: `umbel route set ALIAS --split 7=90%,8=10%`.";
+    RolloutUnderWay "ROLLOUT_UNDER_WAY" FailedPrecondition ["alias", "version"]
+        "A version is being rolled out on the alias, so nothing else moves it."
+        "End that first: `umbel rollout promote ALIAS`, or `umbel rollout rollback ALIAS`.";
+    NoRollout "NO_ROLLOUT" NotFound ["alias"]
+        "Nothing was ever rolled out on the alias."
+        "`umbel rollout start ALIAS --to VERSION` begins.";
+    RolloutOver "ROLLOUT_OVER" FailedPrecondition ["alias", "version", "state"]
+        "The rollout has ended, so that its state does not change any more."
+        "`umbel function point` or `umbel function rollback` moves the alias; another rollout may begin.";
+    RolloutImpossible "ROLLOUT_IMPOSSIBLE" FailedPrecondition ["alias", "version", "problem"]
+        "What the alias leads to now leaves nothing that the version could be compared with and replace."
+        "The message says what is in the way.";
     UnknownJob "UNKNOWN_JOB" NotFound ["job"]
         "There is no such job, or it was deleted, or swept after its time."
         "`umbel job list` shows those there are.";

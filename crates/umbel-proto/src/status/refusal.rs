@@ -40,6 +40,10 @@ refusals! {
     RouteTooLarge { alias, bytes, limit } RouteTooLarge [alias, bytes, limit];
     RouteWayTooLarge { alias, bytes, limit } RouteTooLarge [alias, bytes, limit];
     NothingToRollBack { function, alias } NothingToRollBack [function, alias];
+    RolloutUnderWay { alias, to } RolloutUnderWay [alias, to];
+    NoRollout { alias } NoRollout [alias];
+    RolloutOver { alias, to, state } RolloutOver [alias, to, state];
+    RolloutImpossible { alias, to, why } RolloutImpossible [alias, to, why];
     UnknownJob { job } UnknownJob [job];
     UnknownWorker { name } UnknownWorker [name];
     RequestIdReused { request_id, job } RequestIdReused [request_id, job];

@@ -53,11 +53,13 @@ impl Checker<'_> {
                 self.wrong(name, "there is no such version");
             }
         }
+        let mut aliases = BTreeSet::new();
         for (key, value) in self.short(Kind::Alias)? {
             let Key::Alias(function, alias) = key else {
                 continue;
             };
             let name = format!("alias {function}@{alias}");
+            aliases.insert((function.clone(), alias.clone()));
             let alias = match disk::decode_alias(function.clone(), alias, value) {
                 Ok(alias) => alias,
                 Err(error) => {
@@ -73,8 +75,26 @@ impl Checker<'_> {
             };
             self.wrong(name, &format!("it points at version {to}, which {why}"));
         }
+        self.rollouts(&aliases)?;
         self.arms()?;
         self.artifacts(&uploads)
+    }
+
+    /// Each rollout can be read, and is one of an alias that is there.
+    fn rollouts(&mut self, aliases: &BTreeSet<(String, String)>) -> Result<(), Error> {
+        for (key, value) in self.short(Kind::Rollout)? {
+            let Key::Rollout(function, alias) = key else {
+                continue;
+            };
+            let name = format!("rollout of {function}@{alias}");
+            let is_there = aliases.contains(&(function.clone(), alias.clone()));
+            match disk::decode_rollout(function, alias, value) {
+                Err(error) => self.wrong(name, &error.to_string()),
+                Ok(_) if !is_there => self.wrong(name, "there is no such alias"),
+                Ok(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// The figures of arms can be read.
@@ -160,7 +180,7 @@ mod tests {
 
     use super::*;
     use crate::check::check_engine;
-    use crate::testing::{open, published};
+    use crate::testing::{open, published, rollout};
     use crate::{Engine, MemoryEngine, Store, WriteBatch};
 
     const UPLOAD: UploadId = UploadId([7; 16]);
@@ -208,16 +228,51 @@ mod tests {
         assert_eq!(problems(&engine), [""; 0], "an upload under way");
         store.unstage_artifact(other).unwrap();
         assert_eq!(problems(&engine), [""; 0], "and given up");
+        let rollout = Box::new(rollout());
+        store.commit(number, &[Change::Rollout(rollout)]).unwrap();
+        assert_eq!(problems(&engine), [""; 0], "a rollout");
         let (function, name) = ("f".to_owned(), "live".to_owned());
         let removed = [
+            Change::RolloutRemoved {
+                function: function.clone(),
+                alias: name.clone(),
+            },
             Change::AliasRemoved { function, name },
             Change::VersionRemoved(VersionId(1)),
             Change::ArtifactRemoved(UPLOAD),
         ];
-        store.commit(number, &removed).unwrap();
+        store.commit(number + 1, &removed).unwrap();
         assert_eq!(problems(&engine), [""; 0], "a version that goes");
         while store.sweep_step().unwrap() {}
         assert_eq!(problems(&engine), [""; 0], "and is gone");
+    }
+
+    #[test]
+    fn a_rollout_of_no_alias_and_one_that_cannot_be_read_are_named() {
+        let (store, engine, number) = scene();
+        let mut other = rollout();
+        other.alias = "gone".to_owned();
+        store
+            .commit(number, &[Change::Rollout(Box::new(other))])
+            .unwrap();
+        let found = problems(&engine);
+        assert!(
+            found
+                .iter()
+                .any(|problem| problem.contains("no such alias")),
+            "{found:?}"
+        );
+        let mut batch = WriteBatch::unnumbered();
+        let key = Key::Rollout("f".to_owned(), "live".to_owned());
+        batch.put(key.encode(), Bytes::from_static(b"?")).unwrap();
+        engine.submit(batch);
+        let found = problems(&engine);
+        assert!(
+            found
+                .iter()
+                .any(|problem| problem.contains("RolloutRecord")),
+            "{found:?}"
+        );
     }
 
     #[test]

@@ -30,7 +30,7 @@ impl Key {
                 key.extend_from_slice(name.as_bytes());
             }
             Self::Version(id) | Self::Retired(id) => key.extend_from_slice(&id.0.to_be_bytes()),
-            Self::Alias(function, name) => {
+            Self::Alias(function, name) | Self::Rollout(function, name) => {
                 // No name holds an `@`.
                 key.extend_from_slice(function.as_bytes());
                 key.push(b'@');
@@ -144,6 +144,7 @@ impl Reader<'_> {
         const DELETING_ARTIFACT: u8 = Kind::DeletingArtifact as u8;
         const ARM_CELL: u8 = Kind::ArmCell as u8;
         const ARM_MARK: u8 = Kind::ArmMark as u8;
+        const ROLLOUT: u8 = Kind::Rollout as u8;
         Some(match kind {
             FORMAT => Key::Format,
             FUNCTION => Key::Function(self.text()?),
@@ -166,10 +167,15 @@ impl Reader<'_> {
             PUBLISHED => Key::Published(self.text()?),
             VERSION => Key::Version(VersionId(self.u32()?)),
             RETIRED => Key::Retired(VersionId(self.u32()?)),
-            ALIAS => {
+            ALIAS | ROLLOUT => {
                 let text = self.text()?;
                 let (function, name) = text.split_once('@')?;
-                Key::Alias(function.to_owned(), name.to_owned())
+                let (function, name) = (function.to_owned(), name.to_owned());
+                if kind == ALIAS {
+                    Key::Alias(function, name)
+                } else {
+                    Key::Rollout(function, name)
+                }
             }
             ARTIFACT => Key::Part(Whole::Artifact(self.upload()?), self.part()?),
             STAGED_ARTIFACT => Key::StagedArtifact(self.upload()?),
@@ -315,6 +321,8 @@ mod tests {
             any::<u32>().prop_map(|id| Key::Retired(VersionId(id))),
             ("[a-z.]{0,12}", "[a-z.]{0,12}")
                 .prop_map(|(function, name)| Key::Alias(function, name)),
+            ("[a-z.]{1,20}", "[a-z]{1,20}")
+                .prop_map(|(function, name)| Key::Rollout(function, name)),
             upload().prop_map(Key::StagedArtifact),
             upload().prop_map(Key::DeletingArtifact),
             any::<(u32, u64)>().prop_map(|(arm, begin)| Key::ArmCell(ArmId(arm), begin)),

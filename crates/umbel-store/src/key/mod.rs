@@ -29,9 +29,10 @@
 //! | 22 `Logs` | job 16, commit 8, n 4, part 2 | part of a `LogColumns` |
 //! | 23 `ArmCell` | arm 4, beginning 8 | `ArmFiguresRecord` |
 //! | 24 `ArmMark` | arm 4 | `ArmFiguresRecord` |
+//! | 25 `Rollout` | function, `@`, alias | `RolloutRecord` |
 //!
 //! A restart reads the kinds up to `Lease`, `Request`, those of published functions but for their
-//! artifacts, the figures of arms, and the marks of what is staged or being deleted; inputs, outputs, logs, `ByIndex` and
+//! artifacts, the figures of arms, rollouts, and the marks of what is staged or being deleted; inputs, outputs, logs, `ByIndex` and
 //! artifacts are most of the bytes and lie apart. The numbers are on disk: they are never
 //! changed and never used again.
 
@@ -71,10 +72,11 @@ pub(crate) enum Kind {
     Logs = 22,
     ArmCell = 23,
     ArmMark = 24,
+    Rollout = 25,
 }
 
 /// The last kind that there is.
-pub(crate) const LAST: Kind = Kind::ArmMark;
+pub(crate) const LAST: Kind = Kind::Rollout;
 
 /// The kinds that begin with a job's id and go with the job, in the order of their removal: what is
 /// small and found by others first.
@@ -158,6 +160,8 @@ pub(crate) enum Key {
     ArmCell(ArmId, u64),
     /// What had come of an arm when its alias moved the last time.
     ArmMark(ArmId),
+    /// The rollout of a function's alias.
+    Rollout(String, String),
 }
 
 impl Key {
@@ -188,6 +192,7 @@ impl Key {
             Self::DeletingArtifact(_) => Kind::DeletingArtifact,
             Self::ArmCell(..) => Kind::ArmCell,
             Self::ArmMark(_) => Kind::ArmMark,
+            Self::Rollout(..) => Kind::Rollout,
         }
     }
 }

@@ -61,6 +61,7 @@ impl Changes {
                 Kind::Alias,
                 Kind::ArmCell,
                 Kind::ArmMark,
+                Kind::Rollout,
                 Kind::Request,
                 Kind::Job,
                 Kind::Status,
@@ -115,6 +116,10 @@ impl Changes {
             Item::Short(Key::Alias(function, name), value) => Some(Change::AliasMoved(
                 disk::decode_alias(function, name, value)?,
             )),
+            Item::Short(Key::Rollout(function, alias), value) => {
+                let rollout = disk::decode_rollout(function, alias, value)?;
+                Some(Change::Rollout(Box::new(rollout)))
+            }
             Item::Short(Key::ArmCell(arm, begin_ms), value) => {
                 let figures = disk::decode_arm_cell(value)?;
                 Some(Change::ArmCell {

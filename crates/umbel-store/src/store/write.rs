@@ -6,7 +6,7 @@ use umbel_core::histogram::BUCKETS;
 use umbel_core::id::Index;
 use umbel_core::limit::{
     ALIAS_RECORD_BYTES_MAX, CHUNK_INVOCATIONS_MAX, RECORD_SPAN_MAX, REDRIVE_PROGRAM_BYTES_MAX,
-    ROUTE_WAY_BYTES_MAX, VERSION_SPEC_BYTES_MAX,
+    ROUTE_BYTES_MAX, ROUTE_WAY_BYTES_MAX, VERSION_SPEC_BYTES_MAX,
 };
 use umbel_core::ranges::Ranges;
 use umbel_proto::disk;
@@ -33,6 +33,8 @@ const _: () = assert!(ROUTE_WAY_BYTES_MAX + ROUTE_WAY_BYTES_MAX / 4 < VALUE_BYTE
 
 // And the figures of an arm: two histograms of varints, and some numbers.
 const _: () = assert!(2 * BUCKETS * 12 + 200 < VALUE_BYTES_MAX);
+// And a rollout: four arms, the route that was before, and texts.
+const _: () = assert!(8 * BUCKETS * 12 + ROUTE_BYTES_MAX + (8 << 10) < VALUE_BYTES_MAX);
 
 pub(super) fn turn(number: u64, changes: &[Change]) -> Result<WriteBatch, Error> {
     let mut batch = WriteBatch::numbered(number);
@@ -79,7 +81,9 @@ pub(super) fn turn(number: u64, changes: &[Change]) -> Result<WriteBatch, Error>
             | Change::VersionRemoved(_)
             | Change::ArtifactRemoved(_)
             | Change::AliasMoved(_)
-            | Change::AliasRemoved { .. } => of_function(&mut batch, change)?,
+            | Change::AliasRemoved { .. }
+            | Change::Rollout(_)
+            | Change::RolloutRemoved { .. } => of_function(&mut batch, change)?,
             Change::ArmCell { .. } | Change::ArmMarked { .. } | Change::ArmForgotten(_) => {
                 of_arm(&mut batch, change)?;
             }
@@ -126,6 +130,13 @@ fn of_function(batch: &mut WriteBatch, change: &Change) -> Result<(), Error> {
         }
         Change::AliasRemoved { function, name } => {
             batch.delete(Key::Alias(function.clone(), name.clone()).encode());
+        }
+        Change::Rollout(rollout) => {
+            let key = Key::Rollout(rollout.function.clone(), rollout.alias.clone());
+            batch.put(key.encode(), disk::encode_rollout(rollout))?;
+        }
+        Change::RolloutRemoved { function, alias } => {
+            batch.delete(Key::Rollout(function.clone(), alias.clone()).encode());
         }
         // These are of jobs and workers, and told apart before.
         Change::JobCreated(_)

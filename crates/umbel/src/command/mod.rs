@@ -13,6 +13,7 @@ pub(crate) mod job;
 pub(crate) mod map;
 mod policy;
 pub(crate) mod replay;
+pub(crate) mod rollout;
 pub(crate) mod route;
 mod submission;
 pub(crate) mod supervisor;

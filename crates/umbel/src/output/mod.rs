@@ -14,7 +14,7 @@ use serde::Serialize;
 pub(crate) use diff::difference;
 pub(crate) use json::{
     Alias, DeskResult, Experiment, Explained, Explanation, Functions, GotRoute, Invoked, Job,
-    JobResult, Jobs, Published, PublishedFunction, Simulated, Status, Worker, Workers,
+    JobResult, Jobs, Published, PublishedFunction, Rollout, Simulated, Status, Worker, Workers,
     failure_kind, invocation_state, job_state, runtime_word, time,
 };
 pub(crate) use progress::Progress;

@@ -159,7 +159,11 @@ impl Ledger {
             | Change::AliasMoved(_)
             | Change::AliasRemoved { .. } => self.apply_published(change),
             // No alias of the simulation has arms.
-            Change::ArmCell { .. } | Change::ArmMarked { .. } | Change::ArmForgotten(_) => {}
+            Change::ArmCell { .. }
+            | Change::ArmMarked { .. }
+            | Change::ArmForgotten(_)
+            | Change::Rollout(_)
+            | Change::RolloutRemoved { .. } => {}
         }
     }
 

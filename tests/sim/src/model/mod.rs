@@ -227,6 +227,7 @@ impl Model {
                 | Change::Published(_)
                 | Change::VersionRetired { .. }
                 | Change::AliasMoved(_)
+                | Change::Rollout(_)
                 | Change::ArmCell { .. }
                 | Change::ArmMarked { .. } => {}
                 Change::LeaseEnded(_)
@@ -236,6 +237,7 @@ impl Model {
                 | Change::VersionRemoved(_)
                 | Change::ArtifactRemoved(_)
                 | Change::AliasRemoved { .. }
+                | Change::RolloutRemoved { .. }
                 | Change::ArmForgotten(_) => {
                     panic!("a restart is not told of {change:?}")
                 }

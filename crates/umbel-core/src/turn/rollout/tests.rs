@@ -394,6 +394,25 @@ fn only_what_the_old_version_has_is_shared_and_rules_and_other_arms_stay() {
 }
 
 #[test]
+fn a_version_that_live_went_along_with_is_rolled_out_from_the_one_before() {
+    let mut env = two();
+    env.point("f", "live", 2);
+    env.publish("f", "three", Runtime::Python);
+    assert_eq!(env.live("f"), 3);
+    let mut from = wish(3, &[50, 100], RATE, 10);
+    from.from = Some(2);
+    env.start_rollout(from.clone());
+    assert_eq!(env.live("f"), 2);
+    env.move_rollout(RolloutMove::RollBack).unwrap();
+    assert_eq!((env.live("f"), weights(&env)), (2, Vec::new()));
+    from.from = None;
+    env.start_rollout(from);
+    env.move_rollout(RolloutMove::Promote).unwrap();
+    env.publish("f", "four", Runtime::Python);
+    assert_eq!(env.live("f"), 3, "the next one is rolled out too");
+}
+
+#[test]
 fn what_cannot_be_rolled_out_is_refused_with_the_way_out() {
     let mut env = two();
     let version = |number| Target::Version("f".to_owned(), Qualifier::Version(number));
@@ -405,13 +424,13 @@ fn what_cannot_be_rolled_out_is_refused_with_the_way_out() {
     let mut other = plain(2);
     other.alias = "canary".to_owned();
     assert!(why(&mut env, other).contains("canary"));
-    let mut from = plain(1);
+    env.publish("f", "three", Runtime::Python);
+    let mut from = plain(3);
     from.from = Some(2);
     assert!(why(&mut env, from).contains("leads to version 1"));
     let split = [(version(1), 9_000), (version(2), 1_000)];
     env.set_route(route_wish(("f", "live"), &[], &split));
     assert!(why(&mut env, plain(2)).contains("has an arm \"2\""));
-    env.publish("f", "three", Runtime::Python);
     let mut key = plain(3);
     key.key = Some(crate::route::Key::Label("user".to_owned()));
     assert!(why(&mut env, key).contains("another routing key"));

@@ -40,7 +40,9 @@ pub(crate) fn move_to(t: &mut Tables, out: &mut Out, function: &str, name: &str,
     let plan = alias.route.plan.clone();
     // A split says of every version how much it gets, so no newer one comes in by itself.
     let split = plan.as_ref().is_some_and(|plan| plan.split.is_some());
-    alias.follows = name == LIVE && newest == Some(to) && !split;
+    // Where versions are rolled out, the next one is too.
+    let rolled_out = step.kind == MoveKind::Promoted;
+    alias.follows = name == LIVE && newest == Some(to) && !split && !rolled_out;
     let before = from.as_ref().and_then(|from| from.plan.clone());
     let from_to = from.as_ref().map(|from| from.to);
     if step.kind.leaves_trail() {

@@ -206,6 +206,10 @@ pub(in crate::command) const fn move_word(kind: v1::MoveKind) -> &'static str {
         v1::MoveKind::Pointed => "pointed",
         v1::MoveKind::RolledBack => "rolled back",
         v1::MoveKind::RouteSet => "route set",
+        v1::MoveKind::RolloutStarted => "rollout started",
+        v1::MoveKind::RolloutStepped => "rollout stepped",
+        v1::MoveKind::Promoted => "promoted",
+        v1::MoveKind::RolloutRolledBack => "rollout rolled back",
         v1::MoveKind::Unspecified => "moved",
     }
 }

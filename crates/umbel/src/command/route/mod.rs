@@ -5,6 +5,8 @@ mod file;
 mod set;
 mod show;
 
+pub(in crate::command) use set::key;
+
 use crate::exit::Exit;
 use crate::global::Global;
 

@@ -78,7 +78,7 @@ fn rule(text: &str) -> Result<v1::Rule, String> {
 }
 
 /// Reads a JSON pointer, or `label:NAME`.
-fn key(text: &str) -> Result<String, String> {
+pub(in crate::command) fn key(text: &str) -> Result<String, String> {
     if !text.starts_with("label:") {
         let pointer = umbel_route::Pointer::parse(text);
         pointer

@@ -6,6 +6,7 @@ mod experiment;
 mod function;
 mod job;
 mod result;
+mod rollout;
 mod route;
 
 pub(crate) use cluster::{Status, Worker, Workers};
@@ -14,6 +15,7 @@ pub(crate) use experiment::Experiment;
 pub(crate) use function::{Alias, Functions, Published, PublishedFunction, runtime_word};
 pub(crate) use job::{Explanation, Job, Jobs, job_state};
 pub(crate) use result::{Invoked, JobResult, failure_kind, invocation_state};
+pub(crate) use rollout::Rollout;
 pub(crate) use route::{Explained, GotRoute, Simulated};
 
 /// A point in time for a table: without fractions of a second.
