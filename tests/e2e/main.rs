@@ -32,6 +32,7 @@ mod publish;
 mod real_clients;
 mod redrive;
 mod restart;
+mod rollout;
 mod route;
 mod runtimes;
 mod storm;

@@ -18,7 +18,7 @@ use v1::job_service_client::JobServiceClient;
 
 use crate::support::{Cluster, Worker, create, hello, open_request, request, soon};
 use crate::uploads::Upload;
-use crate::{published, redrives, routes};
+use crate::{published, redrives, rollouts, routes};
 
 type Provocation = fn() -> BoxFuture<'static, Status>;
 
@@ -52,6 +52,10 @@ provocations! {
     "ROUTE_TOO_LARGE" routes::route_too_large,
     "ROUTE_IN_USE" routes::route_in_use,
     "NO_EXPERIMENT" routes::no_experiment,
+    "ROLLOUT_UNDER_WAY" rollouts::rollout_under_way,
+    "NO_ROLLOUT" rollouts::no_rollout,
+    "ROLLOUT_OVER" rollouts::rollout_over,
+    "ROLLOUT_IMPOSSIBLE" rollouts::rollout_impossible,
     "UNKNOWN_JOB" unknown_job,
     "UNKNOWN_INVOCATION" unknown_invocation,
     "INVOCATION_OPEN" invocation_open,

@@ -14,6 +14,7 @@ mod port;
 mod published;
 mod redrives;
 mod restart;
+mod rollouts;
 mod room;
 mod routes;
 mod sessions;

@@ -274,11 +274,10 @@ struct Seen {
 
 fn see(t: &Tables, rollout: &Rollout) -> Seen {
     let compared = compared(t, rollout);
-    let ended = ended_in_step(t, rollout);
-    let failing = if rollout.state.is_over() {
-        0
+    let (ended, failing) = if rollout.state.is_over() {
+        ((0, 0), 0)
     } else {
-        failing(t, rollout.candidate)
+        (ended_in_step(t, rollout), failing(t, rollout.candidate))
     };
     let judgements = judgements(&rollout.plan.guards, &compared, failing);
     let verdict = verdict(rollout, &judgements, ended, t.clock.wall_ms());
