@@ -443,4 +443,6 @@ fn why_worse(guard: &Guard, rollout: &Rollout, compared: &Compared) -> String {
 }
 
 #[cfg(test)]
+mod simulated;
+#[cfg(test)]
 mod tests;

@@ -6,7 +6,6 @@ use bytes::Bytes;
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
-use umbel_core::arm::ArmFigures;
 use umbel_core::change::{
     FailedRecord, JobRecord, JobStatus, LeaseRecord, Record, Summary, WaitingRecord,
 };
@@ -15,7 +14,6 @@ use umbel_core::function::{
     Alias, Artifact, Digest, Move, MoveKind, Qualifier, Runtime, UploadId, Version, VersionId,
     VersionSpec,
 };
-use umbel_core::guard::{Guard, Measure};
 use umbel_core::history::History;
 use umbel_core::id::{JobId, LeaseId, WorkerId};
 use umbel_core::job::{
@@ -25,7 +23,6 @@ use umbel_core::outcome::{Failure, FailureKind};
 use umbel_core::policy::{Labels, Policy, Tolerance};
 use umbel_core::ranges::Ranges;
 use umbel_core::redrive::Redriven;
-use umbel_core::rollout::{Compared, Rollout, RolloutPlan, RolloutState};
 use umbel_core::route::{
     ArmId, BUCKETS, Key, Lead, Node, Plan, RanArm, Route, Routing, Rule, Split,
 };
@@ -467,7 +464,7 @@ fn arm_id() -> impl Strategy<Value = Option<ArmId>> {
 }
 
 /// Rules and a split, as an alias may have them or not.
-fn plan() -> impl Strategy<Value = Option<Arc<Plan>>> {
+pub(super) fn plan() -> impl Strategy<Value = Option<Arc<Plan>>> {
     let rule = (1..u32::MAX, "[a-z:]{0,8}", ".{0,16}", lead_target()).prop_map(
         |(arm, name, when, target)| Rule {
             arm: ArmId(arm),
@@ -517,92 +514,4 @@ pub(super) fn routing() -> impl Strategy<Value = Option<Arc<Routing>>> {
             nodes: vec![node],
         }))
     })
-}
-
-fn compared() -> impl Strategy<Value = Compared> {
-    let arm = |succeeded: u64, run_us: u64| {
-        let mut arm = ArmFigures {
-            succeeded,
-            ..ArmFigures::default()
-        };
-        arm.fail(FailureKind::Timeout, succeeded / 9);
-        arm.warm.add(run_us);
-        arm
-    };
-    any::<[u64; 4]>().prop_map(move |[one, two, three, four]| Compared {
-        candidate: arm(one, two),
-        baseline: arm(three, four),
-    })
-}
-
-pub(super) fn rollout() -> impl Strategy<Value = Rollout> {
-    let plan_of = (1..10_000_u16, any::<(i16, u64, u64)>()).prop_map(|(step, rest)| {
-        let (margin, least, bake_ms) = rest;
-        RolloutPlan {
-            steps: vec![step, 10_000],
-            guards: vec![
-                Guard {
-                    measure: Measure::FailureRate,
-                    margin: i32::from(margin) % 10_000,
-                },
-                Guard {
-                    measure: Measure::Time {
-                        percent: 95,
-                        cold: margin % 2 == 0,
-                    },
-                    margin: i32::from(margin) % 10_000,
-                },
-            ],
-            least,
-            bake_ms,
-        }
-    });
-    let texts = (
-        "[a-z]{1,8}",
-        "[a-z]{1,8}",
-        "[a-z@]{0,8}",
-        ".{0,16}",
-        ".{0,16}",
-    );
-    let numbers = (any::<[u32; 7]>(), any::<[u64; 3]>(), 0..2_usize);
-    let state = (0..4_usize).prop_map(|at| RolloutState::ALL[at]);
-    (
-        plan_of,
-        texts,
-        numbers,
-        state,
-        plan(),
-        compared(),
-        compared(),
-    )
-        .prop_map(|(plan, texts, numbers, state, before, began, ended)| {
-            let (function, alias, by, why, last_failure) = texts;
-            let ([to, from, id, before_to, arms @ ..], [step_ms, started_ms, end], step) = numbers;
-            let [candidate, baseline, stable] = arms.map(ArmId);
-            Rollout {
-                function,
-                alias,
-                to,
-                from,
-                stable_version: VersionId(id),
-                plan,
-                state,
-                step,
-                step_ms,
-                started_ms,
-                ended_ms: state.is_over().then_some(end),
-                by,
-                why,
-                before: Route {
-                    to: before_to,
-                    plan: before,
-                },
-                candidate,
-                baseline,
-                stable,
-                began: Arc::new(began),
-                ended: state.is_over().then(|| Arc::new(ended)),
-                last_failure,
-            }
-        })
 }
