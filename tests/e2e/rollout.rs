@@ -71,15 +71,8 @@ fn rollout(cluster: &Cluster) -> Value {
     cluster.json(&["rollout", "get", "resize"])
 }
 
-#[test]
-fn a_bad_version_is_stopped_by_itself_in_the_middle_of_a_job_and_leaves_no_failed_result() {
-    let test =
-        "a_bad_version_is_stopped_by_itself_in_the_middle_of_a_job_and_leaves_no_failed_result";
-    if !has(test, "python", "python3", &["--version"]) || !has(test, "rustc", "rustc", &["-V"]) {
-        return;
-    }
-    let cluster = Cluster::with_workers(2, 2);
-    versions(&cluster);
+/// Users of one country run on version 2, and one in ten of the others.
+fn by_country_and_user(cluster: &Cluster) {
     cluster.run(&[
         "route",
         "set",
@@ -93,11 +86,10 @@ fn a_bad_version_is_stopped_by_itself_in_the_middle_of_a_job_and_leaves_no_faile
         "--to",
         "1",
     ]);
-    let before = cluster.json(&["route", "get", "resize"])["route"].clone();
-    let country = |user: u32| if user.is_multiple_of(50) { "DE" } else { "FR" };
-    let users: Vec<u32> = (0..INPUTS).map(|at| at % (INPUTS / 4)).collect();
-    let file = cluster.inputs(users.iter().map(|user| input(*user, country(*user))));
-    let file = file.to_str().expect("UTF-8");
+}
+
+/// Begins to replace version 1 by version 3.
+fn start(cluster: &Cluster) {
     cluster.run(&[
         "rollout",
         "start",
@@ -111,6 +103,24 @@ fn a_bad_version_is_stopped_by_itself_in_the_middle_of_a_job_and_leaves_no_faile
         "--min",
         "100",
     ]);
+}
+
+#[test]
+fn a_bad_version_is_stopped_by_itself_in_the_middle_of_a_job_and_leaves_no_failed_result() {
+    let test =
+        "a_bad_version_is_stopped_by_itself_in_the_middle_of_a_job_and_leaves_no_failed_result";
+    if !has(test, "python", "python3", &["--version"]) || !has(test, "rustc", "rustc", &["-V"]) {
+        return;
+    }
+    let cluster = Cluster::with_workers(2, 2);
+    versions(&cluster);
+    by_country_and_user(&cluster);
+    let before = cluster.json(&["route", "get", "resize"])["route"].clone();
+    let country = |user: u32| if user.is_multiple_of(50) { "DE" } else { "FR" };
+    let users: Vec<u32> = (0..INPUTS).map(|at| at % (INPUTS / 4)).collect();
+    let file = cluster.inputs(users.iter().map(|user| input(*user, country(*user))));
+    let file = file.to_str().expect("UTF-8");
+    start(&cluster);
     let started = rollout(&cluster);
     assert_eq!(
         (&started["from"], &started["state"]),

@@ -240,25 +240,6 @@ impl Metrics {
             "umbel_instances_kept",
             "umbel_instances_ready",
         ];
-        let ignored = [
-            Ignored::UnknownSession,
-            Ignored::OutdatedColumn,
-            Ignored::StaleLease,
-            Ignored::MaskedIndices,
-            Ignored::RepeatedReport,
-            Ignored::UnknownInvoke,
-            Ignored::UnaskedTakenBack,
-        ];
-        let ignored = ignored.map(|reason| {
-            (
-                reason,
-                counter(
-                    &recorder,
-                    "umbel_ignored_total",
-                    Some(("reason", reason.as_str())),
-                ),
-            )
-        });
         let outcome = |name, outcome| counter(&recorder, name, Some(("outcome", outcome)));
         Self {
             handle: recorder.handle(),
@@ -270,7 +251,7 @@ impl Metrics {
             attempts: ["succeeded", "failed"].map(|name| outcome("umbel_attempts_total", name)),
             cluster: figures.map(|name| gauge(&recorder, name, None)),
             workers_lost: counter(&recorder, "umbel_workers_lost_total", None),
-            ignored: ignored.into(),
+            ignored: ignored(&recorder),
             routed: ROUTED.map(|name| counter(&recorder, name, None)),
             cold_starts: cold_starts(&recorder),
             events: counter(&recorder, "umbel_events_total", None),
@@ -456,6 +437,24 @@ struct ColdStarts {
     runtime: Option<Runtime>,
     whole: Histogram,
     parts: [Histogram; ColdStart::PARTS.len()],
+}
+
+/// What is ignored, by reason.
+fn ignored(recorder: &PrometheusRecorder) -> Vec<(Ignored, Counter)> {
+    let reasons = [
+        Ignored::UnknownSession,
+        Ignored::OutdatedColumn,
+        Ignored::StaleLease,
+        Ignored::MaskedIndices,
+        Ignored::RepeatedReport,
+        Ignored::UnknownInvoke,
+        Ignored::UnaskedTakenBack,
+    ];
+    let counted = reasons.map(|reason| {
+        let label = Some(("reason", reason.as_str()));
+        (reason, counter(recorder, "umbel_ignored_total", label))
+    });
+    counted.into()
 }
 
 /// Of each runtime, so that there are as many series as are listed here.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::change::{Change, JobRecord, LeaseRecord, Record, WaitingRecord};
+use crate::change::{Change, JobRecord, JobStatus, LeaseRecord, Record, WaitingRecord};
 use crate::event::INLINE;
 use crate::id::{JobId, LeaseId};
 use crate::job::Source;
@@ -83,21 +83,7 @@ fn take(t: &mut Tables, gathered: &mut Gathered, change: Change) {
             t.rollouts.remove(&function, &alias);
         }
         Change::JobCreated(record) => create(t, record),
-        Change::JobStatus { job, status } => {
-            let Some(known) = t.jobs.find_mut(job) else {
-                return;
-            };
-            known.status = status;
-            if !known.status.state.is_final() {
-                return rejoin(t, job);
-            }
-            let summary = known.status.summary.unwrap_or_default();
-            known.status.summary = Some(summary);
-            if let Some(group) = known.running.as_ref().map(|running| running.group) {
-                t.demands.part(group, job);
-            }
-            t.jobs.stop(job);
-        }
+        Change::JobStatus { job, status } => set_status(t, job, status),
         Change::Appended { job, block } => {
             let job = t.jobs.find_mut(job);
             if let Some(running) = job.and_then(|job| job.running.as_mut()) {
@@ -122,6 +108,22 @@ fn take(t: &mut Tables, gathered: &mut Gathered, change: Change) {
             }
         }
     }
+}
+
+fn set_status(t: &mut Tables, job: JobId, status: JobStatus) {
+    let Some(known) = t.jobs.find_mut(job) else {
+        return;
+    };
+    known.status = status;
+    if !known.status.state.is_final() {
+        return rejoin(t, job);
+    }
+    let summary = known.status.summary.unwrap_or_default();
+    known.status.summary = Some(summary);
+    if let Some(group) = known.running.as_ref().map(|running| running.group) {
+        t.demands.part(group, job);
+    }
+    t.jobs.stop(job);
 }
 
 fn create(t: &mut Tables, record: std::sync::Arc<JobRecord>) {

@@ -145,93 +145,94 @@ mod tests {
     use super::*;
     use crate::disk::testing::plan;
 
-fn compared() -> impl Strategy<Value = Compared> {
-    let arm = |succeeded: u64, run_us: u64| {
-        let mut arm = ArmFigures {
-            succeeded,
-            ..ArmFigures::default()
+    fn compared() -> impl Strategy<Value = Compared> {
+        let arm = |succeeded: u64, run_us: u64| {
+            let mut arm = ArmFigures {
+                succeeded,
+                ..ArmFigures::default()
+            };
+            arm.fail(FailureKind::Timeout, succeeded / 9);
+            arm.warm.add(run_us);
+            arm
         };
-        arm.fail(FailureKind::Timeout, succeeded / 9);
-        arm.warm.add(run_us);
-        arm
-    };
-    any::<[u64; 4]>().prop_map(move |[one, two, three, four]| Compared {
-        candidate: arm(one, two),
-        baseline: arm(three, four),
-    })
-}
-
-fn rollout() -> impl Strategy<Value = Rollout> {
-    let plan_of = (1..10_000_u16, any::<(i16, u64, u64)>()).prop_map(|(step, rest)| {
-        let (margin, least, bake_ms) = rest;
-        RolloutPlan {
-            steps: vec![step, 10_000],
-            guards: vec![
-                Guard {
-                    measure: Measure::FailureRate,
-                    margin: i32::from(margin) % 10_000,
-                },
-                Guard {
-                    measure: Measure::Time {
-                        percent: 95,
-                        cold: margin % 2 == 0,
-                    },
-                    margin: i32::from(margin) % 10_000,
-                },
-            ],
-            least,
-            bake_ms,
-        }
-    });
-    let texts = (
-        "[a-z]{1,8}",
-        "[a-z]{1,8}",
-        "[a-z@]{0,8}",
-        ".{0,16}",
-        ".{0,16}",
-    );
-    let numbers = (any::<[u32; 7]>(), any::<[u64; 3]>(), 0..2_usize);
-    let state = (0..4_usize).prop_map(|at| RolloutState::ALL[at]);
-    (
-        plan_of,
-        texts,
-        numbers,
-        state,
-        plan(),
-        compared(),
-        compared(),
-    )
-        .prop_map(|(plan, texts, numbers, state, before, began, ended)| {
-            let (function, alias, by, why, last_failure) = texts;
-            let ([to, from, id, before_to, arms @ ..], [step_ms, started_ms, end], step) = numbers;
-            let [candidate, baseline, stable] = arms.map(ArmId);
-            Rollout {
-                function,
-                alias,
-                to,
-                from,
-                stable_version: VersionId(id),
-                plan,
-                state,
-                step,
-                step_ms,
-                started_ms,
-                ended_ms: state.is_over().then_some(end),
-                by,
-                why,
-                before: Route {
-                    to: before_to,
-                    plan: before,
-                },
-                candidate,
-                baseline,
-                stable,
-                began: Arc::new(began),
-                ended: state.is_over().then(|| Arc::new(ended)),
-                last_failure,
-            }
+        any::<[u64; 4]>().prop_map(move |[one, two, three, four]| Compared {
+            candidate: arm(one, two),
+            baseline: arm(three, four),
         })
-}
+    }
+
+    fn rollout() -> impl Strategy<Value = Rollout> {
+        let plan_of = (1..10_000_u16, any::<(i16, u64, u64)>()).prop_map(|(step, rest)| {
+            let (margin, least, bake_ms) = rest;
+            RolloutPlan {
+                steps: vec![step, 10_000],
+                guards: vec![
+                    Guard {
+                        measure: Measure::FailureRate,
+                        margin: i32::from(margin) % 10_000,
+                    },
+                    Guard {
+                        measure: Measure::Time {
+                            percent: 95,
+                            cold: margin % 2 == 0,
+                        },
+                        margin: i32::from(margin) % 10_000,
+                    },
+                ],
+                least,
+                bake_ms,
+            }
+        });
+        let texts = (
+            "[a-z]{1,8}",
+            "[a-z]{1,8}",
+            "[a-z@]{0,8}",
+            ".{0,16}",
+            ".{0,16}",
+        );
+        let numbers = (any::<[u32; 7]>(), any::<[u64; 3]>(), 0..2_usize);
+        let state = (0..4_usize).prop_map(|at| RolloutState::ALL[at]);
+        (
+            plan_of,
+            texts,
+            numbers,
+            state,
+            plan(),
+            compared(),
+            compared(),
+        )
+            .prop_map(|(plan, texts, numbers, state, before, began, ended)| {
+                let (function, alias, by, why, last_failure) = texts;
+                let ([to, from, id, before_to, arms @ ..], [step_ms, started_ms, end], step) =
+                    numbers;
+                let [candidate, baseline, stable] = arms.map(ArmId);
+                Rollout {
+                    function,
+                    alias,
+                    to,
+                    from,
+                    stable_version: VersionId(id),
+                    plan,
+                    state,
+                    step,
+                    step_ms,
+                    started_ms,
+                    ended_ms: state.is_over().then_some(end),
+                    by,
+                    why,
+                    before: Route {
+                        to: before_to,
+                        plan: before,
+                    },
+                    candidate,
+                    baseline,
+                    stable,
+                    began: Arc::new(began),
+                    ended: state.is_over().then(|| Arc::new(ended)),
+                    last_failure,
+                }
+            })
+    }
 
     proptest! {
         #[test]
@@ -259,7 +260,8 @@ fn rollout() -> impl Strategy<Value = Rollout> {
             decode_rollout("f".to_owned(), "live".to_owned(), bytes).map_err(|e| e.to_string())
         };
         assert!(decode(whole()).is_ok());
-        let wrong: [(&str, fn(&mut wire::RolloutRecord)); 5] = [
+        type Spoil = fn(&mut wire::RolloutRecord);
+        let wrong: [(&str, Spoil); 5] = [
             ("its state 9", |record| record.state = 9),
             ("its step", |record| record.step = 1),
             ("its end", |record| record.ended_ms = Some(1)),

@@ -254,7 +254,7 @@ fn what_ended_on_an_arm_is_found_and_a_redrive_hides_what_had_succeeded() {
     };
     commit(&store, number + 2, redriven);
     let standing = store.standing(job(1), "f", 1, &filter).unwrap();
-    assert_eq!(standing.succeeded.runs().collect::<Vec<_>>(), [0..4]);
+    assert!(standing.succeeded.runs().eq(std::iter::once(0..4)));
     assert!(filter.choose(&standing).is_empty(), "it waits");
     assert_eq!(store.result(job(1), 4).unwrap(), None);
     assert_eq!(completed_of(&store, 1, Wanted::ALL).len(), 4);

@@ -102,40 +102,6 @@ impl Changes {
                 request_id,
                 kept: disk::decode_request(value)?,
             }),
-            Item::Short(Key::Published(name), value) => {
-                Some(Change::Function(disk::decode_function(name, value)?))
-            }
-            Item::Short(Key::Version(id), value) => {
-                let version = disk::decode_version(id, value)?;
-                Some(Change::Published(Arc::new(version)))
-            }
-            Item::Short(Key::Retired(id), value) => Some(Change::VersionRetired {
-                id,
-                at_ms: disk::decode_retired(value)?,
-            }),
-            Item::Short(Key::Alias(function, name), value) => Some(Change::AliasMoved(
-                disk::decode_alias(function, name, value)?,
-            )),
-            Item::Short(Key::Rollout(function, alias), value) => {
-                let rollout = disk::decode_rollout(function, alias, value)?;
-                Some(Change::Rollout(Box::new(rollout)))
-            }
-            Item::Short(Key::ArmCell(arm, begin_ms), value) => {
-                let figures = disk::decode_arm_cell(value)?;
-                Some(Change::ArmCell {
-                    arm,
-                    begin_ms,
-                    figures: Some(Box::new(figures)),
-                })
-            }
-            Item::Short(Key::ArmMark(arm), value) => {
-                let (at_ms, figures) = disk::decode_arm_mark(value)?;
-                Some(Change::ArmMarked {
-                    arm,
-                    at_ms,
-                    figures: Box::new(figures),
-                })
-            }
             Item::Whole(Whole::Job(job), _) if self.deleting.contains(&job) => None,
             Item::Whole(Whole::Job(job), value) => {
                 let record = disk::decode_job(job, value)?;
@@ -168,7 +134,8 @@ impl Changes {
             Item::Short(Key::Lease(lease), value) => {
                 Some(Change::Granted(disk::decode_lease(lease, value)?))
             }
-            Item::Short(..) | Item::Whole(..) => None,
+            Item::Short(key, value) => of_function(key, value)?,
+            Item::Whole(..) => None,
         })
     }
 
@@ -180,6 +147,45 @@ impl Changes {
         self.names.insert(Arc::clone(&name));
         name
     }
+}
+
+/// The change that an item of a published function tells.
+fn of_function(key: Key, value: Bytes) -> Result<Option<Change>, Error> {
+    Ok(match key {
+        Key::Published(name) => Some(Change::Function(disk::decode_function(name, value)?)),
+        Key::Version(id) => {
+            let version = disk::decode_version(id, value)?;
+            Some(Change::Published(Arc::new(version)))
+        }
+        Key::Retired(id) => Some(Change::VersionRetired {
+            id,
+            at_ms: disk::decode_retired(value)?,
+        }),
+        Key::Alias(function, name) => Some(Change::AliasMoved(disk::decode_alias(
+            function, name, value,
+        )?)),
+        Key::Rollout(function, alias) => {
+            let rollout = disk::decode_rollout(function, alias, value)?;
+            Some(Change::Rollout(Box::new(rollout)))
+        }
+        Key::ArmCell(arm, begin_ms) => {
+            let figures = disk::decode_arm_cell(value)?;
+            Some(Change::ArmCell {
+                arm,
+                begin_ms,
+                figures: Some(Box::new(figures)),
+            })
+        }
+        Key::ArmMark(arm) => {
+            let (at_ms, figures) = disk::decode_arm_mark(value)?;
+            Some(Change::ArmMarked {
+                arm,
+                at_ms,
+                figures: Box::new(figures),
+            })
+        }
+        _ => None,
+    })
 }
 
 impl Iterator for Changes {

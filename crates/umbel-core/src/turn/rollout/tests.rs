@@ -92,7 +92,7 @@ fn a_bad_version_is_taken_back_in_the_middle_of_a_job_and_leaves_no_failed_resul
     let before = env.alias("f", "live").route;
     env.start_rollout(wish(2, &[10, 100], RATE, 50));
     let job = env.submit_to("f", 20_000);
-    let bad = |version, index: Index| version == 2 && index % 4 == 0;
+    let bad = |version, index: Index| version == 2 && index.is_multiple_of(4);
     let advancing = |env: &Env| env.rollout().rollout.state == RolloutState::Advancing;
     env.run_while("a", &bad, &advancing);
     let view = env.rollout();
@@ -460,7 +460,7 @@ fn the_decision_is_the_same_after_a_crash() {
         let mut env = two();
         env.start_rollout(wish(2, &[10, 100], RATE, 50));
         env.submit_to("f", 20_000);
-        let bad = |version, index: Index| version == 2 && index % 20 == 0;
+        let bad = |version, index: Index| version == 2 && index.is_multiple_of(20);
         let mut story = Vec::new();
         for _ in 0..200 {
             env.run_once("a", &bad, &|env| !env.rollout().rollout.state.is_over());

@@ -101,8 +101,9 @@ pub(crate) fn note_failure(t: &mut Tables, candidate: Option<ArmId>, failure: &F
         failure.error_type,
         failure.message
     );
-    if words.len() > LAST_FAILURE_BYTES {
-        words.truncate(words.floor_char_boundary(LAST_FAILURE_BYTES));
+    let mut ends = (0..=LAST_FAILURE_BYTES).rev();
+    if let Some(end) = ends.find(|end| words.is_char_boundary(*end)) {
+        words.truncate(end);
     }
     t.rollouts.failed(candidate, words);
 }
