@@ -163,7 +163,7 @@ fn a_sound_store_has_no_problems_at_any_point_of_its_life() {
 }
 
 #[test]
-fn a_redrive_may_end_again_what_did_not_succeed_and_nothing_else() {
+fn a_redrive_may_end_again_what_has_ended_once_under_its_number() {
     let mut scene = Scene::new();
     scene.commit(&[Change::Recorded(Box::new(rest()))]);
     let again = |indices: Range<u32>| Record {
@@ -197,10 +197,10 @@ fn a_redrive_may_end_again_what_did_not_succeed_and_nothing_else() {
         twice[0].contains("index 200 ends twice under redrive 1"),
         "{twice:?}"
     );
-    scene.commit(&[Change::Recorded(Box::new(again(0..1)))]);
+    scene.commit(&[Change::Recorded(Box::new(again(200..201)))]);
     let problems = scene.problems();
     assert!(
-        problems[1].contains("index 0 waits again and has ended"),
+        problems[1].contains("index 200 waits again and has ended"),
         "{problems:?}"
     );
 }
