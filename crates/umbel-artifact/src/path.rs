@@ -79,10 +79,7 @@ impl Names {
             return Err(twice(name));
         }
         self.folders.insert(name.to_owned());
-        if self.folders.len() > ARTIFACT_FILES_MAX as usize {
-            return Err(Error::TooManyFiles);
-        }
-        Ok(())
+        self.few_folders()
     }
 
     fn parents(&mut self, name: &str) -> Result<(), Error> {
@@ -94,6 +91,14 @@ impl Names {
             if !self.folders.contains(parent) {
                 self.folders.insert(parent.to_owned());
             }
+        }
+        self.few_folders()
+    }
+
+    /// Those that are named only on the way to a file count too: a few long names make many.
+    fn few_folders(&self) -> Result<(), Error> {
+        if self.folders.len() > ARTIFACT_FILES_MAX as usize {
+            return Err(Error::TooManyFiles);
         }
         Ok(())
     }
@@ -154,5 +159,16 @@ mod tests {
         assert!(names.folder("a/b").is_err());
         let large = names.file("c", ARTIFACT_UNPACKED_BYTES_MAX).unwrap_err();
         assert!(large.is_too_large());
+    }
+
+    #[test]
+    fn folders_count_that_are_named_on_the_way_to_a_file_alone() {
+        let mut names = Names::default();
+        let deep = ["d"; 60].join("/");
+        let refused = (0..ARTIFACT_FILES_MAX)
+            .map(|at| names.file(&format!("{at}/{deep}/x"), 0))
+            .find_map(Result::err);
+        assert!(matches!(refused, Some(Error::TooManyFiles)), "{refused:?}");
+        assert!(names.file_count() < ARTIFACT_FILES_MAX / 60);
     }
 }

@@ -62,7 +62,23 @@ impl Mark {
                 marked,
                 mark: self.path.clone(),
             }),
-            Some(_) | None => Ok(()),
+            Some(_) => Ok(()),
+            None => {
+                self.warn_of_damage();
+                Ok(())
+            }
+        }
+    }
+
+    /// A mark that cannot be read keeps nobody out, since a loss of power may leave it so; but then
+    /// nothing tells whether the data are whole.
+    fn warn_of_damage(&self) {
+        let bytes = self.file.metadata().map_or(0, |metadata| metadata.len());
+        if bytes > 0 {
+            tracing::warn!(
+                file = %self.path.display(),
+                "the mark cannot be read, so a shortened log would not be noticed; `umbel admin check` looks at what there is"
+            );
         }
     }
 

@@ -1,6 +1,7 @@
 //! What is done to the processes.
 
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -167,12 +168,12 @@ fn fill_disk(fleet: &mut Fleet) {
     let path = fleet.dir.path().join("filler");
     fs::write(&path, ("x".repeat(200 << 10) + "\n").repeat(FILLERS)).expect("a file");
     let filler = path.to_str().expect("UTF-8").to_owned();
-    let mut clients = Vec::new();
+    let mut clients: Vec<Filler> = Vec::new();
     eventually("the disk is full", || {
         // A client goes on when the store does. One that came to its end has found room.
         let waits = clients
             .last_mut()
-            .is_some_and(|client: &mut Child| client.try_wait().expect("a child").is_none());
+            .is_some_and(|Filler(client)| client.try_wait().expect("a child").is_none());
         if !waits {
             if !clients.is_empty() {
                 // There is room within the longest file: what comes next meets less of it.
@@ -181,7 +182,7 @@ fn fill_disk(fleet: &mut Fleet) {
             }
             let mut client = fleet.umbel(&["job", "submit", "umbel.echo", "--inputs", &filler]);
             let client = client.stdout(Stdio::piped()).stderr(Stdio::null());
-            clients.push(client.spawn().expect("the binary starts"));
+            clients.push(Filler(client.spawn().expect("the binary starts")));
         }
         (said(fleet, "the store is closed") > closed).then_some(())
     });
@@ -196,10 +197,8 @@ fn fill_disk(fleet: &mut Fleet) {
     });
     fleet.tally.add("disks filled, and freed", 1);
     // What was accepted is there. A client that came while the store was closed was refused.
-    for client in clients {
-        let output = client.wait_with_output().expect("it ends");
-        if output.status.success() {
-            let id = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    for mut client in clients {
+        if let Some(id) = client.accepted() {
             let view = fleet.json(&["job", "get", &id]);
             assert_eq!(view["counts"]["total"], FILLERS, "{view}");
             eventually("what filled the disk is done", || {
@@ -207,6 +206,28 @@ fn fill_disk(fleet: &mut Fleet) {
             });
             fleet.delete(&id);
         }
+    }
+}
+
+/// A client that submits what fills the disk. It ends with the drill, also where that fails.
+struct Filler(Child);
+
+impl Filler {
+    /// The job's id, if the client came to a good end.
+    fn accepted(&mut self) -> Option<String> {
+        let mut said = String::new();
+        let stdout = self.0.stdout.as_mut().expect("it is piped");
+        stdout.read_to_string(&mut said).expect("text");
+        let ended = self.0.wait().expect("it ends");
+        ended.success().then(|| said.trim().to_owned())
+    }
+}
+
+impl Drop for Filler {
+    fn drop(&mut self) {
+        // It may have ended, and been waited for, before.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -47,7 +47,7 @@ pub const ARTIFACT_PACKED_BYTES_MAX: u64 = 64 << 20;
 /// Bytes of all files of an artifact. A function with its libraries has some tens of
 /// megabytes; AWS Lambda stops at 250 MB too.
 pub const ARTIFACT_UNPACKED_BYTES_MAX: u64 = 256 << 20;
-/// Files of an artifact.
+/// Files of an artifact; its folders too are at most so many.
 pub const ARTIFACT_FILES_MAX: u32 = 32_768;
 /// Artifacts on their way to workers at a time; others wait their turn.
 pub const FETCHES_MAX: usize = 64;

@@ -115,6 +115,11 @@ fn number(number: f64) -> String {
     }
 }
 
+/// As short as somebody wrote it, of what was a percentage.
+fn round(points: f64) -> f64 {
+    (points * 1e6).round() / 1e6
+}
+
 fn failures(arm: &v1::ExperimentArm) -> Option<String> {
     let kinds = arm.failures.iter();
     let kinds = kinds.map(|failure| {
@@ -241,7 +246,7 @@ fn verdict(one: &v1::Comparison, kind: Kind) -> String {
         v1::Verdict::Worse => "worse".to_owned(),
         v1::Verdict::NoDifference => {
             let within = match kind {
-                Kind::Rate => format!("{} pt", number(one.within * 100.0)),
+                Kind::Rate => format!("{} pt", round(one.within * 100.0)),
                 Kind::Time => format!("{:.0}%", one.within * 100.0),
                 Kind::Metric => number(one.within),
             };

@@ -12,9 +12,9 @@ use crate::exit::Exit;
 use crate::global::Global;
 
 const EXAMPLES: &str = "\
-While a version is rolled out, an invocation that fails on it for good runs on the old version before
-it is final: so a bad version leaves no failed results behind. It is taken back by itself the moment
-a guard does not hold, in the middle of a job. See docs/routing.md.
+While a version is rolled out, an invocation that fails on it for good runs on the old version
+before it is final: so a bad version leaves no failed results behind. It is taken back by itself the
+moment a guard does not hold, in the middle of a job. See docs/routing.md.
 
 Examples:
   umbel rollout start resize@live --to 8 --key /user/id
