@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::{env, fs};
 
 const ROOT: &str = "../../proto";
-const FILES: [&str; 11] = [
+const FILES: [&str; 12] = [
     "umbel/v1/common.proto",
     "umbel/v1/job.proto",
     "umbel/v1/function.proto",
     "umbel/v1/experiment.proto",
     "umbel/v1/route.proto",
     "umbel/v1/rollout.proto",
+    "umbel/v1/shadow.proto",
     "umbel/v1/session.proto",
     "umbel/v1/cluster.proto",
     "umbel/disk/v1/record.proto",

@@ -35,6 +35,7 @@ mod restart;
 mod rollout;
 mod route;
 mod runtimes;
+mod shadow;
 mod storm;
 mod upload;
 mod warm;

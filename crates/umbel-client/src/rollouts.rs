@@ -106,6 +106,63 @@ impl Client {
         Ok(answer.into_inner().rollout.unwrap_or_default())
     }
 
+    /// Lets copies of a sample of what is submitted over an alias run on another version too.
+    ///
+    /// # Errors
+    /// `NOT_PURE` and what else stands against it, or the coordinator cannot be reached.
+    pub async fn start_shadow(&self, request: v1::StartShadowRequest) -> Result<v1::Shadow, Error> {
+        let answer = self.answer(self.rollouts().start_shadow(request).await)?;
+        self.present(answer.into_inner().shadow, "shadow")
+    }
+
+    /// Copies nothing more.
+    ///
+    /// # Errors
+    /// `NO_SHADOW`, or the coordinator cannot be reached.
+    pub async fn stop_shadow(&self, function: &str, alias: &str) -> Result<(), Error> {
+        let request = v1::StopShadowRequest {
+            function: function.to_owned(),
+            alias: alias.to_owned(),
+        };
+        self.answer(self.rollouts().stop_shadow(request).await)
+            .map(drop)
+    }
+
+    /// Where copies of what is submitted over an alias go, and what came of the latest.
+    ///
+    /// # Errors
+    /// When there is no such alias, or the coordinator cannot be reached.
+    pub async fn shadow(
+        &self,
+        function: &str,
+        alias: &str,
+    ) -> Result<v1::GetShadowResponse, Error> {
+        let request = v1::GetShadowRequest {
+            function: function.to_owned(),
+            alias: alias.to_owned(),
+        };
+        let answer = self.answer(self.rollouts().get_shadow(request).await)?;
+        Ok(answer.into_inner())
+    }
+
+    /// What came out otherwise of copies, by job and index. A link that breaks ends it with an
+    /// error: what there is may be asked for again.
+    ///
+    /// # Errors
+    /// When there is no such alias or job, or the coordinator cannot be reached.
+    pub async fn shadow_differences(
+        &self,
+        request: v1::ListShadowDifferencesRequest,
+    ) -> Result<impl Stream<Item = Result<v1::ShadowDifference, Error>> + Send + use<>, Error> {
+        let answer = self.rollouts().list_shadow_differences(request).await;
+        let messages = self.answer(answer)?.into_inner();
+        let client = self.clone();
+        Ok(messages.map(move |message| {
+            let difference = client.answer(message)?.difference;
+            client.present(difference, "difference")
+        }))
+    }
+
     fn rollouts(&self) -> RolloutServiceClient<tonic::transport::Channel> {
         RolloutServiceClient::new(self.channel())
     }

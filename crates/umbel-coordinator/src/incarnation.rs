@@ -10,7 +10,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use umbel_core::machine::Machine;
 use umbel_store::{Opened, Store};
 
-use crate::api::{About, Api, Beside};
+use crate::api::{About, Api, Beside, feed};
 use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::engine::{Engine, Signals, Start, Turns};
@@ -67,6 +67,7 @@ impl Incarnation {
             changes: _,
         } = opened;
         let (to_sort, sortings) = unbounded_channel();
+        let (to_feed, feeds) = unbounded_channel();
         let start = Start {
             machine,
             store: store.clone(),
@@ -74,6 +75,7 @@ impl Incarnation {
             clock,
             signals: Arc::clone(&signals),
             sortings: to_sort,
+            feeds: to_feed,
         };
         let (engine, turns) = Engine::new(start);
         let blocks = Blocks::new(store.clone());
@@ -101,6 +103,7 @@ impl Incarnation {
             evaluator,
         };
         let api = Api::new(engine.clone(), behind, beside, config.streams, about);
+        tokio::spawn(feed::run(api.clone(), feeds));
         let beside_over = CancellationToken::new();
         tokio::spawn(sweep::run(
             store.clone(),

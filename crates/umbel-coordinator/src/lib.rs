@@ -24,6 +24,7 @@ mod refusals;
 mod rollout;
 mod room;
 mod session;
+mod shadow;
 mod sorter;
 mod store;
 mod streams;

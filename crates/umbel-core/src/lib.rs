@@ -21,5 +21,6 @@ pub mod worker;
 
 pub use words::{
     arm, change, cold_start, command, event, function, guard, histogram, history, id, index_set,
-    job, limit, message, outcome, policy, ranges, redrive, rollout, route, size, time, view,
+    job, limit, message, outcome, policy, ranges, redrive, rollout, route, shadow, size, time,
+    view,
 };

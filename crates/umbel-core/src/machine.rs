@@ -8,7 +8,7 @@ use crate::change::Change;
 use crate::command::{Command, Refusal};
 use crate::config::Config;
 use crate::event::Event;
-use crate::function::{Artifact, Digest, Version, VersionId};
+use crate::function::{Alias, Artifact, Digest, Version, VersionId};
 use crate::id::{Index, JobId};
 use crate::job::Target;
 use crate::rollout::RolloutView;
@@ -110,6 +110,21 @@ impl Machine {
     /// [`Refusal::UnknownJob`] when there is none.
     pub fn find_job(&self, text: &str) -> Result<JobId, Refusal> {
         turn::find_job(&self.tables, text)
+    }
+
+    /// Where copies of what is submitted over an alias go; none: nowhere.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such alias.
+    pub fn shadow(&self, function: &str, alias: &str) -> Result<Option<Alias>, Refusal> {
+        turn::shadow(&self.tables, function, alias)
+    }
+
+    /// Running jobs whose inputs are copied from other jobs, and are not all there.
+    #[must_use]
+    pub fn fed(&self) -> Vec<JobId> {
+        self.tables.jobs.fed().collect()
     }
 
     /// A job as it is shown.

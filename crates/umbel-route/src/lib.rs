@@ -15,10 +15,12 @@ mod hash;
 mod json;
 mod key;
 mod router;
+mod same;
 mod step;
 
 pub use check::{Mistake, check};
 pub use hash::{bucket, index_digest, key_digest};
 pub use key::Pointer;
 pub use router::{Asker, Input, Router};
+pub use same::same_output;
 pub use step::{Chosen, Key, Step, Told};

@@ -105,6 +105,7 @@ pub(crate) fn created(number: u8) -> Change {
         content_digest: [number; 32],
         created_ms: 1,
         routing: None,
+        shadow_of: None,
         version: None,
     }))
 }
@@ -245,6 +246,7 @@ pub(crate) fn published(upload: UploadId, packed_bytes: u64) -> [Change; 3] {
             unpacked_bytes: 2 * packed_bytes,
             file_count: 1,
         },
+        epoch: 1,
         published_ms: 1,
         published_by: "me@desk".to_owned(),
     };
@@ -259,6 +261,7 @@ pub(crate) fn published(upload: UploadId, packed_bytes: u64) -> [Change; 3] {
         function: "f".to_owned(),
         name: LIVE.to_owned(),
         route: Route::plain(1),
+        shadow: None,
         follows: true,
         trail: Vec::new(),
         moves: Vec::new(),

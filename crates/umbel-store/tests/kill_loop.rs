@@ -74,6 +74,7 @@ fn created() -> Change {
         content_digest: [0; 32],
         created_ms: 1,
         routing: None,
+        shadow_of: None,
         version: None,
     }))
 }

@@ -55,6 +55,7 @@ fn created() -> Change {
         content_digest: [1; 32],
         created_ms: 1,
         routing: None,
+        shadow_of: None,
         version: None,
     }))
 }

@@ -229,6 +229,7 @@ pub(crate) fn version() -> Version {
             unpacked_bytes: 3_000,
             file_count: 2,
         },
+        epoch: 1,
         published_ms: 1_700_000_000_000,
         published_by: "a@b".to_owned(),
     }
@@ -394,6 +395,7 @@ fn records() -> Vec<Vec<u8>> {
         request_id: "order-17".to_owned(),
         content_digest: [7; 32],
         created_ms: 1_700_000_000_000,
+        shadow_of: None,
         version: Some(VersionId(7)),
         routing: Some(Arc::new(routing())),
     };
@@ -495,6 +497,7 @@ fn later_records() -> Vec<Vec<u8>> {
             to: 3,
             plan: Some(Arc::clone(&plan)),
         },
+        shadow: None,
         follows: true,
         trail: vec![
             Route::plain(1),

@@ -337,7 +337,7 @@ impl World {
                 Command::Close { session, refusal } => self.close(shell, session, &refusal),
                 Command::JobChanged(job) => turn.gated.push(Gated::Changed(job)),
                 // No alias of the simulation has rules or a split.
-                Command::Sort(_) | Command::Ignored(_) => {}
+                Command::Sort(_) | Command::Feed(_) | Command::Ignored(_) => {}
                 Command::Note(Note::LeaseExpired { lease }) => {
                     let config = self.plan.config;
                     self.model.grants.expired(lease, shell.engine_ms, &config);

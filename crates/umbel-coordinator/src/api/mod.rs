@@ -7,6 +7,7 @@ mod capsule;
 mod cluster;
 mod create;
 mod experiment;
+pub(crate) mod feed;
 mod function;
 mod invocation;
 mod job;
@@ -19,6 +20,7 @@ mod results;
 mod rollout;
 mod route;
 mod route_ask;
+mod shadow;
 mod token;
 mod watch;
 

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::job::{ANSWERS_MAX, Answers, answers};
 use super::route::names;
-use super::{Api, opened, unexpected};
+use super::{Api, opened, shadow, unexpected};
 use crate::rollout::shown;
 
 /// How often a rollout is looked at for its watchers.
@@ -25,6 +25,7 @@ const EVERY: Duration = Duration::from_secs(1);
 #[tonic::async_trait]
 impl RolloutService for Api {
     type WatchRolloutStream = Answers<v1::WatchRolloutResponse>;
+    type ListShadowDifferencesStream = Answers<v1::ListShadowDifferencesResponse>;
 
     async fn start_rollout(
         &self,
@@ -119,6 +120,42 @@ impl RolloutService for Api {
         let moved = self.move_rollout((function, alias, by), RolloutMove::RollBack);
         let rollout = Some(moved.await?);
         Ok(Response::new(v1::RollBackRolloutResponse { rollout }))
+    }
+
+    async fn start_shadow(
+        &self,
+        request: Request<v1::StartShadowRequest>,
+    ) -> Result<Response<v1::StartShadowResponse>, Status> {
+        self.set_shadow(request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
+    async fn stop_shadow(
+        &self,
+        request: Request<v1::StopShadowRequest>,
+    ) -> Result<Response<v1::StopShadowResponse>, Status> {
+        self.end_shadow(request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
+    async fn get_shadow(
+        &self,
+        request: Request<v1::GetShadowRequest>,
+    ) -> Result<Response<v1::GetShadowResponse>, Status> {
+        self.shadow(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_shadow_differences(
+        &self,
+        request: Request<v1::ListShadowDifferencesRequest>,
+    ) -> Result<Response<Self::ListShadowDifferencesStream>, Status> {
+        let open = opened(&self.results)?;
+        let jobs = self.differing(request.into_inner()).await?;
+        let (to, from) = mpsc::channel(ANSWERS_MAX);
+        tokio::spawn(shadow::send_differences(self.clone(), jobs, to));
+        Ok(answers(open, from))
     }
 }
 

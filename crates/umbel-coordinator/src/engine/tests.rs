@@ -49,6 +49,7 @@ impl Bench {
             clock,
             signals,
             sortings: tokio::sync::mpsc::unbounded_channel().0,
+            feeds: tokio::sync::mpsc::unbounded_channel().0,
         };
         let (engine, turns) = Engine::new(start);
         let _thread = turns.spawn().unwrap();

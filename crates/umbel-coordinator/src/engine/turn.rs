@@ -75,6 +75,8 @@ pub(crate) struct Start {
     pub(crate) signals: Arc<Signals>,
     /// Where what is to be sorted goes.
     pub(crate) sortings: UnboundedSender<Box<Sorting>>,
+    /// Where jobs of copies go whose inputs are to come.
+    pub(crate) feeds: UnboundedSender<JobId>,
 }
 
 /// Whether a pass waits for mail or the time.
@@ -91,6 +93,7 @@ pub struct Turns {
     clock: Clock,
     signals: Arc<Signals>,
     sortings: UnboundedSender<Box<Sorting>>,
+    feeds: UnboundedSender<JobId>,
     changed: Changes,
     next_number: u64,
     replies: HashMap<ReplyId, oneshot::Sender<Reply>>,
@@ -111,6 +114,7 @@ impl Turns {
             clock: start.clock,
             signals: start.signals,
             sortings: start.sortings,
+            feeds: start.feeds,
             changed,
             next_number: start.next_number,
             replies: HashMap::new(),
@@ -274,6 +278,7 @@ impl Turns {
             }
             // Without who sorts there is no coordinator any more.
             Command::Sort(sorting) => drop(self.sortings.send(sorting)),
+            Command::Feed(job) => drop(self.feeds.send(job)),
             Command::Ignored(reason) => self.signals.metrics.ignored(reason),
             Command::Note(note) => note::write(&note, &self.signals.metrics),
         }

@@ -56,6 +56,8 @@ provocations! {
     "NO_ROLLOUT" rollouts::no_rollout,
     "ROLLOUT_OVER" rollouts::rollout_over,
     "ROLLOUT_IMPOSSIBLE" rollouts::rollout_impossible,
+    "NOT_PURE" rollouts::not_pure,
+    "NO_SHADOW" rollouts::no_shadow,
     "UNKNOWN_JOB" unknown_job,
     "UNKNOWN_INVOCATION" unknown_invocation,
     "INVOCATION_OPEN" invocation_open,

@@ -138,3 +138,30 @@ async fn a_pointer_that_is_none_is_refused_by_its_field() {
         status.message()
     );
 }
+
+async fn copy_to(cluster: &Cluster, to_version: u32) -> Result<v1::Shadow, Status> {
+    let asked = v1::StartShadowRequest {
+        function: "f".to_owned(),
+        alias: "live".to_owned(),
+        to_version,
+        sample: 500,
+        ..v1::StartShadowRequest::default()
+    };
+    let started = rollouts(cluster).await.start_shadow(asked).await?;
+    Ok(started.into_inner().shadow.unwrap_or_default())
+}
+
+pub(crate) async fn not_pure() -> Status {
+    let cluster = cluster_with("f", &["a = 1", "a = 2"]).await;
+    copy_to(&cluster, 1).await.expect_err("it is not pure")
+}
+
+pub(crate) async fn no_shadow() -> Status {
+    let cluster = cluster_with("f", &["a = 1"]).await;
+    let asked = v1::StopShadowRequest {
+        function: "f".to_owned(),
+        alias: "live".to_owned(),
+    };
+    let stopped = rollouts(&cluster).await.stop_shadow(asked).await;
+    stopped.expect_err("there is none")
+}

@@ -177,6 +177,11 @@ impl Functions {
         }
     }
 
+    /// An alias of a function that is published.
+    pub(crate) fn alias(&self, function: &str, name: &str) -> Option<&Alias> {
+        self.find(function)?.aliases.get(name)
+    }
+
     /// An alias went with its function.
     pub(crate) fn remove_alias(&mut self, function: &str, name: &str) {
         self.arms.retain(|_, owner| !owner.is_of(function, name));

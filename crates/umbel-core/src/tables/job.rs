@@ -213,6 +213,11 @@ impl Job {
         self.status.target(&self.record)
     }
 
+    /// Whether its inputs are copies of another job's.
+    pub(crate) fn is_of_copies(&self) -> bool {
+        self.record.shadow_of.is_some()
+    }
+
     /// Whether a lease belongs to what was before the latest redrive.
     pub(crate) fn is_outdated(&self, lease: LeaseId) -> bool {
         let redriven = self.status.redriven.as_ref();

@@ -159,9 +159,16 @@ impl Jobs {
         self.by_name.get(name)?.last().copied()
     }
 
-    /// The newest job.
+    /// The newest job that somebody submitted.
     pub(crate) fn newest(&self) -> Option<JobId> {
-        self.jobs.keys().next_back().copied()
+        let own = |(_, job): &(&JobId, &Job)| !job.is_of_copies();
+        self.jobs.iter().rev().find(own).map(|(id, _)| *id)
+    }
+
+    /// Running jobs whose inputs are copies of another's, and may be more.
+    pub(crate) fn fed(&self) -> impl Iterator<Item = JobId> {
+        let open = self.running().filter(|job| job.status.sealed.is_none());
+        open.filter(|job| job.is_of_copies()).map(Job::id)
     }
 
     /// Jobs before one, newest first.

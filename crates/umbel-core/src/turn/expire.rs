@@ -93,7 +93,7 @@ fn look_at_job(t: &mut Tables, out: &mut Out, id: JobId) {
     let idle_ms = running
         .appended_ms
         .saturating_add(t.config.upload_idle_timeout_ms);
-    if job.status.sealed.is_none() && idle_ms <= engine_ms {
+    if job.status.sealed.is_none() && !job.is_of_copies() && idle_ms <= engine_ms {
         return end::end(t, out, id, JobState::Cancelled, None);
     }
     let since = running.unable_since_ms;

@@ -21,6 +21,7 @@ mod restore;
 mod retire;
 mod rollout;
 mod set_route;
+mod shadow;
 mod sort;
 mod step;
 mod submit;
@@ -42,6 +43,7 @@ pub(crate) use look::{
 };
 pub(crate) use restore::restore;
 pub(crate) use rollout::view as rollout_view;
+pub(crate) use shadow::view as shadow;
 pub(crate) use step::{job_view, route};
 pub(crate) use sweep::next as next_sweep;
 
@@ -92,6 +94,8 @@ pub(crate) fn handle(t: &mut Tables, out: &mut Out, event: Event) {
         | Event::Warm { .. }
         | Event::StartRollout { .. }
         | Event::MoveRollout { .. }
+        | Event::SetShadow { .. }
+        | Event::StopShadow { .. }
         | Event::Retire { .. } => of_function(t, out, event),
         Event::Sorted(column) => sort::sorted(t, out, &column),
         Event::Drain { reply, worker } => drain::drain(t, out, reply, worker),
@@ -145,14 +149,10 @@ fn of_function(t: &mut Tables, out: &mut Out, event: Event) {
             point::roll_back(t, out, reply, wish);
         }
         Event::SetRoute { reply, wish } => set_route::set(t, out, reply, *wish),
-        Event::StartRollout { reply, wish } => rollout::start(t, out, reply, *wish),
-        Event::MoveRollout {
-            reply,
-            function,
-            alias,
-            to,
-            by,
-        } => rollout::change(t, out, reply, (&function, &alias), (to, by)),
+        Event::StartRollout { .. }
+        | Event::MoveRollout { .. }
+        | Event::SetShadow { .. }
+        | Event::StopShadow { .. } => of_rollout(t, out, event),
         Event::Retire {
             reply,
             function,
@@ -181,6 +181,27 @@ fn of_function(t: &mut Tables, out: &mut Out, event: Event) {
         | Event::Stored { .. }
         | Event::Sorted(_)
         | Event::GrantUnreadable { .. } => {}
+    }
+}
+
+/// What is asked about rollouts and shadows, which were told apart before.
+fn of_rollout(t: &mut Tables, out: &mut Out, event: Event) {
+    match event {
+        Event::StartRollout { reply, wish } => rollout::start(t, out, reply, *wish),
+        Event::MoveRollout {
+            reply,
+            function,
+            alias,
+            to,
+            by,
+        } => rollout::change(t, out, reply, (&function, &alias), (to, by)),
+        Event::SetShadow { reply, wish } => shadow::set(t, out, reply, *wish),
+        Event::StopShadow {
+            reply,
+            function,
+            alias,
+        } => shadow::stop(t, out, reply, (&function, &alias)),
+        _ => {}
     }
 }
 

@@ -127,11 +127,14 @@ fn renew(
     Some((id, kept))
 }
 
-/// Whether the version that is offered is not forgotten since: the coordinator may not have known that it
-/// was granted. A route may have led to it from another function.
+/// Whether the version that is offered is the one that this id means now: it may be forgotten since, or
+/// its publication was lost with an earlier start, and the id was given out again. A route may have led
+/// to it from another function.
 fn is_there(t: &Tables, offer: &Offer) -> bool {
-    let version = offer.version;
-    version.is_none_or(|id| t.functions.version(id).is_some())
+    offer.version.is_none_or(|id| {
+        let version = t.functions.version(id);
+        version.is_some_and(|version| version.epoch <= offer.lease.epoch)
+    })
 }
 
 /// Whether an attempt that was granted under this number can still be counted. Its
@@ -190,6 +193,8 @@ fn most_alike(cuts: Vec<Cut>) -> (Ranges, History, Vec<Cut>) {
 mod tests {
     use super::super::testing::{Env, failed, run};
     use super::*;
+    use crate::command::Note;
+    use crate::function::Runtime;
     use crate::job::JobState;
     use crate::outcome::FailureKind;
 
@@ -218,6 +223,34 @@ mod tests {
         env.report("a", lease, (indices, Vec::new()), 10);
         assert_eq!(env.state(job), JobState::Succeeded);
         assert_eq!(env.view(job).usage.attempts, 2);
+    }
+
+    #[test]
+    fn an_id_that_was_lost_with_its_publication_and_given_again_is_another_version() {
+        let mut env = Env::new();
+        env.publish("f", "one", Runtime::Python);
+        let job = env.submit_to("f", 4);
+        let disk = env.disk.clone();
+        env.publish("f", "lost", Runtime::Python);
+        env.worker_with("a", 4, |worker| worker.can([Runtime::Python]));
+        let mut held = env.workers["a"].held.values();
+        assert!(held.all(|grant| grant.head.version == Some(VersionId(2))));
+        assert_eq!(env.open_len("a"), 4);
+        env.disk = disk;
+        env.restart();
+        env.publish("f", "two", Runtime::Python);
+        env.connect("a");
+        env.work_off();
+        assert_eq!(env.state(job), JobState::Succeeded);
+        let mut offers_kept = env.notes.iter().filter_map(|note| match note {
+            Note::WorkerJoined { kept, .. } => Some(*kept),
+            _ => None,
+        });
+        assert_eq!(
+            offers_kept.next_back(),
+            Some(0),
+            "what it ran is lost, and runs again"
+        );
     }
 
     #[test]

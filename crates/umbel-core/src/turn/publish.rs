@@ -34,6 +34,7 @@ pub(crate) fn publish(t: &mut Tables, out: &mut Out, to: ReplyId, publication: P
         content: publication.content,
         spec: publication.spec,
         artifact,
+        epoch: t.epoch,
         published_ms: t.clock.wall_ms(),
         published_by: publication.by,
     });

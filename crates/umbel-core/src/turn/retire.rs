@@ -1,5 +1,6 @@
 //! A version takes no new jobs, and is forgotten once no running job needs it; a function is deleted.
 
+use super::shadow;
 use super::step::{self, Out, route};
 use crate::change::Change;
 use crate::command::{Command, Refusal, Reply};
@@ -52,6 +53,7 @@ fn retire_one(t: &mut Tables, out: &mut Out, name: &str, number: u32) -> Result<
         let target = format!("{name}@{number}");
         return Err(Refusal::RouteInUse { alias, target });
     }
+    shadow::end_of(t, out, name, number);
     mark(t, out, id);
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::shadow;
 use super::step::{self, Out, end, route};
 use crate::change::{Change, JobRecord, JobStatus};
 use crate::command::{Command, Refusal, Reply};
@@ -36,6 +37,7 @@ pub(crate) fn create(t: &mut Tables, out: &mut Out, to: ReplyId, proposal: Propo
     }
     let id = proposal.id;
     accept(t, out, proposal);
+    shadow::begin(t, out, id);
     end::settle(t, out, id);
     created(t, out, to, id, false);
 }
@@ -112,6 +114,7 @@ fn accept(t: &mut Tables, out: &mut Out, proposal: Proposal) {
         request_id: proposal.request_id,
         content_digest: proposal.content_digest,
         created_ms: t.clock.wall_ms(),
+        shadow_of: None,
     });
     let mut running = Running::joining(&mut t.demands, &record, t.clock.engine_ms());
     running.pace = t.paces.guess(&record.spec.target);

@@ -76,6 +76,7 @@ pub(crate) struct Env {
     pub(crate) changed: Vec<JobId>,
     /// What shells were asked to sort.
     pub(crate) sortings: Vec<crate::route::Sorting>,
+    pub(crate) fed: Vec<JobId>,
     /// Whether they are slow, and answer when [`Env::sort`] is called.
     pub(crate) sorts_late: bool,
     config: Config,
@@ -120,6 +121,7 @@ impl Env {
             closed: Vec::new(),
             changed: Vec::new(),
             sortings: Vec::new(),
+            fed: Vec::new(),
             sorts_late: false,
             config,
             epoch: 1,
@@ -177,6 +179,7 @@ impl Env {
             }
             Command::JobChanged(job) => self.changed.push(job),
             Command::Sort(sorting) => self.sortings.push(*sorting),
+            Command::Feed(job) => self.fed.push(job),
             Command::Ignored(why) => self.ignored.push(why),
             Command::Note(note) => self.notes.push(note),
         }

@@ -16,6 +16,7 @@ use super::ranges::Ranges;
 use super::redrive::Redriven;
 use super::rollout::Rollout;
 use super::route::{ArmId, RanArm, Routing};
+use super::shadow::ShadowOf;
 
 /// One durable fact. All changes of a turn are one atomic batch.
 #[derive(Clone, Debug, PartialEq)]
@@ -142,6 +143,8 @@ pub struct JobRecord {
     pub version: Option<VersionId>,
     /// The rules and splits that it keeps to, where its policy pins and its alias had any.
     pub routing: Option<Arc<Routing>>,
+    /// What it runs copies of; none: its inputs are its own.
+    pub shadow_of: Option<ShadowOf>,
 }
 
 /// What changes about a job, apart from its invocations.

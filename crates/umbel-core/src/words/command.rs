@@ -55,6 +55,8 @@ pub enum Command {
     Ignored(Ignored),
     /// Ask a routing about some inputs, and hand in the column.
     Sort(Box<Sorting>),
+    /// Copy inputs to this job of copies as those of the job that it is of come in.
+    Feed(JobId),
     /// Something a person who operates the cluster wants to read in the log.
     Note(Note),
 }

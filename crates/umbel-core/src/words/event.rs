@@ -10,6 +10,7 @@ use super::message::{FromWorker, Hello};
 use super::redrive::Redrive;
 use super::rollout::{RolloutMove, RolloutWish};
 use super::route::{Column, Decision, RouteWish};
+use super::shadow::ShadowWish;
 
 /// One fact.
 #[derive(Clone, Debug, PartialEq)]
@@ -145,6 +146,22 @@ pub enum Event {
         to: RolloutMove,
         /// Who asks.
         by: String,
+    },
+    /// A client wants copies of what is submitted over an alias to run on another version.
+    SetShadow {
+        /// Who waits.
+        reply: ReplyId,
+        /// What is asked for.
+        wish: Box<ShadowWish>,
+    },
+    /// A client wants no more of those.
+    StopShadow {
+        /// Who waits.
+        reply: ReplyId,
+        /// The function.
+        function: String,
+        /// The alias.
+        alias: String,
     },
     /// A client retires a version, or a whole function.
     Retire {

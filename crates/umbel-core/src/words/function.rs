@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::route::{ArmId, Plan, Route};
+use super::shadow::Shadow;
 
 /// The alias that a bare function's name means.
 pub const LIVE: &str = "live";
@@ -237,6 +238,9 @@ pub struct Version {
     pub spec: VersionSpec,
     /// Its bytes.
     pub artifact: Artifact,
+    /// The start of the coordinator that it was published at; 0: not told. What an earlier start
+    /// called by this id was another version, whose publication was lost with it.
+    pub epoch: u32,
     /// When it was published, milliseconds since 1970.
     pub published_ms: u64,
     /// Who published it, as they said.
@@ -276,6 +280,8 @@ pub struct Alias {
     pub moves: Vec<Move>,
     /// The arms that it ever had, as far as they are remembered: their names by number.
     pub arms: BTreeMap<ArmId, String>,
+    /// Where copies of what is submitted over it go.
+    pub shadow: Option<Shadow>,
 }
 
 impl Alias {
@@ -285,7 +291,8 @@ impl Alias {
         let trail = self.trail.iter().map(Route::bytes);
         let moves = self.moves.iter().map(Move::bytes);
         let arms = self.arms.values().map(|name| Self::arm_bytes(name));
-        self.route.bytes() + trail.chain(moves).chain(arms).sum::<usize>()
+        let shadow = self.shadow.as_ref().map(Shadow::bytes);
+        self.route.bytes() + trail.chain(moves).chain(arms).chain(shadow).sum::<usize>()
     }
 
     /// The same of the name of one arm.

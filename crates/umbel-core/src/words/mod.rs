@@ -21,6 +21,7 @@ pub mod redrive;
 pub(crate) mod refusal;
 pub mod rollout;
 pub mod route;
+pub mod shadow;
 pub mod size;
 pub mod time;
 pub mod view;

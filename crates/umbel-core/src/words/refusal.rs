@@ -172,6 +172,24 @@ pub enum Refusal {
         /// Why, and what can be done.
         why: String,
     },
+    /// A version may have effects that a copy would have twice.
+    #[error(
+        "version {number} of {function:?} is not marked pure, so copies of inputs could do twice what is to be done once; publish it with `pure = true`, or insist with --force"
+    )]
+    NotPure {
+        /// The function.
+        function: String,
+        /// The number of the version.
+        number: u32,
+    },
+    /// An alias has no shadow.
+    #[error(
+        "nothing is copied from {alias}; begin with `umbel rollout shadow {alias} --to VERSION --sample 5%`"
+    )]
+    NoShadow {
+        /// The alias.
+        alias: String,
+    },
     /// A route leads back to its own alias.
     #[error(
         "a route of {alias} would lead back to {alias}{}; name a version where it should end",

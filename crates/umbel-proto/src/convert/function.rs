@@ -352,6 +352,7 @@ pub(super) fn parse_notice(wire: v1::VersionNotice) -> Result<Version, Invalid> 
             unpacked_bytes: wire.unpacked_bytes,
             file_count: wire.file_count,
         },
+        epoch: 0,
         published_ms: 0,
         published_by: String::new(),
     })
@@ -569,6 +570,7 @@ mod tests {
                 unpacked_bytes: 2,
                 file_count: 1,
             },
+            epoch: 1,
             published_ms: 1_000,
             published_by: publish.by,
         });

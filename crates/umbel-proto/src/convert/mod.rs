@@ -21,6 +21,7 @@ mod rollout;
 mod route;
 mod session_in;
 mod session_out;
+mod shadow;
 #[cfg(test)]
 mod testing;
 mod text;
@@ -49,6 +50,7 @@ pub use route::{
 };
 pub use session_in::{Incoming, incoming};
 pub use session_out::{Outgoing, grant_message, outgoing};
+pub use shadow::{shadow, start_shadow};
 pub use view::{
     cluster_status, index_range, invocation, invocation_of_result, job, job_state, timestamp,
     wait_reason, worker,

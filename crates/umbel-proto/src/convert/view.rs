@@ -47,6 +47,10 @@ pub fn job(view: &JobView) -> v1::Job {
         labels: record.spec.labels.clone(),
         policy: Some(wire_policy(&record.spec.policy)),
         version: view.version,
+        shadow_of: record
+            .shadow_of
+            .as_ref()
+            .map_or_else(String::new, |of| of.job.to_string()),
     }
 }
 
@@ -225,6 +229,7 @@ mod tests {
                 content_digest: [0; 32],
                 created_ms: 1_500,
                 version: None,
+                shadow_of: None,
             }),
             status: JobStatus {
                 state: JobState::Failed,

@@ -8,7 +8,9 @@ use umbel_core::function::{
     Alias, Artifact, Digest, FunctionRecord, Move, MoveKind, Runtime, UploadId, Version, VersionId,
     VersionSpec,
 };
+use umbel_core::rollout::WHOLE;
 use umbel_core::route::{ArmId, Route};
+use umbel_core::shadow::Shadow;
 
 use super::route::{decode_plan, encode_plan};
 use super::{Error, parse, wire};
@@ -68,6 +70,7 @@ pub fn encode_version(version: &Version) -> Bytes {
         processes_max: spec.processes_max,
         init_timeout_ms: spec.init_timeout_ms,
         idle_timeout_ms: spec.idle_timeout_ms,
+        epoch: version.epoch,
     };
     record.encode_to_vec().into()
 }
@@ -113,6 +116,7 @@ pub fn decode_version(id: VersionId, bytes: Bytes) -> Result<Version, Error> {
             unpacked_bytes: record.unpacked_bytes,
             file_count: record.file_count,
         },
+        epoch: record.epoch,
         published_ms: record.published_ms,
         published_by: record.published_by,
     })
@@ -178,6 +182,13 @@ pub fn encode_alias(alias: &Alias) -> Bytes {
             .iter()
             .map(|(id, name)| (id.0, name.clone()))
             .collect(),
+        shadow: alias.shadow.as_ref().map(|shadow| wire::ShadowRecord {
+            to: shadow.to,
+            sample: shadow.sample.into(),
+            salt: shadow.salt,
+            since_ms: shadow.since_ms,
+            by: shadow.by.clone(),
+        }),
     };
     record.encode_to_vec().into()
 }
@@ -226,7 +237,26 @@ pub fn decode_alias(function: String, name: String, bytes: Bytes) -> Result<Alia
             .into_iter()
             .map(|(id, name)| (ArmId(id), name))
             .collect(),
+        shadow: record.shadow.map(|it| shadow(KIND, it)).transpose()?,
     })
+}
+
+fn shadow(kind: &'static str, record: wire::ShadowRecord) -> Result<Shadow, Error> {
+    Ok(Shadow {
+        to: record.to,
+        sample: sample(kind, record.sample)?,
+        salt: record.salt,
+        since_ms: record.since_ms,
+        by: record.by,
+    })
+}
+
+/// A part of inputs, in hundredths of a percent.
+pub(super) fn sample(kind: &'static str, sample: u32) -> Result<u16, Error> {
+    let whole = u16::try_from(sample).ok();
+    whole
+        .filter(|sample| *sample <= WHOLE)
+        .ok_or_else(|| Error::new(kind, format!("a sample of {sample} is more than a whole")))
 }
 
 /// The numbers of umbel.v1.MoveKind.

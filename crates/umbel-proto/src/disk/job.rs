@@ -13,7 +13,9 @@ use umbel_core::job::{
 };
 use umbel_core::policy::{Policy, Tolerance};
 use umbel_core::redrive::Redriven;
+use umbel_core::shadow::ShadowOf;
 
+use super::function::sample;
 use super::{Error, parse, route, wire};
 
 /// Encodes a job; its id is its key.
@@ -43,6 +45,13 @@ pub fn encode_job(job: &JobRecord) -> Bytes {
             .as_deref()
             .map(route::encode_routing)
             .unwrap_or_default(),
+        shadow_of: job.shadow_of.as_ref().map(|of| wire::ShadowOfRecord {
+            job: of.job.0.to_vec().into(),
+            function: of.function.clone(),
+            alias: of.alias.clone(),
+            sample: of.sample.into(),
+            salt: of.salt,
+        }),
     };
     record.encode_to_vec().into()
 }
@@ -89,6 +98,20 @@ pub fn decode_job(id: JobId, bytes: Bytes) -> Result<JobRecord, Error> {
         created_ms: record.created_ms,
         version: Some(VersionId(record.version_id)).filter(|version| version.0 > 0),
         routing: route::decode_routing(KIND, record.routing)?,
+        shadow_of: record.shadow_of.map(decode_shadow_of).transpose()?,
+    })
+}
+
+fn decode_shadow_of(record: wire::ShadowOfRecord) -> Result<ShadowOf, Error> {
+    const KIND: &str = "ShadowOfRecord";
+    let job = <[u8; 16]>::try_from(&record.job[..])
+        .map_err(|_| Error::new(KIND, "its job has not 16 bytes"))?;
+    Ok(ShadowOf {
+        job: JobId(job),
+        function: record.function,
+        alias: record.alias,
+        sample: sample(KIND, record.sample)?,
+        salt: record.salt,
     })
 }
 

@@ -23,9 +23,11 @@ use umbel_core::outcome::{Failure, FailureKind};
 use umbel_core::policy::{Labels, Policy, Tolerance};
 use umbel_core::ranges::Ranges;
 use umbel_core::redrive::Redriven;
+use umbel_core::rollout::WHOLE;
 use umbel_core::route::{
     ArmId, BUCKETS, Key, Lead, Node, Plan, RanArm, Route, Routing, Rule, Split,
 };
+use umbel_core::shadow::{Shadow, ShadowOf};
 
 pub(super) fn ranges() -> impl Strategy<Value = Ranges> {
     vec((1_u32..1_000_000, 1_u32..1_000_000), 0..8).prop_map(|pairs| {
@@ -104,7 +106,7 @@ pub(super) fn job() -> impl Strategy<Value = JobRecord> {
         source,
         "[a-z]{0,8}",
         any::<[u8; 32]>(),
-        (any::<u64>(), routing()),
+        (any::<u64>(), routing(), option::of(shadow_of())),
     )
         .prop_map(
             |(
@@ -113,7 +115,7 @@ pub(super) fn job() -> impl Strategy<Value = JobRecord> {
                 source,
                 request_id,
                 digest,
-                (created_ms, routing),
+                (created_ms, routing, shadow_of),
             )| {
                 JobRecord {
                     id: JobId(id),
@@ -130,9 +132,36 @@ pub(super) fn job() -> impl Strategy<Value = JobRecord> {
                     created_ms,
                     version: (created_ms % 3 > 0).then_some(VersionId(9)),
                     routing,
+                    shadow_of,
                 }
             },
         )
+}
+
+fn shadow_of() -> impl Strategy<Value = ShadowOf> {
+    let name = || "[a-z]{1,8}";
+    (any::<[u8; 16]>(), name(), name(), 1..=WHOLE, any::<u64>()).prop_map(
+        |(job, function, alias, sample, salt)| ShadowOf {
+            job: JobId(job),
+            function,
+            alias,
+            sample,
+            salt,
+        },
+    )
+}
+
+fn shadow() -> impl Strategy<Value = Shadow> {
+    let numbers = (any::<u32>(), 1..=WHOLE);
+    (numbers, any::<u64>(), any::<u64>(), "[a-z ]{0,16}").prop_map(
+        |((to, sample), salt, since_ms, by)| Shadow {
+            to,
+            sample,
+            salt,
+            since_ms,
+            by,
+        },
+    )
 }
 
 fn usage() -> impl Strategy<Value = Usage> {
@@ -393,6 +422,7 @@ pub(super) fn version() -> impl Strategy<Value = Version> {
                     unpacked_bytes,
                     file_count,
                 },
+                epoch: number / 2,
                 published_ms,
                 published_by,
             }
@@ -434,19 +464,23 @@ pub(super) fn alias() -> impl Strategy<Value = Alias> {
         vec((any::<u32>(), plan()), 0..4),
         vec(one, 0..4),
         btree_map(any::<u32>().prop_map(ArmId), "[a-z0-9]{1,8}", 0..4),
+        option::of(shadow()),
     )
-        .prop_map(|(names, (to, follows), plan, trail, moves, arms)| Alias {
-            function: names.0,
-            name: names.1,
-            route: Route { to, plan },
-            follows,
-            trail: trail
-                .into_iter()
-                .map(|(to, plan)| Route { to, plan })
-                .collect(),
-            moves,
-            arms,
-        })
+        .prop_map(
+            |(names, (to, follows), plan, trail, moves, arms, shadow)| Alias {
+                function: names.0,
+                name: names.1,
+                route: Route { to, plan },
+                follows,
+                trail: trail
+                    .into_iter()
+                    .map(|(to, plan)| Route { to, plan })
+                    .collect(),
+                moves,
+                arms,
+                shadow,
+            },
+        )
 }
 
 fn lead_target() -> impl Strategy<Value = Target> {

@@ -129,6 +129,12 @@ reasons! {
     RolloutImpossible "ROLLOUT_IMPOSSIBLE" FailedPrecondition ["alias", "version", "problem"]
         "What the alias leads to now leaves nothing that the version could be compared with and replace."
         "The message says what is in the way.";
+    NotPure "NOT_PURE" FailedPrecondition ["function", "version"]
+        "The version that is to run copies of inputs is not marked pure: its effects would happen twice."
+        "Publish it with `pure = true`, or insist: `--force`.";
+    NoShadow "NO_SHADOW" NotFound ["alias"]
+        "No copies of what is submitted over the alias are run."
+        "`umbel rollout shadow ALIAS --to VERSION --sample 5%` begins.";
     UnknownJob "UNKNOWN_JOB" NotFound ["job"]
         "There is no such job, or it was deleted, or swept after its time."
         "`umbel job list` shows those there are.";

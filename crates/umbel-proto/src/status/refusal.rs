@@ -44,6 +44,8 @@ refusals! {
     NoRollout { alias } NoRollout [alias];
     RolloutOver { alias, to, state } RolloutOver [alias, to, state];
     RolloutImpossible { alias, to, why } RolloutImpossible [alias, to, why];
+    NotPure { function, number } NotPure [function, number];
+    NoShadow { alias } NoShadow [alias];
     UnknownJob { job } UnknownJob [job];
     UnknownWorker { name } UnknownWorker [name];
     RequestIdReused { request_id, job } RequestIdReused [request_id, job];

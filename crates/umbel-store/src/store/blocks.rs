@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use umbel_core::id::{Appender, Index, JobId};
 use umbel_core::job::BlockRef;
+use umbel_proto::block::Block as Inputs;
 use umbel_proto::disk;
 
 use super::{Store, scan};
@@ -79,6 +80,23 @@ impl Store {
     ///
     /// [`Error::Missing`] when no block holds it, [`Error::Damaged`] when that cannot be read.
     pub fn input(&self, job: JobId, index: Index) -> Result<Bytes, Error> {
+        let (first, inputs) = self.inputs(job, index)?;
+        let position = (index - first) as usize;
+        let input = inputs.entries().shared().nth(position);
+        // Its own bytes, not the block's.
+        input
+            .map(|input| Bytes::copy_from_slice(&input))
+            .ok_or_else(|| Error::Missing {
+                what: format!("input {index} of job {job}"),
+            })
+    }
+
+    /// The block of inputs that one lies in, as it was accepted, and the index that it begins with.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`] when there is none up to there, [`Error::Damaged`] when it cannot be read.
+    pub fn inputs(&self, job: JobId, index: Index) -> Result<(Index, Inputs), Error> {
         let missing = || Error::Missing {
             what: format!("input {index} of job {job}"),
         };
@@ -99,19 +117,14 @@ impl Store {
         };
         let block = disk::decode_appended(found.first, found.appender, entry.value)?;
         let bytes = self.load_block(job, &block)?;
-        let inputs = umbel_proto::block::Block::parse_stored(bytes).map_err(|error| {
+        let inputs = Inputs::parse_stored(bytes).map_err(|error| {
             let what = format!(
                 "the block of inputs at {} of job {job}: {error}",
                 block.first
             );
             Error::Damaged { what }
         })?;
-        let position = (index - block.first) as usize;
-        let input = inputs.entries().shared().nth(position);
-        // Its own bytes, not the block's.
-        input
-            .map(|input| Bytes::copy_from_slice(&input))
-            .ok_or_else(missing)
+        Ok((block.first, inputs))
     }
 }
 

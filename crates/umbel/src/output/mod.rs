@@ -14,8 +14,8 @@ use serde::Serialize;
 pub(crate) use diff::difference;
 pub(crate) use json::{
     Alias, DeskResult, Experiment, Explained, Explanation, Functions, GotRoute, Invoked, Job,
-    JobResult, Jobs, Published, PublishedFunction, Rollout, Simulated, Status, Worker, Workers,
-    failure_kind, invocation_state, job_state, runtime_word, time,
+    JobResult, Jobs, Published, PublishedFunction, Rollout, Shadow, ShadowDifference, Simulated,
+    Status, Worker, Workers, failure_kind, invocation_state, job_state, runtime_word, time,
 };
 pub(crate) use progress::Progress;
 pub(crate) use show::{failure_line, failure_text, job_lines, runtime_failure_text, summary};

@@ -37,6 +37,9 @@ pub(crate) fn job_lines(job: &v1::Job) -> Vec<String> {
         "target",
         format!("{}{}", job.target, pinned.unwrap_or_default()),
     );
+    if !job.shadow_of.is_empty() {
+        property("copies of", format!("job {}", job.shadow_of));
+    }
     property("state", state(job));
     property(
         "inputs",

@@ -10,6 +10,7 @@ use crate::function::{Alias, LIVE, Move, MoveKind};
 use crate::id::JobId;
 use crate::limit;
 use crate::route::{ArmId, Plan, Route};
+use crate::shadow::Shadow;
 use crate::tables::Tables;
 
 /// How an alias moves.
@@ -34,6 +35,7 @@ pub(crate) fn move_to(t: &mut Tables, out: &mut Out, function: &str, name: &str,
         trail: Vec::new(),
         moves: Vec::new(),
         arms: std::collections::BTreeMap::new(),
+        shadow: None,
     });
     let to = step.to.to;
     alias.route = step.to;
@@ -73,6 +75,22 @@ pub(crate) fn move_to(t: &mut Tables, out: &mut Out, function: &str, name: &str,
         by: step.by,
     }));
     touch(t, function);
+}
+
+/// Sets where copies of what is submitted over an alias go.
+pub(crate) fn shadow(
+    t: &mut Tables,
+    out: &mut Out,
+    (function, name): (&str, &str),
+    shadow: Option<Shadow>,
+) {
+    let Some(mut alias) = t.functions.alias(function, name).cloned() else {
+        return;
+    };
+    alias.shadow = shadow;
+    make_room(&mut alias);
+    t.functions.put_alias(alias.clone());
+    out.push(Command::Persist(Change::AliasMoved(alias)));
 }
 
 /// What the running jobs of a function mean may have changed, and of those that a route leads

@@ -23,7 +23,8 @@ pub(crate) fn job(t: &mut Tables, id: JobId) {
     let may_run = job.may_run();
     let room = job.slot_limit().is_none_or(|limit| used < u64::from(limit));
     let deadline = job.deadline_ms();
-    let unsealed = job.status.sealed.is_none();
+    // Whoever copies inputs comes back by itself.
+    let uploaded = job.status.sealed.is_none() && !job.is_of_copies();
     let policy = &job.record.spec.policy;
     let (priority, place_timeout) = (policy.priority, policy.place_timeout_ms);
     let Some(running) = job.running.as_mut() else {
@@ -66,7 +67,7 @@ pub(crate) fn job(t: &mut Tables, id: JobId) {
     let idle = running
         .appended_ms
         .saturating_add(t.config.upload_idle_timeout_ms);
-    let idle = unsealed.then_some(idle);
+    let idle = uploaded.then_some(idle);
     let engine = [place, idle].into_iter().flatten().min();
     t.alarms.jobs.set(id, engine);
 }

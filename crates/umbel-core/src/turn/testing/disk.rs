@@ -14,7 +14,7 @@ use crate::rollout::Rollout;
 use crate::route::ArmId;
 
 /// What the store would have.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Disk {
     functions: BTreeSet<String>,
     requests: BTreeMap<String, KeptRequest>,

@@ -1,5 +1,6 @@
 //! `umbel rollout`: a version replaces another in steps, as long as guards hold.
 
+mod shadow;
 mod show;
 mod start;
 mod watch;
@@ -19,7 +20,8 @@ moment a guard does not hold, in the middle of a job. See docs/routing.md.
 Examples:
   umbel rollout start resize@live --to 8 --key /user/id
   umbel rollout watch resize
-  umbel rollout rollback resize";
+  umbel rollout rollback resize
+  umbel rollout shadow resize@live --to 8 --sample 5%";
 
 /// The arguments of `rollout`.
 #[derive(Debug, clap::Args)]
@@ -68,6 +70,10 @@ will. Successes of the new version stay.
 Example:
   umbel rollout rollback resize@live")]
     Rollback(Alias),
+    /// Run copies of inputs on another version too, and hold what comes of them against the rest
+    Shadow(shadow::Args),
+    /// List what came out otherwise of the copies, by index
+    Differences(shadow::Differences),
 }
 
 /// Whose rollout.
@@ -81,6 +87,8 @@ struct Alias {
 pub(crate) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
     let alias = match args.verb {
         Verb::Start(args) => return start::run(args, global).await,
+        Verb::Shadow(args) => return shadow::run(args, global).await,
+        Verb::Differences(args) => return shadow::differences(args, global).await,
         Verb::Watch(args) => return watch::run(&args.alias, global).await,
         Verb::Get(ref args)
         | Verb::Pause(ref args)

@@ -43,6 +43,9 @@ pub(crate) struct Job<'a> {
     /// The version that the job keeps to, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<u32>,
+    /// The job whose inputs it runs copies of, if it does.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    shadow_of: &'a str,
 }
 
 #[derive(Debug, Serialize)]
@@ -102,6 +105,7 @@ impl<'a> From<&'a v1::Job> for Job<'a> {
             finished_at: shown(job.finished_at.as_ref()),
             labels: &job.labels,
             version: job.version,
+            shadow_of: &job.shadow_of,
         }
     }
 }

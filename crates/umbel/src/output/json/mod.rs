@@ -8,6 +8,7 @@ mod job;
 mod result;
 mod rollout;
 mod route;
+mod shadow;
 
 pub(crate) use cluster::{Status, Worker, Workers};
 pub(crate) use desk::DeskResult;
@@ -17,6 +18,7 @@ pub(crate) use job::{Explanation, Job, Jobs, job_state};
 pub(crate) use result::{Invoked, JobResult, failure_kind, invocation_state};
 pub(crate) use rollout::Rollout;
 pub(crate) use route::{Explained, GotRoute, Simulated};
+pub(crate) use shadow::{Shadow, ShadowDifference};
 
 /// A point in time for a table: without fractions of a second.
 pub(crate) fn time(time: Option<&prost_types::Timestamp>) -> String {
