@@ -30,8 +30,10 @@ pub(crate) struct Lease {
     pub(crate) open: Ranges,
     /// How many of `granted` have begun; none: the worker has not said yet.
     pub(crate) begun: Option<u32>,
-    /// What has happened to each.
+    /// What has happened to each, with the version that it is granted under.
     pub(crate) history: History,
+    /// The same without that: what each waits with again, should it come back unrun.
+    pub(crate) waited: History,
     /// Slots that it may use.
     pub(crate) slots: u32,
     /// The load that each is to its worker.

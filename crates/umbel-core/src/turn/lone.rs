@@ -69,7 +69,13 @@ fn grant(t: &mut Tables, out: &mut Out, job: JobId, worker: WorkerId) -> Option<
         .cut_lone(&|version| can.run(&t.functions, version))?;
     t.reserved.remove(&worker);
     let history = can.pin(cut.wait.history);
-    let id = lease::promise(t, out, (worker, job, 1), &cut.indices, history)?;
+    let id = lease::promise(
+        t,
+        out,
+        (worker, job, 1),
+        &cut.indices,
+        (cut.wait.history, history),
+    )?;
     lease::send(t, out, id);
     Some(())
 }

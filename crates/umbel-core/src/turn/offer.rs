@@ -118,12 +118,18 @@ fn renew(
     }
     // What is held back for it bears the arm of the lease that it had. What it runs of an
     // invocation that waits unsorted again it runs for no arm.
-    let history = History {
+    let granted = History {
         version: offer.version,
         arm: history.arm.filter(|_| history.version == offer.version),
         ..history
     };
-    let id = lease::promise(t, out, (worker, offer.job, slots), &kept, history)?;
+    let id = lease::promise(
+        t,
+        out,
+        (worker, offer.job, slots),
+        &kept,
+        (history, granted),
+    )?;
     Some((id, kept))
 }
 

@@ -105,7 +105,13 @@ fn grant(t: &mut Tables, out: &mut Out, worker: WorkerId, id: JobId) -> Option<(
         running.backlog.put_back(&cut, &rest);
     }
     let history = can.pin(cut.wait.history);
-    let id = lease::promise(t, out, (worker, id, slots), &cut.indices, history)?;
+    let id = lease::promise(
+        t,
+        out,
+        (worker, id, slots),
+        &cut.indices,
+        (cut.wait.history, history),
+    )?;
     lease::send(t, out, id);
     Some(())
 }

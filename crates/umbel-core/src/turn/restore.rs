@@ -35,7 +35,10 @@ pub(crate) fn restore(t: &mut Tables, changes: impl IntoIterator<Item = Change>)
         rebuild_backlog(t, id, &waiting, leases);
         t.touch(id);
     }
-    for lease in leases.values().flatten() {
+    // The newest first: what an older one covers too came back unrun from it, and was granted again.
+    let mut leases: Vec<LeaseRecord> = leases.into_values().flatten().collect();
+    leases.sort_by_key(|lease| std::cmp::Reverse(lease.lease));
+    for lease in &leases {
         hold(t, lease);
     }
     t.functions.reroute();
@@ -227,8 +230,10 @@ fn hold(t: &mut Tables, lease: &LeaseRecord) {
         return;
     };
     for mut cut in running.backlog.claim_unheld(&lease.indices) {
-        // It may have begun there: if it waits again, it keeps its version.
-        if cut.wait.history.version.is_none() {
+        // It may have begun there: if it waits again, it keeps its version. What ran before there was one
+        // is not kept to what only this lease says.
+        let ran = cut.wait.history.attempts() > 0;
+        if cut.wait.history.version.is_none() && !ran {
             cut.wait.history.version = lease.version;
             cut.wait.history.arm = lease.arm;
         }

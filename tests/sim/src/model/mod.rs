@@ -272,7 +272,10 @@ impl Model {
                 let expected = match cell {
                     Cell::Waiting { history, due_ms } => {
                         let mut history = *history;
-                        history.version = history.version.or_else(|| job.held.get(&index).copied());
+                        if history.attempts() == 0 {
+                            let held = || job.held.get(&index).copied();
+                            history.version = history.version.or_else(held);
+                        }
                         InvocationView::Waiting {
                             history,
                             due_ms: *due_ms,

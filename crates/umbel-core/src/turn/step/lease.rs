@@ -23,13 +23,14 @@ pub(crate) fn charge_us(lease: &Lease, count: u64) -> u64 {
     each.saturating_mul(count)
 }
 
-/// Promises invocations to a worker. They must be out of the backlog.
+/// Promises invocations to a worker, with the history that they waited with, and the one that they
+/// are granted under. They must be out of the backlog.
 pub(crate) fn promise(
     t: &mut Tables,
     out: &mut Out,
     (worker, job_id, slots): (WorkerId, JobId, u32),
     indices: &Ranges,
-    history: History,
+    (waited, history): (History, History),
 ) -> Option<LeaseId> {
     let wall_ms = t.clock.wall_ms();
     let job = t.jobs.find_mut(job_id)?;
@@ -43,6 +44,7 @@ pub(crate) fn promise(
         open: indices.clone(),
         begun: None,
         history,
+        waited,
         slots,
         load_us: running.pace.load_us(),
         run_us: running.pace.run_us(),
@@ -150,7 +152,7 @@ pub(crate) fn give_back(t: &mut Tables, out: &mut Out, id: LeaseId, unrun: &Rang
         return;
     };
     let (worker, job_id) = (lease.worker, lease.job);
-    let history = rollout::moved(t, lease.history);
+    let history = rollout::moved(t, lease.waited);
     let charge = charge_us(lease, unrun.len());
     if t.leases.close(id, &Ranges::new(), unrun) {
         out.push(Command::Persist(Change::LeaseEnded(id)));
