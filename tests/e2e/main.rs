@@ -16,6 +16,7 @@ mod capsule;
 mod cli;
 mod clients;
 mod cluster;
+mod confine;
 mod crash;
 mod desk;
 mod drain;

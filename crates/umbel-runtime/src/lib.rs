@@ -60,7 +60,7 @@ pub use failure::{Failure, FailureKind};
 pub use lambda::{Instances, Lambda, LambdaError};
 pub use native::NativeFunction;
 pub use output::Output;
-pub use process::{Bounds, install_supervisor, supervise};
+pub use process::{Bounds, ConfineError, Confinement, confine, install_supervisor, supervise};
 pub use spec::{Runtime, Spec, SpecError};
 #[cfg(feature = "wasm")]
 pub use wasm::Wasm;

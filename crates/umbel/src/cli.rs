@@ -102,7 +102,7 @@ enum Coordinator {
 #[derive(Debug, Subcommand)]
 enum Worker {
     /// Start a worker
-    Start(command::worker_start::Args),
+    Start(Box<command::worker_start::Args>),
     /// List the workers
     List(command::worker_list::Args),
     /// Ask a worker to take nothing new, finish and leave
@@ -122,7 +122,7 @@ pub(crate) struct Inner {
 #[derive(Debug, Subcommand)]
 enum InnerCommand {
     /// A worker with the demo's own function
-    DemoWorker(command::worker_start::Args),
+    DemoWorker(Box<command::worker_start::Args>),
     /// Very many workers in one process, for a bench
     BenchSwarm(command::bench::swarm::Args),
     /// A function for a bench
@@ -172,7 +172,7 @@ impl Inner {
         }
         match self.command {
             InnerCommand::DemoWorker(args) => {
-                Box::pin(command::demo::run_worker(args, &global)).await
+                Box::pin(command::demo::run_worker(*args, &global)).await
             }
             InnerCommand::BenchSwarm(args) => {
                 Box::pin(command::bench::swarm::run(args, &global)).await
@@ -207,7 +207,7 @@ impl Command {
                 Box::pin(command::coordinator::run(args, global)).await
             }
             Self::Worker(Worker::Start(args)) => {
-                Box::pin(command::worker_start::run(args, global)).await
+                Box::pin(command::worker_start::run(*args, global)).await
             }
             Self::Worker(Worker::List(args)) => {
                 Box::pin(command::worker_list::run(args, global)).await

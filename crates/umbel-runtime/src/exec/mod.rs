@@ -54,7 +54,7 @@ fn run_measured(
     let started = Instant::now();
     let mut command = program.command(input, context)?;
     // Removed with the invocation, when this function is left.
-    let _scratch = scratch(program, &mut command)?;
+    let scratch = scratch(program, &mut command)?;
     let stdin: &[u8] = if program.input_in_arguments() {
         &[]
     } else {
@@ -62,7 +62,12 @@ fn run_measured(
     };
     let (mut pipes, streams) =
         Pipes::new(stdin, outputs, context.limits).map_err(|error| unattended(&error))?;
-    let process = Process::spawn(&command, streams, program.bounds())?;
+    let process = Process::spawn(
+        &command,
+        streams,
+        program.bounds(),
+        scratch.as_ref().map(TempDir::path),
+    )?;
 
     let end = attend(&process, &mut pipes, context);
     if matches!(end, End::Exited) {

@@ -1,6 +1,7 @@
 //! The Lambda Runtime API of 2018-06-01, served to one process on a loopback port of its own.
 //!
-//! With a port for each process there is never a question which of them speaks.
+//! With a port for each process there is never a question which of them speaks; a process of another
+//! user is not heard.
 
 use std::convert::Infallible;
 use std::io;
@@ -22,6 +23,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::exchange::{Answer, Exchange, Invocation, Refusal};
 use super::report::Report;
+
+mod peer;
 
 const ROOT: &str = "/2018-06-01/runtime/";
 const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
@@ -61,12 +64,13 @@ impl Endpoint {
     /// Serves whoever connects, until the runtime ends. `arn` is the function's, for its context.
     pub(super) async fn serve(self, exchange: Arc<Exchange>, arn: Arc<str>) {
         loop {
-            let Ok((stream, _)) = self.listener.accept().await else {
+            let Ok((stream, peer)) = self.listener.accept().await else {
                 // Out of files for a moment; the process tries again.
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             };
-            if exchange.connections() >= CONNECTIONS_MAX {
+            let full = exchange.connections() >= CONNECTIONS_MAX;
+            if full || !peer::is_of_this_user(peer, self.address) {
                 continue;
             }
             exchange.connected();

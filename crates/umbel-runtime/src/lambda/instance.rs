@@ -100,7 +100,7 @@ impl Instance {
             stdout: stdout.into(),
             stderr: writer.into(),
         };
-        let process = Process::spawn(&command, streams, lambda.bounds())?;
+        let process = Process::spawn(&command, streams, lambda.bounds(), Some(scratch.path()))?;
 
         let pipe = Receiver::from_owned_fd(pipe.into()).map_err(|error| unavailable(&error))?;
         let exchange = Arc::new(Exchange::new());

@@ -17,6 +17,7 @@ use rustix::net::{
 };
 
 use super::bounds::Bounds;
+use super::confine::Reach;
 
 /// A request begins with its letter and the length of what follows.
 const HEAD_BYTES: usize = 5;
@@ -30,7 +31,7 @@ const REPORT_BYTES: usize = 13;
 #[derive(Debug)]
 pub(super) enum Request {
     /// Start a program; none runs.
-    Start(Order, Streams),
+    Start(Box<Order>, Streams),
     /// Kill what runs, if it does.
     Kill,
     /// Kill what runs, and end.
@@ -54,6 +55,8 @@ pub(super) struct Order {
     pub(super) variables: Vec<(OsString, OsString)>,
     pub(super) working_dir: Option<PathBuf>,
     pub(super) bounds: Bounds,
+    /// None: whatever the worker's user can reach.
+    pub(super) reach: Option<Reach>,
 }
 
 /// What a supervisor reports.
@@ -74,7 +77,7 @@ pub(super) enum Report {
 }
 
 impl Order {
-    pub(super) fn new(command: &Command, bounds: Bounds) -> Self {
+    pub(super) fn new(command: &Command, bounds: Bounds, reach: Option<Reach>) -> Self {
         Self {
             program: command.get_program().to_owned(),
             arguments: command.get_args().map(OsStr::to_owned).collect(),
@@ -84,6 +87,7 @@ impl Order {
                 .collect(),
             working_dir: command.get_current_dir().map(PathBuf::from),
             bounds,
+            reach,
         }
     }
 
@@ -112,9 +116,20 @@ impl Order {
             .as_ref()
             .map_or(&b""[..], |it| it.as_os_str().as_bytes())]);
         push(&[self.program.as_bytes()]);
-        push(&[self.arguments.len().to_string().as_bytes()]);
-        for argument in &self.arguments {
-            push(&[argument.as_bytes()]);
+        let paths = |paths: &[PathBuf]| paths.iter().map(|it| it.clone().into()).collect();
+        let reach = self.reach.as_ref();
+        let lists: [Option<Vec<OsString>>; 3] = [
+            Some(self.arguments.clone()),
+            reach.map(|it| paths(&it.readable)),
+            reach.map(|it| paths(&it.writable)),
+        ];
+        for list in lists {
+            // No list is another thing than one that is empty.
+            let count = list.as_ref().map(|it| it.len().to_string());
+            push(&[count.unwrap_or_default().as_bytes()]);
+            for word in list.unwrap_or_default() {
+                push(&[word.as_bytes()]);
+            }
         }
         for (name, value) in &self.variables {
             push(&[name.as_bytes(), b"=", value.as_bytes()]);
@@ -130,11 +145,24 @@ impl Order {
         let mut word = || words.next().map(|it| OsString::from_vec(it.to_vec()));
         let working_dir = Some(word()?).filter(|it| !it.is_empty()).map(PathBuf::from);
         let program = word()?;
-        let count: usize = word()?.to_str()?.parse().ok()?;
-        let mut arguments = Vec::new();
-        for _ in 0..count {
-            arguments.push(word()?);
-        }
+        let mut list = || -> Option<Option<Vec<OsString>>> {
+            let count = word()?;
+            if count.is_empty() {
+                return Some(None);
+            }
+            let count: usize = count.to_str()?.parse().ok()?;
+            (0..count).map(|_| word()).collect::<Option<_>>().map(Some)
+        };
+        let arguments = list()??;
+        let paths = |list: Vec<OsString>| list.into_iter().map(PathBuf::from).collect();
+        let reach = match (list()?, list()?) {
+            (Some(readable), Some(writable)) => Some(Reach {
+                readable: paths(readable),
+                writable: paths(writable),
+            }),
+            (None, None) => None,
+            _ => return None,
+        };
         let variables = words
             .map(|variable| {
                 let at = variable.iter().position(|byte| *byte == b'=')?;
@@ -155,6 +183,7 @@ impl Order {
                 files_max,
                 processes_max,
             },
+            reach,
         })
     }
 }
@@ -227,7 +256,7 @@ impl Request {
                     stdout,
                     stderr,
                 };
-                Self::Start(order, streams)
+                Self::Start(Box::new(order), streams)
             }),
             (b'K', ..) => Some(Self::Kill),
             (b'L', ..) => Some(Self::Leave),
@@ -294,7 +323,11 @@ mod tests {
             files_max: Some(7),
             ..Bounds::default()
         };
-        let order = || Order::new(&command, bounds);
+        let reach = Reach {
+            readable: vec!["/a b".into(), "/c".into()],
+            writable: Vec::new(),
+        };
+        let order = || Order::new(&command, bounds, Some(reach.clone()));
         let (mut out, stdout) = io::pipe().unwrap();
         let (_, stderr) = io::pipe().unwrap();
         let streams = Streams {
@@ -302,13 +335,17 @@ mod tests {
             stdout: stdout.into(),
             stderr: stderr.into(),
         };
-        Request::Start(order(), streams).send(&worker).unwrap();
+        Request::Start(Box::new(order()), streams)
+            .send(&worker)
+            .unwrap();
         Request::Kill.send(&worker).unwrap();
 
         let Ok(Some(Request::Start(arrived, streams))) = Request::receive(&supervisor) else {
             panic!("no order");
         };
-        assert_eq!(arrived, order());
+        assert_eq!(*arrived, order());
+        let free = Order::new(&command, bounds, None);
+        assert_eq!(Order::decode(&free.encode()), Some(free));
         assert!(streams.stdin.is_none());
         std::fs::File::from(streams.stdout).write_all(b"x").unwrap();
         let mut heard = String::new();

@@ -1,6 +1,7 @@
 //! One running program, and all that it starts.
 
 mod bounds;
+mod confine;
 mod measure;
 mod message;
 mod supervise;
@@ -10,12 +11,15 @@ mod tree;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
 use std::process::{Command, ExitStatus};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 pub use self::bounds::Bounds;
+use self::confine::Reach;
+pub use self::confine::{ConfineError, Confinement, confine};
 pub(crate) use self::message::Streams;
 use self::message::{Order, Report, Request};
 pub use self::supervise::supervise;
@@ -44,14 +48,19 @@ pub(crate) struct End {
 }
 
 impl Process {
-    /// Starts the program, of which the command says everything: it inherits no environment.
+    /// Starts the program, of which the command says everything: it inherits no environment. If
+    /// programs are confined, `scratch` is where it may write.
     pub(crate) fn spawn(
         command: &Command,
         streams: Streams,
         bounds: &Bounds,
+        scratch: Option<&Path>,
     ) -> Result<Self, Failure> {
         let failed = |error: io::Error| spawn_failure(command, &error);
-        let request = Request::Start(Order::new(command, *bounds), streams);
+        let program = Path::new(command.get_program());
+        let reach = Reach::of(program, command.get_current_dir(), scratch);
+        let order = Order::new(command, *bounds, reach);
+        let request = Request::Start(Box::new(order), streams);
         let mut supervisor = Supervisor::take(false).map_err(failed)?;
         if let Err(error) = supervisor.ask(&request) {
             supervisor.dismiss();
@@ -208,6 +217,10 @@ fn spawn_failure(command: &Command, error: &io::Error) -> Failure {
         Some(Errno::ACCESS | Errno::PERM) => {
             Some(("ProgramNotExecutable", "this worker may not run it"))
         }
+        Some(Errno::OPNOTSUPP) => Some((
+            "NotConfined",
+            "this worker confines what it runs, and its kernel did not do so",
+        )),
         Some(Errno::TOOBIG) => Some((
             "InputTooLong",
             "arguments and environment are too long; without `{}` the input goes to stdin",
@@ -254,7 +267,7 @@ mod tests {
             stderr: stdout.try_clone().unwrap().into(),
             stdout: stdout.into(),
         };
-        let process = Process::spawn(&command, streams, &Bounds::default()).unwrap();
+        let process = Process::spawn(&command, streams, &Bounds::default(), None).unwrap();
         let mut first = [0; 16];
         let length = out.read(&mut first).unwrap();
         let pid = String::from_utf8_lossy(&first[..length]).trim().to_owned();

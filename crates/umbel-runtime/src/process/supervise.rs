@@ -22,7 +22,7 @@ use rustix::thread::set_no_new_privs;
 
 use super::bounds::{Bounds, Crowd};
 use super::message::{Order, Report, Request, Streams};
-use super::{measure, tree};
+use super::{confine, measure, tree};
 
 /// How the name of a worker's scratch directory begins.
 pub(super) const SCRATCH_PREFIX: &str = "umbel-";
@@ -171,7 +171,11 @@ fn spawn(order: &Order, streams: Streams, of_user: u64) -> io::Result<Child> {
     if let Some(working_dir) = &order.working_dir {
         command.current_dir(working_dir);
     }
-    order.bounds.spawn(&mut command, of_user)
+    let mut start = || order.bounds.spawn(&mut command, of_user);
+    match &order.reach {
+        Some(reach) => confine::within(reach, start),
+        None => start(),
+    }
 }
 
 /// Waits until the program ends or has to.

@@ -49,6 +49,9 @@ pub(crate) async fn serve(
     log::start(&config.log, Some(config.log_format))?;
     // What is no address is told at once, in the words of every command, not dialled for ever.
     drop(Client::connect(&config.coordinator)?);
+    if let Some(confinement) = config.confinement()? {
+        umbel_runtime::confine(confinement).map_err(|error| Exit::usage(error.to_string()))?;
+    }
     supervisor::install()?;
     let mut catalog = catalog(&config, &programs)?;
     more(&mut catalog).map_err(|error| Exit::usage(error.to_string()))?;

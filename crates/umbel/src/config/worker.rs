@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use umbel_core::limit;
-use umbel_runtime::{Catalog, Limits};
+use umbel_runtime::{Catalog, Confinement, Limits};
 use umbel_worker::CacheConfig;
 
 use super::{Error, data, file, overrule};
@@ -32,6 +32,9 @@ pub(crate) struct Worker {
     pub(crate) cache: String,
     pub(crate) cache_bytes_max: u64,
     pub(crate) instances_max: u32,
+    pub(crate) confine: bool,
+    pub(crate) confine_read: Vec<PathBuf>,
+    pub(crate) confine_write: Vec<PathBuf>,
     pub(crate) log: String,
     pub(crate) log_format: log::Format,
     // Tables stand last, as they must in a file.
@@ -52,6 +55,9 @@ impl Default for Worker {
             cache: String::new(),
             cache_bytes_max: CACHE_BYTES_MAX,
             instances_max: 0,
+            confine: false,
+            confine_read: Vec::new(),
+            confine_write: Vec::new(),
             log: "info".to_owned(),
             log_format: log::Format::Human,
             labels: BTreeMap::new(),
@@ -130,6 +136,19 @@ pub(crate) struct WorkerFlags {
     /// Warm processes that there may be, of all functions; 0: four for each slot [default: 0]
     #[arg(long, env = "UMBEL_INSTANCES_MAX", value_name = "N", hide_env = true)]
     instances_max: Option<u32>,
+    /// Let functions reach no files but their own code, their scratch directory and the system's
+    /// programs (Landlock; Linux 6.2 or later)
+    #[arg(
+        long, env = "UMBEL_CONFINE", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        value_name = "BOOL", hide_env = true, hide_possible_values = true
+    )]
+    confine: Option<bool>,
+    /// With --confine: what they may also read, and run what is in it; may be repeated
+    #[arg(long, value_name = "PATH")]
+    confine_read: Vec<PathBuf>,
+    /// With --confine: what they may also write; may be repeated
+    #[arg(long, value_name = "PATH")]
+    confine_write: Vec<PathBuf>,
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
@@ -160,6 +179,9 @@ impl Worker {
         overrule(&mut config.cache, flags.cache);
         overrule(&mut config.cache_bytes_max, flags.cache_bytes_max);
         overrule(&mut config.instances_max, flags.instances_max);
+        overrule(&mut config.confine, flags.confine);
+        config.confine_read.extend(flags.confine_read);
+        config.confine_write.extend(flags.confine_write);
         let labels = distinct("--label", &flags.labels)
             .map_err(|message| Error::option("labels", message))?;
         config.labels.extend(labels);
@@ -182,6 +204,27 @@ impl Worker {
             );
         }
         dir.map(|dir| CacheConfig { dir, bytes_max })
+    }
+
+    /// What functions may reach; none: whatever the worker's user can.
+    pub(crate) fn confinement(&self) -> Result<Option<Confinement>, Error> {
+        let opened = [
+            ("confine_read", &self.confine_read),
+            ("confine_write", &self.confine_write),
+        ];
+        if self.confine {
+            return Ok(Some(Confinement {
+                readable: self.confine_read.clone(),
+                writable: self.confine_write.clone(),
+            }));
+        }
+        match opened.into_iter().find(|(_, paths)| !paths.is_empty()) {
+            Some((option, _)) => {
+                let words = "it opens nothing where functions are not confined; add --confine";
+                Err(Error::option(option, words.to_owned()))
+            }
+            None => Ok(None),
+        }
     }
 
     /// What the worker is started with, with these functions.
