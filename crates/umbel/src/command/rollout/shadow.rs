@@ -126,17 +126,17 @@ pub(super) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
 fn jobs(found: &v1::GetShadowResponse) -> Table<5> {
     let mut table = Table::new([
         Column::text("JOB"),
-        Column::text("ITS COPIES"),
         Column::number("VERSION"),
+        Column::number("COPIES"),
         Column::number("COMPARED"),
         Column::number("DIFFERENT"),
     ]);
     for job in &found.jobs {
         table.row([
             job.job_id.clone(),
-            job.shadow_job_id.clone(),
             job.to_version.to_string(),
-            format!("{} of {}", count(job.compared), count(job.copied)),
+            count(job.copied),
+            count(job.compared),
             count(job.different),
         ]);
     }
