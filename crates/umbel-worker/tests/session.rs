@@ -6,10 +6,14 @@
 )]
 
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
+use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use std::{env, io};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -29,6 +33,27 @@ use umbel_proto::v1;
 use umbel_proto::v1::connect_request::Message;
 use umbel_proto::v1::session_service_server::{SessionService, SessionServiceServer};
 use umbel_worker::{Builder, Error, Handle, Worker};
+
+/// Set in the process that is these tests' supervisor.
+const ROLE: &str = "UMBEL_TEST_ROLE";
+
+/// Has these tests, started again, be the supervisor of the programs that they run.
+fn install_supervisor() {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command
+        .args(["--exact", "--nocapture", "supervisor", "--skip"])
+        .env(ROLE, "supervisor");
+    umbel_runtime::install_supervisor(command).unwrap();
+}
+
+#[test]
+fn supervisor() {
+    if env::var_os(ROLE).is_some() {
+        let scratch = env::args().next_back().unwrap();
+        let socket = io::stdin().as_fd().try_clone_to_owned().unwrap();
+        umbel_runtime::supervise(socket, Path::new(&scratch)).unwrap();
+    }
+}
 
 /// Far more than any step takes; a test that waits so long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -398,6 +423,7 @@ async fn a_draining_worker_hands_back_finishes_and_leaves() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_program_is_killed_when_its_lease_is_revoked() {
+    install_supervisor();
     let mut coordinator = Coordinator::start(Vec::new()).await;
     let (_handle, mut stream) = coordinator.with(coordinator.worker()).await;
     let program = ["sleep", "600"].map(str::to_owned).to_vec();
@@ -411,6 +437,7 @@ async fn a_program_is_killed_when_its_lease_is_revoked() {
     stream.grant(head(2, "umbel.echo", 0..1), &["free"]).await;
 
     let chunks = ended(&mut stream, 1).await;
+    assert!(chunks[0].failed.is_empty(), "{chunks:?}");
     assert_eq!(outputs(&chunks[0]), ["free"]);
 }
 
