@@ -80,7 +80,7 @@ pub(crate) fn invocation(t: &Tables, id: JobId, index: Index) -> Option<Invocati
         return Some(InvocationView::Cancelled);
     }
     if let Some(lease) = t.leases.covering(id, index) {
-        let history = lease.history;
+        let history = lease.waited;
         return Some(InvocationView::Leased { history });
     }
     let wait = running.backlog.find(index);

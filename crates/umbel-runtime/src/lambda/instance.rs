@@ -136,6 +136,8 @@ impl Instance {
                 return Ok(());
             }
             Ok(Some(Answer::InitError(report))) => {
+                // What it printed came first, whichever of the two was heard first.
+                self.log.read_rest();
                 self.log.tail.append(report.stack().as_bytes());
                 return Err(report.into_init_failure().with_log(self.printed()));
             }
