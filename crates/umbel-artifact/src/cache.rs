@@ -4,10 +4,14 @@
 //! lies a file that is locked by whoever uses the folder, whose length is the folder's size and
 //! whose time that of its last use. What nobody uses is removed when the whole grows beyond its
 //! cap, what was used longest ago first.
+//!
+//! Nothing is synced: a fetch is part of a cold start. So a loss of power may leave a folder with
+//! files that are empty or torn. The file beside it names the boot of the machine in which the
+//! folder was known to be whole; in another one it is checked against its digest first.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::Read;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -16,6 +20,7 @@ use rustix::fs::{FlockOperation, flock};
 use umbel_core::function::Digest;
 
 use crate::error::Error;
+use crate::pack::pack;
 use crate::read::unpack;
 
 /// What an earlier process left half done is removed when it is so old.
@@ -92,6 +97,11 @@ impl Cache {
         if !folder.is_dir() {
             return Ok(None);
         }
+        if !is_whole(&lock, digest, &folder) {
+            drop(lock);
+            self.remove(digest);
+            return Ok(None);
+        }
         let used = lock.set_modified(SystemTime::now());
         used.map_err(Error::io(&folder))?;
         Ok(Some(Cached {
@@ -134,8 +144,11 @@ impl Cache {
                 Err(error) => return Err(Error::io(&folder)(error)),
             }
         }
-        let size = lock.set_len(contents.unpacked_bytes.max(1));
-        size.map_err(Error::io(&folder))?;
+        let boot = boot_id();
+        let size = contents.unpacked_bytes.max(boot.len() as u64 + 1);
+        lock.set_len(size).map_err(Error::io(&folder))?;
+        let known = lock.write_all_at(&boot, 0);
+        known.map_err(Error::io(&folder))?;
         let used = lock.set_modified(SystemTime::now());
         used.map_err(Error::io(&folder))?;
         self.shrink();
@@ -212,6 +225,25 @@ impl Cache {
             }
         }
     }
+}
+
+/// Whether a folder holds what it was unpacked from: as long as the machine has not been started again
+/// since that was known, it does.
+fn is_whole(lock: &File, digest: Digest, folder: &Path) -> bool {
+    let boot = boot_id();
+    let mut known = vec![0; boot.len()];
+    if !boot.is_empty() && lock.read_exact_at(&mut known, 0).is_ok() && known == boot {
+        return true;
+    }
+    let is_whole = pack(folder).is_ok_and(|packed| packed.contents.digest == digest);
+    // What cannot be noted is checked again the next time.
+    is_whole && lock.write_all_at(&boot, 0).is_ok()
+}
+
+/// What tells one start of this machine from another; empty: it does not say.
+fn boot_id() -> Vec<u8> {
+    let id = fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim_ascii_end().to_vec()
 }
 
 /// A folder on its way in or out; what is left of it goes when this is dropped.
@@ -295,6 +327,29 @@ mod tests {
         let other = Cache::open(dir.path(), 1_000).unwrap();
         assert_eq!(other.digests(), [one.contents.digest]);
         assert!(other.find(one.contents.digest).unwrap().is_some());
+    }
+
+    #[test]
+    fn what_another_boot_has_left_torn_is_not_used_and_what_is_whole_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path(), 1_000).unwrap();
+        let one = packed("one");
+        let digest = one.contents.digest;
+        let folder = insert(&cache, &one).unwrap().folder().to_owned();
+        let another_boot = || {
+            let lock = File::options().write(true).open(cache.lock_path(digest));
+            lock.unwrap().write_all_at(b"another", 0).unwrap();
+        };
+        another_boot();
+        assert!(cache.find(digest).unwrap().is_some(), "it is whole");
+        another_boot();
+        let file = folder.join("lib/file");
+        fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+        fs::write(&file, "").unwrap();
+        assert!(cache.find(digest).unwrap().is_none(), "it is torn");
+        let again = insert(&cache, &one).unwrap();
+        let read = fs::read_to_string(again.folder().join("lib/file"));
+        assert_eq!(read.unwrap(), "one");
     }
 
     #[test]

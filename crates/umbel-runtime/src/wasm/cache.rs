@@ -118,6 +118,8 @@ fn write(file: &Path, code: &[u8]) -> std::io::Result<()> {
     // Of mode 0600, as it is made.
     let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
     temporary.write_all(code)?;
+    // Its name must never come to stand for less than the whole: what is loaded is not checked.
+    temporary.as_file().sync_all()?;
     temporary.persist(file)?;
     prune(folder, file)
 }

@@ -5,20 +5,19 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::Bytes;
-use tempfile::TempDir;
 use wasmtime::{ResourceLimiter, Store, Trap};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::{FsPerms, I32Exit, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::engine::{Borrowed, Ticking};
+use super::scratch::Scratch;
 use super::stdio::Sink;
 use super::{Code, HANDLE, Wasm, in_words};
 use crate::clock::thread_cpu;
 use crate::context::{Context, PAUSE};
 use crate::executable::{ColdStart, Execution, micros};
 use crate::failure::{Failure, FailureKind};
-use crate::process;
 
 /// Elements of a table, which are references to functions and objects.
 const TABLE_ELEMENTS_MAX: usize = 1_000_000;
@@ -86,7 +85,7 @@ enum Answer {
 struct Surroundings {
     stdout: Sink,
     stderr: Sink,
-    _scratch: Option<TempDir>,
+    _scratch: Option<Scratch>,
 }
 
 /// Runs one input to its end on this thread.
@@ -188,10 +187,7 @@ fn store(
         wasi.stdin(MemoryInputPipe::new(input.clone()));
     }
     let scratch = if wasm.opens_files {
-        let scratch = tempfile::Builder::new()
-            .prefix("instance-")
-            .tempdir_in(process::scratch_root())
-            .map_err(|error| unavailable(&error))?;
+        let scratch = Scratch::new().map_err(|error| unavailable(&error))?;
         wasi.preopened_dir(scratch.path(), SCRATCH, FsPerms::ReadWrite)
             .map_err(|error| unavailable(&error))?;
         Some(scratch)

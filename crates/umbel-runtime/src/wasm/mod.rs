@@ -7,6 +7,7 @@
 mod cache;
 mod engine;
 mod invoke;
+mod scratch;
 mod stdio;
 
 use std::fs;
