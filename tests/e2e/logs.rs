@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::cluster::{Cluster, Process};
+use crate::cluster::{Cluster, Process, told};
 
 /// Prints a line on stderr, and fails on the number 3.
 const TALKER: &str = "read n; echo \"saw $n\" >&2; test \"$n\" != 3";
@@ -127,4 +127,50 @@ fn logs_are_followed_while_their_job_runs() {
     let output = cluster.umbel(&["job", "logs", quiet.trim()]).output();
     let words = String::from_utf8(output.expect("it runs").stderr).expect("UTF-8");
     assert!(words.contains("--logs all"), "{words}");
+}
+
+#[test]
+fn what_an_index_printed_last_is_shown_and_one_that_is_not_there_is_refused() {
+    let cluster = Cluster::with_workers(1, 1);
+    let flag = cluster.dir.path().join("flag");
+    let script = format!(
+        "echo began >&2; test -e {0} && echo again >&2; touch {0}; exit 1",
+        flag.display()
+    );
+    let submit = [
+        "job",
+        "submit",
+        "--range",
+        "0..1",
+        "--max-attempts",
+        "1",
+        "--",
+    ];
+    let program = ["sh", "-c", &script];
+    let id = cluster.run(&[&submit[..], &program].concat());
+    let id = id.trim();
+    assert_eq!(cluster.ended(id)["state"], "failed");
+    let of_the_index = || cluster.run(&["job", "logs", id, "--index", "0"]);
+    let first = of_the_index();
+    cluster.run(&["job", "redrive", id, "--failed"]);
+    assert_eq!(cluster.ended(id)["redrives"], 1);
+    let second = of_the_index();
+    assert!(
+        !first.contains("again") && second.contains("again"),
+        "{first}{second}"
+    );
+    assert_eq!(second.matches("began").count(), 1, "the last alone");
+    let all = cluster.run(&["job", "logs", id, "--output", "json"]);
+    let all: Vec<Value> = all
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(
+        (&all[0]["redrive"], &all[1]["redrive"]),
+        (&0.into(), &1.into())
+    );
+    let output = cluster.umbel(&["job", "logs", id, "--index", "1"]).output();
+    let output = output.expect("the binary runs");
+    assert_eq!(output.status.code(), Some(4));
+    assert!(told(&output).contains("has no input 1: it has 1"));
 }

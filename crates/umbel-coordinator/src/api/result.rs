@@ -115,5 +115,6 @@ pub(super) fn log(row: LogRow) -> v1::InvocationLog {
         worker: row.worker.to_string(),
         // A worker of another make may have sent what is none.
         text: String::from_utf8_lossy(&row.text).into_owned(),
+        redrive: row.redrive,
     }
 }

@@ -29,6 +29,8 @@ pub struct LogRow {
     pub worker: Arc<str>,
     /// The text, in UTF-8.
     pub text: Bytes,
+    /// The redrive number under which it ended.
+    pub redrive: u32,
 }
 
 /// Reads the logs of a job in the order in which its invocations ended.
@@ -117,6 +119,7 @@ impl LogReader {
             attempt,
             worker: Arc::clone(&record.worker),
             text,
+            redrive: record.redrive,
         };
         let mut rows = Vec::new();
         if let Some(logs) = open.logs(engine)? {

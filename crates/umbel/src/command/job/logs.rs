@@ -16,7 +16,8 @@ Examples:
   umbel job logs last --index 17
   umbel job logs last --follow --output json
 
-What a failed invocation printed is kept always; of those that succeed it is kept where the
+What a failed invocation printed is kept always, also of earlier redrives (of one index, the last is
+shown); of those that succeed it is kept where the
 job asked for it: `umbel map ... --logs all` or `--logs 5%`.";
 
 /// Logs that are printed as one when they are there together.
@@ -43,6 +44,7 @@ struct Log<'a> {
     index: u64,
     state: &'static str,
     attempt: u32,
+    redrive: u32,
     #[serde(skip_serializing_if = "str::is_empty")]
     worker: &'a str,
     log: &'a str,
@@ -52,6 +54,7 @@ pub(super) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
     let client = Client::connect(&global.coordinator)?;
     // By its id: `last` may be another job when the link breaks.
     let job = client.get(&args.job).await?;
+    judge(&job, args.index.as_ref())?;
     let is_one = args
         .index
         .as_ref()
@@ -63,6 +66,9 @@ pub(super) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
     if let Some(range) = args.index.clone() {
         options = options.range(range);
     }
+    // Of one that was redriven the last says what came of it, and only the last is printed.
+    let last_only = is_one && !args.follow && job.redrives > 0;
+    let mut last = None;
     let mut ready = client.logs(&job.id, options).ready_chunks(AT_ONCE);
     let mut any = false;
     while let Some(logs) = ready.next().await {
@@ -72,10 +78,16 @@ pub(super) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
             any = true;
             match global.output {
                 OutputForm::Json => out.object(&object(&log))?,
+                OutputForm::Table if last_only => last = Some(log),
                 OutputForm::Table if is_one => out.output(log.text.as_bytes())?,
                 OutputForm::Table => lines(&mut out, &log)?,
             }
         }
+        out.flush()?;
+    }
+    if let Some(log) = last {
+        let mut out = Out::new();
+        out.output(log.text.as_bytes())?;
         out.flush()?;
     }
     if !any && global.output == OutputForm::Table {
@@ -84,11 +96,26 @@ pub(super) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
     Ok(())
 }
 
+/// Refuses indices that the job does not have.
+fn judge(job: &v1::Job, wanted: Option<&std::ops::Range<u64>>) -> Result<(), Exit> {
+    let total = job.counts.unwrap_or_default().total;
+    match wanted {
+        Some(range) if job.sealed && range.start >= total => Err(Exit::refused(format!(
+            "job {} has no input {}: it has {}, counted from 0",
+            job.id,
+            range.start,
+            output::count(total)
+        ))),
+        _ => Ok(()),
+    }
+}
+
 fn object(log: &v1::InvocationLog) -> Log<'_> {
     Log {
         index: log.index,
         state: output::invocation_state(log.state()),
         attempt: log.attempt,
+        redrive: log.redrive,
         worker: &log.worker,
         log: &log.text,
     }
