@@ -5,7 +5,7 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use crate::cluster::{Cluster, UMBEL, has, quiet_environment, told};
+use crate::cluster::{Cluster, UMBEL, eventually, has, quiet_environment, told};
 use crate::examples::examples;
 
 /// A command that knows of no coordinator.
@@ -157,6 +157,27 @@ fn code_without_a_manifest_is_replayed_as_its_version_ran() {
     );
     let log = String::from_utf8_lossy(&same.stderr);
     assert!(log.contains("ZeroDivisionError: division by zero"), "{log}");
+
+    // The coordinator has the code of the very version, as long as that is there.
+    let fetched = cluster.umbel(&["replay", text(&case)]).output();
+    assert_eq!(
+        String::from_utf8_lossy(&fetched.expect("it runs").stdout),
+        stdout
+    );
+    cluster.run(&["job", "delete", id.trim()]);
+    cluster.run(&["function", "delete", "invert"]);
+    let gone = eventually("the version is forgotten", || {
+        let gone = cluster.umbel(&["replay", text(&case)]).output();
+        let gone = gone.expect("it runs");
+        (!gone.status.success()).then_some(gone)
+    });
+    assert_eq!(gone.status.code(), Some(2));
+    let told = told(&gone);
+    assert!(
+        told.contains("the code of invert@1 is not to be had"),
+        "{told}"
+    );
+    assert!(told.contains("--code PATH"), "{told}");
 }
 
 #[test]

@@ -79,7 +79,7 @@ impl Cache {
     #[must_use]
     pub fn digests(&self) -> Vec<Digest> {
         let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
-        let names = entries.filter_map(|entry| parse(entry.file_name().to_str()?));
+        let names = entries.filter_map(|entry| digest_of(entry.file_name().to_str()?));
         names.collect()
     }
 
@@ -286,7 +286,9 @@ fn seal(folder: &Path) -> Result<(), Error> {
     fs::set_permissions(folder, Permissions::from_mode(0o555)).map_err(Error::io(folder))
 }
 
-fn parse(name: &str) -> Option<Digest> {
+/// The digest that is written so, in 64 hexadecimal digits.
+#[must_use]
+pub fn digest_of(name: &str) -> Option<Digest> {
     let mut digest = [0; 32];
     if name.len() != 2 * digest.len() || !name.is_ascii() {
         return None;

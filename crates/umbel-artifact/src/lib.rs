@@ -13,7 +13,7 @@ mod path;
 mod read;
 mod zipped;
 
-pub use cache::{Cache, Cached};
+pub use cache::{Cache, Cached, digest_of};
 pub use error::Error;
 pub use pack::{LEFT_OUT, Packed, is_zip, pack};
 pub use read::{Contents, check, unpack};

@@ -1,8 +1,10 @@
 //! Publishing functions, and moving their aliases.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use umbel_core::limit::{ARTIFACT_PACKED_BYTES_MAX, MESSAGE_BYTES_MAX};
 use umbel_proto::v1;
 use umbel_proto::v1::publish_version_request::Part;
+use umbel_proto::v1::session_service_client::SessionServiceClient;
 
 use crate::client::Client;
 use crate::error::Error;
@@ -34,6 +36,31 @@ impl Client {
         let messages = futures::stream::iter(messages);
         let answer = self.function_service().publish_version(messages).await;
         Ok(self.answer(answer)?.into_inner())
+    }
+
+    /// The bytes of an artifact, packed, by its digest: the code of every version that is made of it.
+    /// What comes is not checked against the digest.
+    ///
+    /// # Errors
+    /// `ARTIFACT_BROKEN` when no version is made of it any more, or the coordinator cannot be
+    /// reached.
+    pub async fn artifact(&self, digest: [u8; 32]) -> Result<Bytes, Error> {
+        let mut service =
+            SessionServiceClient::new(self.channel()).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let request = v1::FetchArtifactRequest {
+            digest: digest.to_vec().into(),
+        };
+        let mut pages = self
+            .answer(service.fetch_artifact(request).await)?
+            .into_inner();
+        let mut bytes = BytesMut::new();
+        while let Some(page) = self.answer(pages.message().await)? {
+            if (bytes.len() + page.data.len()) as u64 > ARTIFACT_PACKED_BYTES_MAX {
+                return Err(self.broken("an artifact that is longer than one may be"));
+            }
+            bytes.extend_from_slice(&page.data);
+        }
+        Ok(bytes.freeze())
     }
 
     /// A published function with its aliases and at most so many of its newest versions.

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
+use umbel_artifact::digest_of;
+use umbel_client::Client;
 use umbel_runtime::{Catalog, Executable, Program};
 
 use crate::capsule::{self, Capsule, Failure, Outcome, Verdict};
@@ -15,7 +17,8 @@ use crate::output::{self, duration_us};
 use crate::signal::Signals;
 
 const EXAMPLES: &str = "\
-The code is what --code names, else the program that the capsule names, else umbel's own function.
+The code is what --code names, else the program that the capsule names, else umbel's own function,
+else what the coordinator has of the very version, by the digest in the capsule.
 A capsule that names a program is as good as a script: replay what you trust. The outcome is the
 same when the output is, to the byte; a failure is by its kind, type and message. Code without an
 umbel.toml is run as the capsule's version was.
@@ -63,7 +66,7 @@ struct Replayed<'a> {
 pub(crate) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
     let mut signals = Signals::listen()?;
     let capsule = Capsule::read(&args.capsule)?;
-    let desk = desk(&args, &capsule)?;
+    let desk = desk(&args, &capsule, global).await?;
     tell_variables(&args, &capsule);
     let place = Place {
         job_id: capsule.job.clone(),
@@ -113,12 +116,15 @@ fn tell_variables(args: &Args, capsule: &Capsule) {
 }
 
 /// The function, from wherever its code is to be had.
-fn desk(args: &Args, capsule: &Capsule) -> Result<Desk, Exit> {
+async fn desk(args: &Args, capsule: &Capsule, global: &Global) -> Result<Desk, Exit> {
     if let Some(code) = &args.code {
         let published = capsule.function.as_ref();
         let known = published.map(capsule::Function::manifest);
         let source = Source::at_or(code, &args.options, known.unwrap_or_default())?;
         return Desk::open(&source);
+    }
+    if let Some(function) = &capsule.function {
+        return Desk::open(&fetched(args, function, global).await?);
     }
     if args.options.is_given() {
         let words =
@@ -138,6 +144,30 @@ fn desk(args: &Args, capsule: &Capsule) -> Result<Desk, Exit> {
             args.capsule.display()
         ))),
     }
+}
+
+/// The code of a version, from the coordinator that published it.
+async fn fetched(
+    args: &Args,
+    function: &capsule::Function,
+    global: &Global,
+) -> Result<Source, Exit> {
+    let (name, number) = (&function.name, function.version);
+    let elsewhere = |why: String| {
+        let capsule = args.capsule.display();
+        Exit::usage(format!(
+            "the code of {name}@{number} is not to be had: {why}; name it: umbel replay {capsule} --code PATH"
+        ))
+    };
+    let digest = digest_of(&function.digest)
+        .ok_or_else(|| elsewhere("the capsule names no digest".to_owned()))?;
+    let client = Client::connect(&global.coordinator)?;
+    let packed = client.artifact(digest.0).await;
+    let packed = packed.map_err(|error| elsewhere(error.to_string()))?;
+    let known = function.manifest();
+    let mut source = Source::in_artifact(&packed, digest, &args.options, known)?;
+    source.manifest.name.clone_from(name);
+    Ok(source)
 }
 
 fn outcome_of(attempt: &Attempt) -> Outcome {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 use umbel_artifact::{is_zip, pack, unpack};
+use umbel_core::function::Digest;
 use umbel_runtime::Runtime;
 
 use super::flags::OptionArgs;
@@ -97,6 +98,27 @@ impl Source {
                 .unwrap_or_default()
                 .clone_into(&mut source.manifest.name);
         }
+        source.unpacked = Some(Unpacked(Arc::new(folder)));
+        Ok(source)
+    }
+
+    /// What is in the artifact of this digest, where `known` is what is to be taken for code without an
+    /// `umbel.toml`.
+    pub(crate) fn in_artifact(
+        packed: &[u8],
+        digest: Digest,
+        options: &OptionArgs,
+        known: Manifest,
+    ) -> Result<Self, Exit> {
+        let internal = |error: std::io::Error| Exit::internal(error.to_string());
+        let folder = tempfile::tempdir().map_err(internal)?;
+        let found = unpack(packed, folder.path()).map_err(wrong)?.digest;
+        if found != digest {
+            return Err(Exit::internal(format!(
+                "the coordinator sent artifact {found} in place of {digest}"
+            )));
+        }
+        let mut source = Self::at_or(folder.path(), options, known)?;
         source.unpacked = Some(Unpacked(Arc::new(folder)));
         Ok(source)
     }
