@@ -232,8 +232,7 @@ fn hold(t: &mut Tables, lease: &LeaseRecord) {
     for mut cut in running.backlog.claim_unheld(&lease.indices) {
         // It may have begun there: if it waits again, it keeps its version. What ran before there was one
         // is not kept to what only this lease says.
-        let ran = cut.wait.history.attempts() > 0;
-        if cut.wait.history.version.is_none() && !ran {
+        if cut.wait.history.version.is_none() && cut.wait.history.is_fresh() {
             cut.wait.history.version = lease.version;
             cut.wait.history.arm = lease.arm;
         }

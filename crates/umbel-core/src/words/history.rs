@@ -67,16 +67,18 @@ impl History {
     /// happened, and so it is not pinned either, unless it was before its redrive.
     #[must_use]
     pub fn unrun(self) -> Self {
+        if self.is_fresh() { Self::FRESH } else { self }
+    }
+
+    /// Whether nothing has happened yet, whatever version it was granted under.
+    #[must_use]
+    pub fn is_fresh(self) -> bool {
         let unpinned = Self {
             version: None,
             arm: None,
             ..self
         };
-        if unpinned == Self::FRESH {
-            unpinned
-        } else {
-            self
-        }
+        unpinned == Self::FRESH
     }
 
     /// Whether it must travel alone.

@@ -272,7 +272,7 @@ impl Model {
                 let expected = match cell {
                     Cell::Waiting { history, due_ms } => {
                         let mut history = *history;
-                        if history.attempts() == 0 {
+                        if history.is_fresh() {
                             let held = || job.held.get(&index).copied();
                             history.version = history.version.or_else(held);
                         }
