@@ -108,7 +108,7 @@ fn renew(
     let still_open =
         |cut: &Cut| runs(cut.wait.history.version) && is_open(cut.wait.history, offer.attempt);
     let (open, recorded) = cuts.into_iter().partition(still_open);
-    let (kept, history, others) = most_alike(open);
+    let (kept, (waited, history), others) = most_alike(open);
     for cut in others.into_iter().chain(recorded) {
         running.backlog.put(&cut.indices, cut.wait);
     }
@@ -123,13 +123,7 @@ fn renew(
         arm: history.arm.filter(|_| history.version == offer.version),
         ..history
     };
-    let id = lease::promise(
-        t,
-        out,
-        (worker, offer.job, slots),
-        &kept,
-        (history, granted),
-    )?;
+    let id = lease::promise(t, out, (worker, offer.job, slots), &kept, (waited, granted))?;
     Some((id, kept))
 }
 
@@ -161,18 +155,21 @@ fn bounded(indices: &Ranges) -> Ranges {
 }
 
 /// The largest part that one lease can cover: histories that differ only in losses
-/// become the one that has seen the most. The others go on waiting.
-fn most_alike(cuts: Vec<Cut>) -> (Ranges, History, Vec<Cut>) {
-    let mut alike: BTreeMap<(u16, u8), Vec<Cut>> = BTreeMap::new();
+/// become the one that has seen the most. The others go on waiting. With how it waits again, should it
+/// come back unrun, and what is known of what it is granted under.
+fn most_alike(cuts: Vec<Cut>) -> (Ranges, (History, History), Vec<Cut>) {
+    let mut alike: BTreeMap<(u16, u8, Option<VersionId>), Vec<Cut>> = BTreeMap::new();
     for cut in cuts {
         let history = cut.wait.history;
-        let key = (history.failed, history.lost_alone);
+        let pinned = history.unrun().version;
+        let key = (history.failed, history.lost_alone, pinned);
         alike.entry(key).or_default().push(cut);
     }
     let count = |cuts: &Vec<Cut>| -> u64 { cuts.iter().map(|cut| cut.indices.len()).sum() };
     let most = alike.iter().max_by_key(|(_, cuts)| count(cuts));
     let Some(key) = most.map(|(key, _)| *key) else {
-        return (Ranges::new(), History::FRESH, Vec::new());
+        let none = (History::FRESH, History::FRESH);
+        return (Ranges::new(), none, Vec::new());
     };
     let chosen = alike.remove(&key).unwrap_or_default();
     let mut kept = Ranges::new();
@@ -192,7 +189,14 @@ fn most_alike(cuts: Vec<Cut>) -> (Ranges, History, Vec<Cut>) {
     if history.is_lone_suspect() {
         history.suspect_chunk = 2;
     }
-    (kept, history, alike.into_values().flatten().collect())
+    let (_, _, pinned) = key;
+    let waited = History {
+        version: pinned,
+        arm: history.arm.filter(|_| pinned.is_some()),
+        ..history
+    };
+    let others = alike.into_values().flatten().collect();
+    (kept, (waited, history), others)
 }
 
 #[cfg(test)]
