@@ -63,6 +63,51 @@ fn a_malformed_row_is_named_by_line_and_its_job_cancelled() {
     }
 }
 
+/// The id of a job stands on stdout before its inputs are in: it is not left behind half.
+#[test]
+fn a_job_whose_upload_the_store_has_no_room_for_is_cancelled_with_words() {
+    let cluster = Cluster::start_with(&[("UMBEL_STORE_BYTES_MAX", "4MiB")]);
+    let mut state = 1_u64;
+    let mut noise = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005);
+        state = state.wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'!' + (state >> 33) as u8 % 64)
+    };
+    let inputs = std::iter::repeat_with(|| (0..1 << 20).map(|_| noise()).collect());
+    let inputs: Vec<String> = inputs.take(6).collect();
+    let path = cluster.inputs(inputs.into_iter());
+    let submit = [
+        "job",
+        "submit",
+        "umbel.echo",
+        "--inputs",
+        path.to_str().expect("UTF-8"),
+    ];
+    let output = cluster.umbel(&submit).output().expect("it runs");
+    let said = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    let id = String::from_utf8(output.stdout).expect("UTF-8");
+    let cancelled = format!(
+        "job {} had not all of its inputs and is cancelled",
+        id.trim()
+    );
+    says(&said, &["takes nothing new", "store_bytes_max", &cancelled]);
+    assert_eq!(cluster.job(id.trim())["state"], "cancelled");
+    // What would have passed the bound was refused before it did.
+    let status = cluster.json(&["cluster", "status"]);
+    let live = status["live_bytes"].as_u64().expect("a number");
+    assert!(live < (4 << 20) / 10 * 9, "{live}");
+
+    // Who can go on with it is told how.
+    let again = [&submit[..], &["--request-id", "large"]].concat();
+    let (code, said) = fails(&cluster, &again);
+    assert_eq!(code, 4, "{said}");
+    says(
+        &said,
+        &["the same command with the same --request-id goes on"],
+    );
+}
+
 #[test]
 fn a_worker_whose_name_is_taken_waits_and_says_so() {
     let mut cluster = Cluster::with_workers(1, 1);

@@ -47,21 +47,27 @@ impl Room {
         self.free_bytes.store(free_bytes, Ordering::Relaxed);
     }
 
-    /// Whether something new may be taken in; costs next to nothing.
+    /// Whether so many bytes more may be taken in; costs next to nothing. Who asks right before it
+    /// puts them in line passes the bound by no more than what others put in line that moment.
     ///
     /// # Errors
     ///
     /// [`Refusal::StoreFull`], which says how much there is, and of what.
-    pub(crate) fn check(&self) -> Result<(), Refusal> {
+    pub(crate) fn check(&self, more: u64) -> Result<(), Refusal> {
         let Bounds {
             store_bytes_max,
             disk_free_bytes_min,
         } = self.bounds;
         let limit = intake_max(store_bytes_max);
         let bytes = self.store.live_bytes() + self.store.undurable_bytes() as u64;
-        if store_bytes_max > 0 && bytes >= limit {
+        if store_bytes_max > 0 && bytes.saturating_add(more) >= limit {
+            let what = if more > 0 && bytes < limit {
+                format!("{} more do not fit", size(more))
+            } else {
+                "more is taken".to_owned()
+            };
             let problem = format!(
-                "it holds {}, and more is taken below {}, nine tenths of its cap of {} \
+                "it holds {}, and {what} below {}, nine tenths of its cap of {} \
                  (store_bytes_max)",
                 size(bytes),
                 size(limit),
@@ -148,13 +154,19 @@ mod tests {
     fn a_tenth_of_the_cap_is_kept_and_the_refusal_says_all_of_it() {
         let store = store();
         let room = room(&store, 20_000, 0);
-        room.check().unwrap();
+        room.check(0).unwrap();
         stage(&store, 9_000);
         store.settle().unwrap();
-        room.check().unwrap();
+        room.check(0).unwrap();
+        // What would pass the bound is refused before it does.
+        let words = room.check(10_000).unwrap_err().to_string();
+        assert!(
+            words.contains("9.7 KiB more do not fit below 17.5 KiB"),
+            "{words}"
+        );
         // What is on its way counts too.
         stage(&store, 9_000);
-        let refusal = room.check().unwrap_err();
+        let refusal = room.check(0).unwrap_err();
         let Refusal::StoreFull { option, limit, .. } = &refusal else {
             panic!("{refusal:?}")
         };
@@ -175,9 +187,9 @@ mod tests {
     fn a_disk_with_little_room_takes_nothing_new() {
         let store = store();
         let room = room(&store, 0, 1 << 20);
-        room.check().unwrap();
+        room.check(0).unwrap();
         room.free_bytes.store((1 << 20) - 1, Ordering::Relaxed);
-        let words = room.check().unwrap_err().to_string();
+        let words = room.check(0).unwrap_err().to_string();
         for word in ["1023.9 KiB are free", "disk_free_bytes_min", "make room"] {
             assert!(words.contains(word), "{words}");
         }

@@ -22,7 +22,8 @@ pub(crate) fn decode(column: &[u8], count_max: u64) -> Option<Histogram> {
     let (mut at, mut next) = (0, 0_usize);
     while at < column.len() {
         let skipped = usize::try_from(varint::read_u64(column, &mut at)?).ok()?;
-        let count = varint::read_u64(column, &mut at)?;
+        // A bucket that counts none is not written: each histogram has one column.
+        let count = Some(varint::read_u64(column, &mut at)?).filter(|&count| count > 0)?;
         let bucket = next.checked_add(skipped).filter(|&one| one < BUCKETS)?;
         let room = count_max - histogram.count();
         histogram.add_bucket(bucket, Some(count).filter(|&count| count <= room)?);
@@ -38,6 +39,13 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn a_bucket_that_counts_none_is_refused() {
+        assert!(decode(&[3, 1], 9).is_some());
+        assert_eq!(decode(&[3, 0], 9), None);
+        assert_eq!(decode(&[3, 1, 0, 0], 9), None);
+    }
+
     proptest! {
         #[test]
         fn histograms_come_back(times in vec(any::<u64>(), 0..40)) {
@@ -52,6 +60,7 @@ mod tests {
         fn garbage_never_panics(noise: Vec<u8>, most: u64) {
             if let Some(histogram) = decode(&noise, most) {
                 prop_assert!(histogram.count() <= most);
+                prop_assert_eq!(decode(&encode(&histogram), most), Some(histogram));
             }
         }
     }

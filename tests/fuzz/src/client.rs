@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use prost::Message as _;
 use umbel_core::limit::{
-    ARTIFACT_PACKED_BYTES_MAX, INLINE_BYTES_MAX, INLINE_INPUTS_MAX, INPUT_BYTES_MAX,
-    ROUTE_RULES_MAX,
+    ARTIFACT_PACKED_BYTES_MAX, DURATION_MS_MAX, INLINE_BYTES_MAX, INLINE_INPUTS_MAX,
+    INPUT_BYTES_MAX, METRICS_MAX, ROLLOUT_GUARDS_MAX, ROLLOUT_STEPS_MAX, ROUTE_RULES_MAX,
 };
 use umbel_core::route::{ArmId, BUCKETS, Split};
 use umbel_proto::block::Block;
@@ -16,7 +16,7 @@ pub(crate) fn request(bytes: &[u8]) -> bool {
     let Some((kind, rest)) = bytes.split_first() else {
         return false;
     };
-    match kind % 9 {
+    match kind % 13 {
         0 => create(rest),
         1 => append(rest),
         2 => invoke(rest),
@@ -24,8 +24,12 @@ pub(crate) fn request(bytes: &[u8]) -> bool {
         4 => range(rest),
         5 => redrive(rest),
         6 => publish(rest),
+        7 => point(rest),
         8 => route(rest),
-        _ => point(rest),
+        9 => start_rollout(rest),
+        10 => move_rollout(rest),
+        11 => shadow(rest),
+        _ => experiment(rest),
     }
 }
 
@@ -103,6 +107,55 @@ fn route(bytes: &[u8]) -> bool {
     true
 }
 
+fn start_rollout(bytes: &[u8]) -> bool {
+    let Ok(wire) = v1::StartRolloutRequest::decode(bytes) else {
+        return false;
+    };
+    let Ok(wish) = convert::start_rollout(wire, 7) else {
+        return false;
+    };
+    let plan = &wish.plan;
+    assert!(plan.steps.len() <= ROLLOUT_STEPS_MAX && plan.guards.len() <= ROLLOUT_GUARDS_MAX);
+    assert!(plan.complaint().is_none() && plan.bake_ms <= DURATION_MS_MAX);
+    // Guards are stored as their words.
+    for guard in &plan.guards {
+        assert_eq!(guard.to_string().parse().as_ref(), Ok(guard));
+    }
+    true
+}
+
+fn move_rollout(bytes: &[u8]) -> bool {
+    let Ok(wire) = v1::PauseRolloutRequest::decode(bytes) else {
+        return false;
+    };
+    convert::move_rollout(wire.function, wire.alias, wire.by).is_ok()
+}
+
+fn shadow(bytes: &[u8]) -> bool {
+    let Ok(wire) = v1::StartShadowRequest::decode(bytes) else {
+        return false;
+    };
+    let Ok(wish) = convert::start_shadow(wire, 7) else {
+        return false;
+    };
+    assert!((1..=BUCKETS).contains(&wish.sample));
+    true
+}
+
+fn experiment(bytes: &[u8]) -> bool {
+    let Ok(wire) = v1::GetExperimentRequest::decode(bytes) else {
+        return false;
+    };
+    let Ok(asked) = convert::experiment(wire) else {
+        return false;
+    };
+    assert!(asked.metrics.len() <= METRICS_MAX);
+    for within in [asked.within_rate, asked.within_part] {
+        assert!(within.is_finite() && within >= 0.0);
+    }
+    true
+}
+
 fn invoke(bytes: &[u8]) -> bool {
     let Ok(wire) = v1::InvokeRequest::decode(bytes) else {
         return false;
@@ -140,10 +193,9 @@ fn redrive(bytes: &[u8]) -> bool {
         return false;
     };
     let filter = &wish.filter;
-    // All that it asks for has failed or was not run.
-    assert!(
-        filter.failed || filter.cancelled || filter.indices.is_some() || !filter.types.is_empty()
-    );
+    // It asks for something, by whatever it is named.
+    let states = filter.failed || filter.cancelled || !filter.types.is_empty();
+    assert!(states || filter.indices.is_some() || filter.arm.is_some());
     v1::RedriveJobRequest::decode(&wish.content()[..]).expect("it was encoded");
     true
 }

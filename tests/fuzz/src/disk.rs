@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use umbel_core::arm::ArmFigures;
 use umbel_core::change::KeptRequest;
 use umbel_core::function::VersionId;
 use umbel_core::id::{Appender, JobId, LeaseId};
@@ -33,7 +34,7 @@ pub(crate) fn record(bytes: &[u8]) -> bool {
             true
         }};
     }
-    match kind % 11 {
+    match kind % 14 {
         0 => there_and_back!(|bytes| disk::decode_job(JOB, bytes), disk::encode_job),
         1 => there_and_back!(disk::decode_status, disk::encode_status),
         2 => there_and_back!(
@@ -71,9 +72,17 @@ pub(crate) fn record(bytes: &[u8]) -> bool {
         9 => there_and_back!(disk::decode_request, |kept: &KeptRequest| {
             disk::encode_request(*kept)
         }),
-        _ => there_and_back!(disk::decode_format, |format: &disk::Format| {
+        10 => there_and_back!(disk::decode_format, |format: &disk::Format| {
             disk::encode_format(*format)
         }),
+        11 => there_and_back!(disk::decode_arm_cell, disk::encode_arm_cell),
+        12 => there_and_back!(disk::decode_arm_mark, |mark: &(u64, ArmFigures)| {
+            disk::encode_arm_mark(mark.0, &mark.1)
+        }),
+        _ => there_and_back!(
+            |bytes| disk::decode_rollout("f".to_owned(), "live".to_owned(), bytes),
+            disk::encode_rollout
+        ),
     }
 }
 

@@ -1,20 +1,17 @@
 //! What a fuzzer begins with: one of each thing, made by the code that makes the real ones.
 
+mod disk;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message as _;
-use umbel_core::change::{
-    FailedRecord, JobRecord, JobStatus, KeptRequest, LeaseRecord, Record, WaitingRecord,
-};
 use umbel_core::function::{
-    Alias, Artifact, Digest, FunctionRecord, Holdings, Keep, Move, MoveKind, Qualifier, Runtime,
-    Runtimes, UploadId, Version, VersionId, VersionSpec,
+    Artifact, Digest, Holdings, Keep, Runtime, Runtimes, UploadId, Version, VersionId, VersionSpec,
 };
 use umbel_core::histogram::Histogram;
-use umbel_core::history::History;
-use umbel_core::id::{Appender, InvokeId, JobId, LeaseId, WorkerId};
-use umbel_core::job::{BlockRef, JobSpec, JobState, Source, StartMode, Target, Usage};
+use umbel_core::id::{InvokeId, JobId, LeaseId, WorkerId};
+use umbel_core::job::{Target, Usage};
 use umbel_core::limit::PROTOCOL;
 use umbel_core::message::{
     Begun, ChunkReport, FromWorker, GrantHead, Hello, InvokeDone, Offer, OfferAnswer, Report,
@@ -23,10 +20,9 @@ use umbel_core::message::{
 use umbel_core::outcome::{FailedAttempt, Failure, FailureKind};
 use umbel_core::policy::Policy;
 use umbel_core::ranges::Ranges;
-use umbel_core::route::{ArmId, Key, Lead, Node, Plan, RanArm, Route, Routing, Rule, Split};
 use umbel_proto::block::{Block, BlockBuilder};
 use umbel_proto::columns::ColumnsBuilder;
-use umbel_proto::{convert, disk, v1};
+use umbel_proto::{convert, v1};
 
 const JOB: JobId = JobId([5; 16]);
 /// The lease that the machine of [`crate::session`] grants first.
@@ -44,11 +40,22 @@ pub fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
             seeds.push((target, format!("seed-{number}"), bytes));
         }
     };
-    add("client", [client(), later_requests()].concat());
+    add(
+        "client",
+        [client(), later_requests(), requests_of_routes()].concat(),
+    );
     add("results", results());
     add("session_in", to_coordinator());
     add("session_out", to_worker());
-    add("disk", [records(), later_records()].concat());
+    add(
+        "disk",
+        [
+            disk::records(),
+            disk::later_records(),
+            disk::records_of_arms(),
+        ]
+        .concat(),
+    );
     add("block", vec![block(&["a"]), block(&["", "bb", "ccc"])]);
     add("columns", vec![[&[3][..], &columns(3)].concat()]);
     add(
@@ -199,6 +206,86 @@ fn later_requests() -> Vec<Vec<u8>> {
         tagged(5, &redrive),
         tagged(6, &publication),
         tagged(7, &point),
+    ]
+}
+
+/// Rules and a split.
+fn set_route() -> v1::SetRouteRequest {
+    let arm = |target: &str, weight| v1::Arm {
+        target: target.to_owned(),
+        weight,
+        ..v1::Arm::default()
+    };
+    v1::SetRouteRequest {
+        function: "resize".to_owned(),
+        alias: "live".to_owned(),
+        route: Some(v1::Route {
+            rules: vec![v1::Rule {
+                when: "input.country == \"DE\"".to_owned(),
+                target: "@canary".to_owned(),
+                name: "germans".to_owned(),
+            }],
+            split: Some(v1::Split {
+                key: "/user/id".to_owned(),
+                arms: vec![arm("7", 9_000), arm("8", 1_000)],
+                ..v1::Split::default()
+            }),
+        }),
+        by: "a@b".to_owned(),
+        ..v1::SetRouteRequest::default()
+    }
+}
+
+/// What clients ask of routes and what goes over them.
+fn requests_of_routes() -> Vec<Vec<u8>> {
+    let (function, alias, by) = ("resize".to_owned(), "live".to_owned(), "a@b".to_owned());
+    let rollout = v1::StartRolloutRequest {
+        function: function.clone(),
+        alias: alias.clone(),
+        to_version: 8,
+        plan: Some(v1::RolloutPlan {
+            steps: vec![100, 2_500, 10_000],
+            guards: vec![
+                "failure_rate<=+0.5%".to_owned(),
+                "cold_p95<=+20%".to_owned(),
+            ],
+            min_invocations: 500,
+            bake_ms: 60_000,
+        }),
+        key: "label:user".to_owned(),
+        by: by.clone(),
+        ..v1::StartRolloutRequest::default()
+    };
+    let pause = v1::PauseRolloutRequest {
+        function: function.clone(),
+        alias: alias.clone(),
+        by: by.clone(),
+    };
+    let shadow = v1::StartShadowRequest {
+        function: function.clone(),
+        alias: alias.clone(),
+        to_version: 8,
+        sample: 500,
+        by,
+        ..v1::StartShadowRequest::default()
+    };
+    let experiment = v1::GetExperimentRequest {
+        function,
+        alias,
+        job_id: "last".to_owned(),
+        metrics: vec![v1::Metric {
+            pointer: "/score".to_owned(),
+            less_is_better: true,
+        }],
+        within_part: Some(0.1),
+        ..v1::GetExperimentRequest::default()
+    };
+    vec![
+        tagged(8, &set_route()),
+        tagged(9, &rollout),
+        tagged(10, &pause),
+        tagged(11, &shadow),
+        tagged(12, &experiment),
     ]
 }
 
@@ -379,187 +466,4 @@ fn to_worker() -> Vec<Vec<u8>> {
         }
     }
     seeds
-}
-
-fn records() -> Vec<Vec<u8>> {
-    let job = JobRecord {
-        id: JOB,
-        spec: JobSpec {
-            name: "nightly".to_owned(),
-            target: Target::Program(vec!["wc".to_owned()]),
-            policy: Policy::default(),
-            labels: [("team".to_owned(), "a".to_owned())].into(),
-            start: StartMode::AsSealed,
-        },
-        source: Source::Blocks,
-        request_id: "order-17".to_owned(),
-        content_digest: [7; 32],
-        created_ms: 1_700_000_000_000,
-        shadow_of: None,
-        version: Some(VersionId(7)),
-        routing: Some(Arc::new(routing())),
-    };
-    let status = JobStatus {
-        state: JobState::Running,
-        sealed: Some(9),
-        failure: None,
-        started_ms: Some(1),
-        finished_ms: None,
-        redrives: 0,
-        redriven: None,
-        pinned: Some(VersionId(7)),
-        routing: Some(Arc::new(routing())),
-        summary: None,
-    };
-    let block = BlockRef {
-        first: 3,
-        count: 2,
-        bytes: 40,
-        appender: Appender(2),
-    };
-    let lease = LeaseRecord {
-        lease: LeaseId {
-            epoch: 3,
-            number: 17,
-        },
-        worker: WorkerId([9; 16]),
-        job: JOB,
-        indices: Ranges::one(3..9),
-        version: Some(VersionId(7)),
-        arm: Some(ArmId(8)),
-    };
-    let format = disk::Format {
-        version: 1,
-        epoch: 3,
-    };
-    [
-        (0, disk::encode_job(&job)),
-        (1, disk::encode_status(&status)),
-        (2, disk::encode_appended(block)),
-        (3, disk::encode_record(&record(), disk::Columns::Inline, 0)),
-        (4, disk::encode_lease(&lease)),
-        (10, disk::encode_format(format)),
-    ]
-    .map(|(tag, bytes)| [&[tag][..], &bytes].concat())
-    .to_vec()
-}
-
-/// Rules and a split.
-fn plan() -> Arc<Plan> {
-    let lead = |number| Target::Version("f".to_owned(), Qualifier::Version(number));
-    let arm = |id: u32, weight| (ArmId(id), id.to_string(), lead(id), weight);
-    let arms = vec![arm(7, 9_000), arm(8, 1_000)];
-    let key = Some(Key::Pointer("/user/id".to_owned()));
-    Arc::new(Plan {
-        rules: vec![Rule {
-            arm: ArmId(6),
-            name: "rule:g".to_owned(),
-            when: "input.country == \"DE\"".to_owned(),
-            target: Target::Function("g".to_owned()),
-        }],
-        split: Some(Split::succeed(None, key, 7, arms)),
-    })
-}
-
-/// What a pinned job keeps to.
-fn routing() -> Routing {
-    let leads = [
-        Lead::Node(0),
-        Lead::Version(VersionId(7)),
-        Lead::Version(VersionId(8)),
-    ];
-    Routing {
-        revision: 0,
-        nodes: vec![Node {
-            function: "f".to_owned(),
-            alias: "live".to_owned(),
-            plan: plan(),
-            leads: leads.into(),
-            otherwise: VersionId(7),
-        }],
-    }
-}
-
-/// Records of published functions, and of request ids.
-fn later_records() -> Vec<Vec<u8>> {
-    let function = FunctionRecord {
-        name: "f".to_owned(),
-        last_number: 3,
-        last_id: VersionId(7),
-        deleted: false,
-        last_arm: ArmId(8),
-    };
-    let plan = plan();
-    let alias = Alias {
-        function: "f".to_owned(),
-        name: "live".to_owned(),
-        route: Route {
-            to: 3,
-            plan: Some(Arc::clone(&plan)),
-        },
-        shadow: None,
-        follows: true,
-        trail: vec![
-            Route::plain(1),
-            Route {
-                to: 2,
-                plan: Some(Arc::clone(&plan)),
-            },
-        ],
-        moves: vec![Move {
-            kind: MoveKind::Pointed,
-            by: "a@b".to_owned(),
-            at_ms: 1_700_000_000_000,
-            from: Some(2),
-            to: 3,
-            plan: Some(plan),
-        }],
-        arms: [(ArmId(7), "7".to_owned()), (ArmId(8), "8".to_owned())].into(),
-    };
-    let kept = KeptRequest {
-        job: JOB,
-        until_ms: 1_700_000_000_000,
-    };
-    [
-        (5, disk::encode_function(&function)),
-        (6, disk::encode_version(&version())),
-        (7, disk::encode_alias(&alias)),
-        (8, disk::encode_retired(1_700_000_000_000)),
-        (9, disk::encode_request(kept)),
-    ]
-    .map(|(tag, bytes)| [&[tag][..], &bytes].concat())
-    .to_vec()
-}
-
-fn record() -> Record {
-    Record {
-        job: JOB,
-        worker: Arc::from("w-1"),
-        attempt: 1,
-        version: Some(7),
-        arm: Some(RanArm {
-            id: ArmId(8),
-            name: Arc::from("8"),
-        }),
-        reported: Ranges::one(0..3),
-        succeeded: Ranges::one(0..2),
-        columns: columns(3),
-        failed: vec![FailedRecord {
-            index: 4,
-            failure: failure(),
-            attempts: 3,
-            started_at_us: 7,
-            duration_us: 5,
-            cpu_us: None,
-            cold_start: None,
-        }],
-        waiting: vec![WaitingRecord {
-            indices: Ranges::one(6..8),
-            history: History::default(),
-            due_ms: 1_700_000_000_200,
-        }],
-        cancelled: Ranges::one(9..11),
-        function: Arc::from("f"),
-        ..Record::default()
-    }
 }

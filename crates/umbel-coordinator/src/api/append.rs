@@ -162,10 +162,6 @@ impl Upload {
             self.step(Step::Gap(block.first)).await;
             return false;
         }
-        if let Err(refusal) = self.api.room.check() {
-            self.step(Step::Refused(status::refused(&refusal))).await;
-            return false;
-        }
         let (job, appender) = (self.job, self.appender);
         let block = match self.api.stage(job, appender, block).await {
             Ok(block) => block,
@@ -260,7 +256,8 @@ impl Replies {
 }
 
 impl Api {
-    /// Puts a block in line for the disk, ahead of its acceptance; waits for room.
+    /// Puts a block in line for the disk, ahead of its acceptance; waits for those in line before it,
+    /// and is refused when the store is full by then.
     pub(super) async fn stage(
         &self,
         job: JobId,
@@ -287,6 +284,8 @@ impl Api {
             // Waiting begins before the attempt, so that no room is missed in between.
             let mut freed = std::pin::pin!(room.notified());
             freed.as_mut().enable();
+            let full = self.room.check(u64::from(length));
+            full.map_err(|full| status::refused(&full))?;
             match self.store.stage(job, &at, &bytes) {
                 Ok(()) => break,
                 Err(Refused::Full(_)) => freed.await,

@@ -32,7 +32,8 @@ impl Api {
         let blocks = convert::encode_blocks(0, &request.inline).map_err(status::invalid)?;
         let mut staged = Vec::with_capacity(blocks.len());
         // Without room nothing is staged; the machine still knows a repeat when it sees one.
-        let refusal = self.room.check().err();
+        let bytes: u64 = blocks.iter().map(|block| block.bytes.len() as u64).sum();
+        let refusal = self.room.check(bytes).err();
         let blocks = blocks.into_iter().filter(|_| refusal.is_none());
         for block in blocks {
             match self.stage(id, INLINE, block).await {

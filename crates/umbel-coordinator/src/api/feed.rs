@@ -167,10 +167,6 @@ impl Copying<'_> {
         let known = inputs.drain(..known.min(inputs.len())).count();
         self.copied = self.copied.saturating_add(known as Index);
         for block in convert::encode_blocks(self.copied, &inputs).map_err(status::invalid)? {
-            self.api
-                .room
-                .check()
-                .map_err(|full| status::refused(&full))?;
             let block = self.api.stage(self.to, self.appender, block).await?;
             let job = self.to;
             let pending = self

@@ -62,7 +62,7 @@ impl Api {
             return Ok(response);
         }
         // Nothing of what is refused need come.
-        if let Err(refusal) = self.room.check() {
+        if let Err(refusal) = self.room.check(asked.packed_bytes) {
             return Err(status::refused(&refusal));
         }
         let room = self.publishes.acquire().await;
@@ -132,7 +132,8 @@ impl Api {
             staged,
             content: Digest(Sha256::digest(asked.content()).into()),
             by: asked.by.clone(),
-            refusal: self.room.check().err(),
+            // What is staged is counted already.
+            refusal: self.room.check(0).err(),
         });
         let reply = self
             .engine

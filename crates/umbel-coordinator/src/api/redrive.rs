@@ -1,6 +1,8 @@
 //! `RedriveJob`: what the job's records say is read here, since the machine keeps only figures of
 //! an ended job; whether they still hold when they arrive is the machine's to judge.
 
+use std::sync::Arc;
+
 use sha2::{Digest as _, Sha256};
 use tonic::Status;
 use umbel_core::command::{Refusal, Reply};
@@ -26,19 +28,34 @@ impl Api {
         let name = request.job_id.clone();
         let wish = convert::redrive(request).map_err(status::invalid)?;
         let job = self.find(&name).await?;
+        let room = Arc::clone(&self.redrives).acquire_owned().await;
+        // Nobody closes it.
+        let room = room.map_err(|_| Status::internal("no redrive is taken any more"))?;
+        let api = self.clone();
+        // Kept until the answer, also where the client goes away: what was read lies in memory as long.
+        let redriven = tokio::spawn(async move {
+            let _room = room;
+            api.read_and_redrive(job, wish).await
+        });
+        redriven
+            .await
+            .map_err(|_| Status::internal("the request broke; see the log"))?
+    }
+
+    async fn read_and_redrive(
+        &self,
+        job: JobId,
+        wish: RedriveRequest,
+    ) -> Result<v1::RedriveJobResponse, Status> {
         let content_digest: [u8; 32] = Sha256::digest(wish.content()).into();
         let mut tries = 1;
         loop {
-            // Kept until the answer: what was read lies in memory as long.
-            let room = self.redrives.acquire().await;
-            // Nobody closes it.
-            let _room = room.map_err(|_| Status::internal("no redrive is taken any more"))?;
             let standing = self.standing(job, &wish).await?;
             let redrive = Box::new(Redrive {
                 filter: wish.filter.clone(),
                 target: wish.target.clone(),
                 request_id: wish.request_id.clone(),
-                refusal: self.room.check().err(),
+                refusal: self.room.check(0).err(),
                 content_digest,
                 standing,
             });

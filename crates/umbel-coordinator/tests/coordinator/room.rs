@@ -7,6 +7,7 @@ use umbel_proto::status::{Reason, reason_of};
 use umbel_proto::v1;
 
 use crate::support::{Cluster, create, ended, open_request, refused, request, results, soon};
+use crate::uploads::Upload;
 
 /// A job of so many inputs of 1 KiB each, which no packing makes shorter.
 fn large(kib: usize) -> v1::CreateJobRequest {
@@ -99,19 +100,47 @@ async fn a_store_near_its_cap_takes_nothing_new_and_what_runs_ends() {
     create(&mut jobs, request(&["more"])).await;
 }
 
+/// What does not fit is refused before it comes, not once it has made the store too large.
+#[tokio::test]
+async fn what_would_pass_the_bound_is_refused_whole() {
+    let cluster = Cluster::start_with(|config| config.bounds.store_bytes_max = 400 << 10).await;
+    // It runs nothing: what is in the store is what came in.
+    let _worker = cluster.worker("one").await;
+    let mut jobs = cluster.jobs().await;
+    create(&mut jobs, large(200)).await;
+    let before = status(&cluster).await.live_bytes;
+    let full = soon(jobs.create_job(large(200))).await;
+    let words = full.as_ref().expect_err("it is too much").message();
+    assert!(words.contains("more do not fit below 360.0 KiB"), "{words}");
+    assert_eq!(refused(full).1, Reason::StoreFull);
+
+    let open = create(&mut jobs, open_request()).await;
+    let mut upload = Upload::open(&mut jobs, &open.id).await.expect("open");
+    upload.next().await.expect("open");
+    let input = "x".repeat(200 << 10);
+    upload.plain(0, &["small"]);
+    upload.plain(1, &[&input]);
+    assert_eq!(upload.next().await.expect("there is room for it"), 1);
+    assert_eq!(refused(upload.next().await).1, Reason::StoreFull);
+    let after = status(&cluster).await.live_bytes;
+    assert!(after < before + (10 << 10), "{before} {after}");
+}
+
 /// What makes the store larger passes one gate, by whichever call it comes.
 #[tokio::test]
 async fn a_full_store_takes_no_redrive_and_no_version() {
     let cluster = Cluster::start_with(|config| config.bounds.store_bytes_max = 400 << 10).await;
-    let _worker = cluster.worker("one").await;
+    let _worker = cluster.worker("one").await.shout();
     let mut jobs = cluster.jobs().await;
-    let job = create(&mut jobs, large(390)).await;
+    let job = create(&mut jobs, open_request()).await;
     let cancel = v1::CancelJobRequest {
         job_id: job.id.clone(),
     };
     soon(jobs.cancel_job(cancel))
         .await
         .expect("it is cancelled");
+    let filling = create(&mut jobs, large(180)).await;
+    ended(&mut jobs, &filling.id).await;
 
     let redrive = v1::RedriveJobRequest {
         job_id: job.id.clone(),
@@ -149,8 +178,10 @@ async fn a_full_store_takes_no_redrive_and_no_version() {
     let full = soon(functions.publish_version(open)).await;
     assert_eq!(refused(full).1, Reason::StoreFull);
 
-    let delete = v1::DeleteJobRequest { job_id: job.id };
-    soon(jobs.delete_job(delete)).await.expect("it is deleted");
+    for job_id in [job.id, filling.id] {
+        let delete = v1::DeleteJobRequest { job_id };
+        soon(jobs.delete_job(delete)).await.expect("it is deleted");
+    }
     until(&cluster, |status| status.live_bytes < 100 << 10).await;
     let gone = soon(jobs.redrive_job(redrive)).await;
     assert_eq!(refused(gone).1, Reason::UnknownJob, "there is room again");

@@ -103,6 +103,13 @@ async fn follow(
                     Err(error @ (Error::Source(_) | Error::InputTooLarge { .. })) => {
                         return Err(error.into());
                     }
+                    // Nobody else has the rest of its inputs.
+                    Err(error @ Error::Refused(_)) if !error.is_passing() => {
+                        if client.cancel(&id).await.is_ok() {
+                            output::remark(&format!("job {id} is cancelled"));
+                        }
+                        return Err(error.into());
+                    }
                     Err(error) => return Err(after_acceptance(&id, error)),
                 }
             }

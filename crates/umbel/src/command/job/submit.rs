@@ -17,6 +17,10 @@ Examples:
   umbel job submit --inputs urls.txt --name crawl -- curl -fsS {}
   cat people.json | umbel job submit umbel.echo --inputs - --format json --wait";
 
+/// What is said of a job whose upload can be taken up again.
+const GOES_ON: &str =
+    "has not all of its inputs; the same command with the same --request-id goes on";
+
 /// The arguments of `job submit`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -77,14 +81,23 @@ async fn send(
                 output::remark(&format!("job {id} is cancelled"));
                 return Err(error.into());
             }
+            Err(error @ Error::Refused(_)) if resumable => {
+                output::remark(&format!("job {id} {GOES_ON}"));
+                return Err(error.into());
+            }
+            // Its id stands on stdout already, though the store may have become full since.
+            Err(error @ Error::Refused(_)) if !error.is_passing() => {
+                if client.cancel(&id).await.is_ok() {
+                    output::remark(&format!("job {id} had not all of its inputs and is cancelled"));
+                }
+                return Err(error.into());
+            }
             Err(error) => return Err(after_acceptance(&id, error)),
         },
         () = signals.next() => {}
     }
     if resumable {
-        return Err(Exit::interrupted(format!(
-            "job {id} has not all of its inputs; the same command with the same --request-id goes on"
-        )));
+        return Err(Exit::interrupted(format!("job {id} {GOES_ON}")));
     }
     match signals.unless_again(client.cancel(&id)).await? {
         Ok(_) => Err(Exit::interrupted(format!(
