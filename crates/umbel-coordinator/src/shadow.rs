@@ -1,6 +1,7 @@
 //! What came of copies, held against what came of what they are copies of.
 
 use umbel_core::id::{Index, JobId};
+use umbel_core::limit::JOB_INPUTS_MAX;
 use umbel_core::outcome::Failure;
 use umbel_core::shadow::ShadowOf;
 use umbel_route::same_output;
@@ -85,8 +86,10 @@ impl Pairs {
     fn index_of(&mut self, copy: Index) -> Index {
         let (mut index, mut number) = self.next;
         loop {
-            if self.copies.of.takes(index) || index == Index::MAX {
-                if number == copy || index == Index::MAX {
+            // Somebody may have appended inputs of another kind.
+            let is_last = index >= JOB_INPUTS_MAX;
+            if self.copies.of.takes(index) || is_last {
+                if number == copy || is_last {
                     self.next = (index.saturating_add(1), number.saturating_add(1));
                     return index;
                 }

@@ -50,6 +50,14 @@ async fn feed(api: Api, room: Arc<Semaphore>, job: JobId) {
     }
 }
 
+/// Why no more is copied.
+enum Stop {
+    /// The store takes no more, or what is to be copied cannot be read or be taken.
+    Full(Status),
+    /// The job takes no more from here.
+    Over(Status),
+}
+
 /// What is copied from where.
 struct Copying<'a> {
     api: &'a Api,
@@ -99,9 +107,15 @@ async fn copy_all(api: &Api, room: &Semaphore, to: JobId) -> Result<(), Status> 
         while copying.next < total {
             // Nobody closes it.
             let _room = room.acquire().await;
-            if let Err(status) = copying.some(&job, total).await {
-                copying.seal().await?;
-                return Err(status);
+            match copying.some(&job, total).await {
+                Ok(()) => {}
+                // What there is of it is all that there will be.
+                Err(Stop::Full(status)) => {
+                    copying.seal().await?;
+                    return Err(status);
+                }
+                // Another feeds it, somebody has ended it, or the coordinator stops.
+                Err(Stop::Over(status)) => return Err(status),
             }
         }
         if job.status.sealed.is_some() || job.status.state.is_final() {
@@ -126,7 +140,7 @@ impl Copying<'_> {
     }
 
     /// Copies what is wanted of the next inputs, a block of them.
-    async fn some(&mut self, job: &JobView, total: Index) -> Result<(), Status> {
+    async fn some(&mut self, job: &JobView, total: Index) -> Result<(), Stop> {
         let block = BLOCK_INPUTS_MAX;
         let (end, inputs) = match job.record.source {
             Source::Range { begin, .. } => {
@@ -136,7 +150,7 @@ impl Copying<'_> {
                 let inputs = wanted.map(|index| Bytes::from(number(index)));
                 (end, inputs.collect())
             }
-            Source::Blocks => self.read(job.record.id).await?,
+            Source::Blocks => self.read(job.record.id).await.map_err(Stop::Full)?,
         };
         self.next = end;
         self.append(inputs).await
@@ -162,12 +176,14 @@ impl Copying<'_> {
     }
 
     /// Appends copies, but for those that were before a restart.
-    async fn append(&mut self, mut inputs: Vec<Bytes>) -> Result<(), Status> {
+    async fn append(&mut self, mut inputs: Vec<Bytes>) -> Result<(), Stop> {
         let known = self.known.saturating_sub(self.copied) as usize;
         let known = inputs.drain(..known.min(inputs.len())).count();
         self.copied = self.copied.saturating_add(known as Index);
-        for block in convert::encode_blocks(self.copied, &inputs).map_err(status::invalid)? {
-            let block = self.api.stage(self.to, self.appender, block).await?;
+        let blocks = convert::encode_blocks(self.copied, &inputs);
+        for block in blocks.map_err(|invalid| Stop::Full(status::invalid(invalid)))? {
+            let staged = self.api.stage(self.to, self.appender, block).await;
+            let block = staged.map_err(Stop::Full)?;
             let job = self.to;
             let pending = self
                 .api
@@ -181,13 +197,13 @@ impl Copying<'_> {
                 Ok(pending) => pending.reply().await,
                 Err(closed) => Err(closed),
             };
-            match reply.map_err(|closed| self.api.gone(closed))? {
+            match reply.map_err(|closed| Stop::Over(self.api.gone(closed)))? {
                 Reply::Appended { next_index } => self.copied = next_index,
                 Reply::Refused(refusal) => {
                     self.api.unstage(job, vec![block]).await;
-                    return Err(status::refused(&refusal));
+                    return Err(Stop::Over(status::refused(&refusal)));
                 }
-                reply => return Err(unexpected(&reply)),
+                reply => return Err(Stop::Over(unexpected(&reply))),
             }
         }
         Ok(())
