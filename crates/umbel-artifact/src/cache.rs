@@ -26,6 +26,9 @@ use crate::read::unpack;
 /// What an earlier process left half done is removed when it is so old.
 const STALE: Duration = Duration::from_secs(3_600);
 
+/// Changes of a folder may bear the same time when less than this lies between them.
+const SAME_TIME: Duration = Duration::from_secs(2);
+
 /// A folder of unpacked artifacts.
 #[derive(Debug)]
 pub struct Cache {
@@ -83,6 +86,20 @@ impl Cache {
         names.collect()
     }
 
+    /// What is in it, if that may have changed since an earlier look, which `seen` is of; and what to
+    /// hand in the next time. Where nothing has, the folder is not read.
+    #[must_use]
+    pub fn news(&self, seen: Option<SystemTime>) -> Option<(Vec<Digest>, Option<SystemTime>)> {
+        // Before it is read: what comes meanwhile is news the next time.
+        let changed = fs::metadata(&self.dir).and_then(|dir| dir.modified()).ok();
+        if changed.is_some() && changed == seen {
+            return None;
+        }
+        // Another change may bear the same time, as long as that is not well past.
+        let settled = |at: &SystemTime| at.elapsed().is_ok_and(|age| age > SAME_TIME);
+        Some((self.digests(), changed.filter(settled)))
+    }
+
     /// An artifact, if it is there.
     ///
     /// # Errors
@@ -128,8 +145,8 @@ impl Cache {
             });
         }
         seal(&fresh.0)?;
-        let lock = self.lock(digest)?;
         let folder = self.dir.join(digest.to_string());
+        let lock = self.lock_whole(digest, &folder)?;
         // Whoever was first has put the same there.
         if !folder.is_dir() {
             // A folder that cannot be written cannot be renamed by everybody either.
@@ -156,6 +173,24 @@ impl Cache {
             folder,
             _lock: lock,
         })
+    }
+
+    /// The lock of an artifact whose folder is whole, or not there: one that another boot has left
+    /// torn makes room.
+    fn lock_whole(&self, digest: Digest, folder: &Path) -> Result<File, Error> {
+        let whole = |lock: &File| !folder.is_dir() || is_whole(lock, digest, folder);
+        let lock = self.lock(digest)?;
+        if whole(&lock) {
+            return Ok(lock);
+        }
+        drop(lock);
+        self.remove(digest);
+        let lock = self.lock(digest)?;
+        if whole(&lock) {
+            return Ok(lock);
+        }
+        let why = "it is torn, and another process holds it; another attempt may replace it";
+        Err(Error::io(folder)(std::io::Error::other(why)))
     }
 
     /// The lock of an artifact, shared with all who use it.
@@ -352,6 +387,49 @@ mod tests {
         let again = insert(&cache, &one).unwrap();
         let read = fs::read_to_string(again.folder().join("lib/file"));
         assert_eq!(read.unwrap(), "one");
+    }
+
+    #[test]
+    fn what_is_torn_is_never_taken_for_what_was_put_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path(), 1_000).unwrap();
+        let one = packed("one");
+        let digest = one.contents.digest;
+        let file = insert(&cache, &one).unwrap().folder().join("lib/file");
+        fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+        fs::write(&file, "").unwrap();
+        let another = cache.lock(digest).unwrap();
+        another.write_all_at(b"another", 0).unwrap();
+        // Another worker checks it at the same time, so that it cannot be removed now.
+        assert!(cache.find(digest).unwrap().is_none());
+        let held = insert(&cache, &one);
+        assert!(matches!(held, Err(Error::Io { .. })), "{held:?}");
+        assert!(cache.find(digest).unwrap().is_none(), "nor is it later");
+        drop(another);
+        let again = insert(&cache, &one).unwrap();
+        let read = fs::read_to_string(again.folder().join("lib/file"));
+        assert_eq!(read.unwrap(), "one");
+    }
+
+    #[test]
+    fn a_folder_in_which_nothing_has_changed_is_not_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path(), 1_000).unwrap();
+        let one = packed("one");
+        drop(insert(&cache, &one).unwrap());
+        // What has just changed may change again in the same moment.
+        assert_eq!(cache.news(None), Some((vec![one.contents.digest], None)));
+        let then = SystemTime::now() - Duration::from_secs(60);
+        let set = || File::open(dir.path()).unwrap().set_modified(then).unwrap();
+        set();
+        let (_, seen) = cache.news(None).unwrap();
+        assert_eq!(cache.news(seen), None);
+        drop(cache.find(one.contents.digest).unwrap());
+        assert_eq!(cache.news(seen), None, "to be used changes nothing");
+        let two = packed("two");
+        drop(insert(&cache, &two).unwrap());
+        let (digests, _) = cache.news(seen).unwrap();
+        assert_eq!(digests.len(), 2);
     }
 
     #[test]

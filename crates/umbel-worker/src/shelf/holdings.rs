@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use umbel_artifact::Cache;
 use umbel_core::function::{Digest, Holdings};
 use umbel_core::limit::WORKER_HOLDINGS_MAX;
 
@@ -46,19 +45,25 @@ impl Shelf {
         holdings
     }
 
-    /// Looks into the cache, which other workers fill and empty too; on a thread that may wait for
-    /// the disk.
+    /// Looks into the cache if it has changed, which other workers fill and empty too; on a thread
+    /// that may wait for the disk.
     pub(crate) fn look(self: &Arc<Self>) {
-        if self.cache.is_none() || std::mem::replace(&mut self.state().looks, true) {
-            return;
-        }
+        let seen = {
+            let mut state = self.state();
+            if self.cache.is_none() || std::mem::replace(&mut state.looks, true) {
+                return;
+            }
+            state.seen
+        };
         let shelf = Arc::clone(self);
         tokio::task::spawn_blocking(move || {
-            let mut cached = shelf.cache.as_ref().map(Cache::digests).unwrap_or_default();
-            cached.sort_unstable();
-            cached.truncate(WORKER_HOLDINGS_MAX);
+            let news = shelf.cache.as_ref().and_then(|cache| cache.news(seen));
             let mut state = shelf.state();
-            state.cached = cached;
+            if let Some((mut cached, seen)) = news {
+                cached.sort_unstable();
+                cached.truncate(WORKER_HOLDINGS_MAX);
+                (state.cached, state.seen) = (cached, seen);
+            }
             state.looks = false;
         });
     }

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Semaphore;
 use tonic::transport::Endpoint;
@@ -77,6 +77,8 @@ struct State {
     kept: Kept,
     /// The artifacts in the cache when it was last looked into.
     cached: Vec<Digest>,
+    /// When it had last changed by then, if that tells whether it has since.
+    seen: Option<SystemTime>,
     /// Whether somebody looks into it now.
     looks: bool,
     /// What the coordinator was told last.
