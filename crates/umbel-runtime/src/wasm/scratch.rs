@@ -30,7 +30,7 @@ impl Scratch {
     }
 
     pub(super) fn path(&self) -> &Path {
-        self.0.as_ref().map_or(Path::new(""), TempDir::path)
+        self.0.as_ref().map_or_else(|| Path::new(""), TempDir::path)
     }
 }
 
