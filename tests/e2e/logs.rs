@@ -160,6 +160,9 @@ fn what_an_index_printed_last_is_shown_and_one_that_is_not_there_is_refused() {
         "{first}{second}"
     );
     assert_eq!(second.matches("began").count(), 1, "the last alone");
+    let lines = cluster.run(&["job", "logs", id]);
+    assert!(lines.contains("        0 | began\n"), "{lines}");
+    assert!(lines.contains("        0 | redrive 1: again\n"), "{lines}");
     let all = cluster.run(&["job", "logs", id, "--output", "json"]);
     let all: Vec<Value> = all
         .lines()
@@ -173,4 +176,34 @@ fn what_an_index_printed_last_is_shown_and_one_that_is_not_there_is_refused() {
     let output = output.expect("the binary runs");
     assert_eq!(output.status.code(), Some(4));
     assert!(told(&output).contains("has no input 1: it has 1"));
+}
+
+#[test]
+fn what_was_printed_before_a_redrive_is_not_taken_for_what_came_of_it() {
+    let cluster = Cluster::with_workers(1, 1);
+    let flag = cluster.dir.path().join("flag");
+    let script = format!(
+        "echo began >&2; test -e {0} && exit 0; touch {0}; exit 1",
+        flag.display()
+    );
+    let submit = ["job", "submit", "--range", "0..1", "--max-attempts", "1"];
+    let id = cluster.run(&[&submit[..], &["--", "sh", "-c", &script]].concat());
+    let id = id.trim();
+    cluster.ended(id);
+    let told_of = || {
+        let output = cluster.umbel(&["job", "logs", id, "--index", "0"]).output();
+        let output = output.expect("the binary runs");
+        (output.stdout.clone(), told(&output))
+    };
+    let (printed, told) = told_of();
+    assert_eq!(printed, b"began\n");
+    assert!(!told.contains("redrive"), "{told}");
+    cluster.run(&["job", "redrive", id, "--failed"]);
+    assert_eq!(cluster.ended(id)["state"], "succeeded");
+
+    let (printed, told) = told_of();
+
+    assert_eq!(printed, b"began\n");
+    let words = "before the redrive, when input 0 failed; its state is succeeded now";
+    assert!(told.contains(words), "{told}");
 }

@@ -68,6 +68,39 @@ fn instances_stand_ready_before_there_is_work_and_are_replaced() {
 }
 
 #[test]
+fn functions_of_the_same_code_have_instances_of_their_own_and_know_what_they_are() {
+    let test = "functions_of_the_same_code_have_instances_of_their_own_and_know_what_they_are";
+    if !has(test, "python", "python3", &["--version"]) {
+        return;
+    }
+    let code = "\
+import os
+def handler(event, context):
+    env = lambda name: os.environ['AWS_LAMBDA_FUNCTION_' + name]
+    return [env('NAME'), env('VERSION'), context.function_name, context.function_version]
+";
+    let cluster = Cluster::with_workers(1, 1);
+    let path = folder(&cluster, "who", &[("app.py", code)]);
+    let python = ["--runtime", "python", "--handler", "app.handler"];
+    for name in ["one", "two"] {
+        publish(&cluster, &[&[name, &path], &python[..]].concat());
+    }
+    publish(
+        &cluster,
+        &[&["one", &path, "--env", "A=1"], &python[..]].concat(),
+    );
+    for (target, name, version) in [
+        ("one@1", "one", "1"),
+        ("two", "two", "1"),
+        ("one", "one", "2"),
+    ] {
+        let output = cluster.run(&["invoke", target, "0"]);
+        let output: Value = serde_json::from_str(&output).expect("JSON");
+        assert_eq!(output, serde_json::json!([name, version, name, version]));
+    }
+}
+
+#[test]
 fn an_alias_waits_for_a_version_that_is_to_stand_ready() {
     let test = "an_alias_waits_for_a_version_that_is_to_stand_ready";
     if !has(test, "python", "python3", &["--version"]) {

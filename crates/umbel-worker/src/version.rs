@@ -21,10 +21,17 @@ fn named(runtime: Runtime) -> umbel_runtime::Runtime {
 /// What runs a version whose artifact lies in a folder, or in words why nothing can.
 pub(crate) fn executable(version: &Version, folder: &Path) -> Result<Executable, String> {
     let spec = &version.spec;
+    let mut environment = spec.environment.clone();
+    if !matches!(spec.runtime, Runtime::Exec | Runtime::Wasm) {
+        // Lambda tells it too.
+        environment
+            .entry("AWS_LAMBDA_FUNCTION_VERSION".to_owned())
+            .or_insert_with(|| version.number.to_string());
+    }
     let spec = Spec {
         handler: Some(spec.handler.clone()).filter(|handler| !handler.is_empty()),
         command: spec.command.clone(),
-        environment: spec.environment.clone(),
+        environment,
         bounds: Bounds {
             memory_bytes_max: spec.memory_bytes,
             files_max: spec.files_max,

@@ -232,7 +232,7 @@ pub struct Version {
     pub function: String,
     /// Its number among the function's versions, from 1.
     pub number: u32,
-    /// The digest of spec and artifact: what is published twice is one version.
+    /// The digest of name, spec and artifact: what is published twice is one version.
     pub content: Digest,
     /// How it is run.
     pub spec: VersionSpec,

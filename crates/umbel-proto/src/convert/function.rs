@@ -38,10 +38,13 @@ pub struct Publish {
 
 impl Publish {
     /// What makes two publications of a function the same version, as bytes to be digested:
-    /// artifact and spec.
+    /// artifact, name and spec. By the name too, since code may see it, and no two functions share
+    /// instances.
     #[must_use]
     pub fn content(&self) -> Vec<u8> {
         let mut content = self.digest.0.to_vec();
+        // No name has this byte.
+        content.extend(self.function.bytes().chain([0]));
         content.extend(wire_version_spec(&self.spec).encode_to_vec());
         content
     }
@@ -526,15 +529,19 @@ mod tests {
     }
 
     #[test]
-    fn content_is_artifact_and_spec_and_not_who_published_it() {
+    fn content_is_artifact_name_and_spec_and_not_who_published_it() {
         let content = |wire| publication(wire).unwrap().content();
         let base = content(asked());
         let by = v1::Publication {
             published_by: "you@desk".into(),
-            function: "other".into(),
             ..asked()
         };
         assert_eq!(content(by), base);
+        let name = v1::Publication {
+            function: "other".into(),
+            ..asked()
+        };
+        assert_ne!(content(name), base);
         let artifact = v1::Publication {
             artifact_digest: vec![8; 32].into(),
             ..asked()

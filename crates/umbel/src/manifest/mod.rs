@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use umbel_core::limit::VERSION_WARM_MAX;
 use umbel_runtime::{Bounds, Catalog, Runtime, Spec};
 
 pub(crate) use flags::{OptionArgs, SourceArgs};
@@ -18,8 +19,6 @@ use crate::exit::Exit;
 
 /// The file's name.
 pub(crate) const FILE_NAME: &str = "umbel.toml";
-/// The most instances of one version that a worker can be asked to keep ready.
-const WARM_MAX: u32 = 1_000;
 
 /// The options of one function. `config/umbel.toml` explains each.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,9 +117,9 @@ impl Manifest {
                 "`{option}` is 0, which leaves nothing to run with; leave it out for no bound of its own"
             )));
         }
-        if let Some(warm) = self.warm.filter(|warm| *warm > WARM_MAX) {
+        if let Some(warm) = self.warm.filter(|warm| *warm > VERSION_WARM_MAX) {
             return Err(self.wrong(format!(
-                "`warm` is {warm}, over the limit of {WARM_MAX} instances"
+                "`warm` is {warm}, over the limit of {VERSION_WARM_MAX} instances"
             )));
         }
         Ok(())
@@ -205,10 +204,10 @@ mod tests {
     fn a_value_that_nothing_could_run_with_is_named() {
         let said = refused("name = \"a\"\ncommand = [\"cat\"]\ntimeout_ms = 0\n");
         assert!(said.contains("`timeout_ms` is 0"), "{said}");
-        let many: Manifest = toml::from_str("name = \"a\"\nruntime = \"python\"\nwarm = 1001\n")
+        let many: Manifest = toml::from_str("name = \"a\"\nruntime = \"python\"\nwarm = 4097\n")
             .expect("well-formed");
         let said = many.spec().expect_err("too many").to_string();
-        assert!(said.contains("limit of 1000"), "{said}");
+        assert!(said.contains("limit of 4096"), "{said}");
         let said =
             refused("name = \"a\"\ncommand = [\"cat\"]\nenvironment = { \"A=B\" = \"1\" }\n");
         assert!(said.contains("`A=B` cannot be set"), "{said}");

@@ -16,9 +16,9 @@ Examples:
   umbel job logs last --index 17
   umbel job logs last --follow --output json
 
-What a failed invocation printed is kept always, also of earlier redrives (of one index, the last is
-shown); of those that succeed it is kept where the
-job asked for it: `umbel map ... --logs all` or `--logs 5%`.";
+What a failed invocation printed is kept always, also of earlier redrives (of one index, the last
+is shown); of those that succeed it is kept where the job asked for it: `umbel map ... --logs all`
+or `--logs 5%`.";
 
 /// Logs that are printed as one when they are there together.
 const AT_ONCE: usize = 256;
@@ -89,11 +89,32 @@ pub(super) async fn run(args: Args, global: &Global) -> Result<(), Exit> {
         let mut out = Out::new();
         out.output(log.text.as_bytes())?;
         out.flush()?;
+        let stands = client.invocation(&job.id, log.index).await?;
+        if !is_of(&log, &stands) {
+            output::remark(&earlier(&log, &stands));
+        }
     }
     if !any && global.output == OutputForm::Table {
-        output::remark(none(&job));
+        output::remark(&none(&job, args.index.as_ref()));
     }
     Ok(())
+}
+
+/// Whether a log is of the attempt that an invocation's result is of, and of no earlier redrive's.
+fn is_of(log: &v1::InvocationLog, stands: &v1::Invocation) -> bool {
+    let result = stands.result.as_ref();
+    result.is_some_and(|result| {
+        (result.state, result.attempts, &result.worker) == (log.state, log.attempt, &log.worker)
+    })
+}
+
+fn earlier(log: &v1::InvocationLog, stands: &v1::Invocation) -> String {
+    let before = output::invocation_state(log.state());
+    let now = output::invocation_state(stands.state());
+    format!(
+        "this was printed before the redrive, when input {} {before}; its state is {now} now, and nothing that was printed since is kept",
+        log.index
+    )
 }
 
 /// Refuses indices that the job does not have.
@@ -121,19 +142,32 @@ fn object(log: &v1::InvocationLog) -> Log<'_> {
     }
 }
 
-/// Each line with the index before it, so that `grep` and `cut` do the rest.
+/// Each line with the index before it, so that `grep` and `cut` do the rest, and with the redrive
+/// that it is of, if it is of one.
 fn lines(out: &mut Out, log: &v1::InvocationLog) -> Result<(), Exit> {
     let index = log.index;
+    let of = match log.redrive {
+        0 => String::new(),
+        redrive => format!("redrive {redrive}: "),
+    };
     for line in log.text.lines() {
-        out.output(format!("{index:>9} | {line}").as_bytes())?;
+        out.output(format!("{index:>9} | {of}{line}").as_bytes())?;
     }
     Ok(())
 }
 
-const fn none(job: &v1::Job) -> &'static str {
-    if job.finished_at.is_some() {
-        "nothing was printed, or none of it is kept: of invocations that succeed the log is kept with --logs all or --logs P%"
+fn none(job: &v1::Job, wanted: Option<&std::ops::Range<u64>>) -> String {
+    let who = match wanted {
+        Some(one) if one.end - one.start == 1 => format!("input {} printed nothing", one.start),
+        Some(some) => format!("inputs {} to {} printed nothing", some.start, some.end - 1),
+        None => "nothing was printed".to_owned(),
+    };
+    let yet = if job.finished_at.is_some() {
+        ""
     } else {
-        "nothing was printed yet, or none of it is kept: of invocations that succeed the log is kept with --logs all or --logs P%"
-    }
+        " yet"
+    };
+    format!(
+        "{who}{yet}, or none of it is kept: of invocations that succeed the log is kept with --logs all or --logs P%"
+    )
 }
