@@ -149,7 +149,7 @@ mod tests {
             }
         }
         let sizes: Vec<u64> = env.open("a").iter().map(|(_, open)| open.len()).collect();
-        assert_eq!(sizes, [2_000, 2_000], "{} us each", limit::HOLD_US);
+        assert_eq!(sizes, [4_000, 4_000], "{} us each", limit::HOLD_US);
     }
 
     #[test]

@@ -177,7 +177,7 @@ pub const WORKER_INVOCATIONS_MAX: u64 = 4 * CHUNK_INVOCATIONS_MAX as u64;
 pub const WORKER_LEASES_MAX: usize = 1_024;
 
 /// Work that a worker should hold for each slot, in microseconds of run time.
-pub const HOLD_US: u64 = 40_000;
+pub const HOLD_US: u64 = 80_000;
 /// Waiting invocations with a history of their own above which a job gets
 /// nothing new placed until they drain.
 pub const RETRIES_WAITING_MAX: u64 = 65_536;

@@ -10,8 +10,11 @@ use crate::limit;
 use crate::ranges::Ranges;
 
 /// How long outcomes wait for company, in microseconds. A report that is full, or
-/// of a worker with nothing else to do, leaves at once.
+/// of a worker with nothing else to do, leaves at once. Each report is a commit of the
+/// coordinator's: those of a worker that stays busy wait twice as long each time, though
+/// no longer than it has work for, so that more comes before that is done.
 const PATIENCE_US: u64 = 10_000;
+const PATIENCE_LONGEST_US: u64 = limit::HOLD_US;
 
 /// A part with the chunk that it is of.
 #[derive(Debug)]
@@ -36,6 +39,7 @@ pub(super) struct Outcomes<C> {
     sent: VecDeque<(u64, Vec<Kept<C>>)>,
     sent_bytes: usize,
     reports: u64,
+    patience_us: u64,
 }
 
 impl<C> Outcomes<C> {
@@ -47,6 +51,7 @@ impl<C> Outcomes<C> {
             sent: VecDeque::new(),
             sent_bytes: 0,
             reports: 0,
+            patience_us: PATIENCE_US,
         }
     }
 
@@ -71,7 +76,9 @@ impl<C> Outcomes<C> {
 
     /// When the outcomes that wait should leave, though they are few.
     pub(super) fn due_us(&self) -> Option<u64> {
-        self.pending.front().map(|kept| kept.at_us + PATIENCE_US)
+        self.pending
+            .front()
+            .map(|kept| kept.at_us + self.patience_us)
     }
 
     /// Whether outcomes wait.
@@ -91,9 +98,14 @@ impl<C> Outcomes<C> {
     }
 
     /// Makes the next report of the oldest that wait: one part at least, if there
-    /// are any, and no more than fit.
-    pub(super) fn next_report(&mut self) -> (u64, Load<C>) {
+    /// are any, and no more than fit. `is_idle`: the worker has nothing else to do.
+    pub(super) fn next_report(&mut self, is_idle: bool) -> (u64, Load<C>) {
         self.reports += 1;
+        self.patience_us = if is_idle {
+            PATIENCE_US
+        } else {
+            (2 * self.patience_us).min(PATIENCE_LONGEST_US)
+        };
         let (mut kept, mut invocations, mut bytes) = (Vec::new(), 0, 0);
         let mut load = Load::new();
         while let Some(first) = self.pending.front() {
@@ -140,6 +152,7 @@ impl<C> Outcomes<C> {
     /// any more is dropped.
     pub(super) fn restart(&mut self, is_held: impl Fn(ChunkKey) -> bool) {
         self.reports = 0;
+        self.patience_us = PATIENCE_US;
         self.sent_bytes = 0;
         let sent = std::mem::take(&mut self.sent);
         let sent = sent.into_iter().flat_map(|(_, kept)| kept);

@@ -151,12 +151,15 @@ impl<I: Clone, C> Worker<I, C> {
             return self.connected;
         }
         let old = self.outcomes.due_us().is_some_and(|due| due <= now_us);
-        let idle = || !self.slots.runs_chunks() && !self.has_work();
-        self.connected && self.outcomes.has_pending() && (old || idle())
+        self.connected && self.outcomes.has_pending() && (old || self.is_idle())
+    }
+
+    fn is_idle(&self) -> bool {
+        !self.slots.runs_chunks() && !self.has_work()
     }
 
     fn next_report(&mut self) -> ReportPlan<C> {
-        let (number, load) = self.outcomes.next_report();
+        let (number, load) = self.outcomes.next_report(self.is_idle());
         let mut chunks: Vec<ChunkPlan<C>> = Vec::with_capacity(load.len());
         let mut keys = Vec::with_capacity(load.len());
         for (key, parts) in load {

@@ -148,12 +148,33 @@ fn a_busy_worker_reports_what_has_waited_ten_milliseconds() {
 
     worker.finished(T0, 1, part(late.run, 5_000));
     step(&mut worker, 0, 5_000);
-    let second = report(&mut worker, T0 + PATIENCE);
+    let second = report(&mut worker, T0 + 2 * PATIENCE);
     assert_eq!(
         (second.number, runs(&second.chunks[0])),
         (2, vec![0..1, 3..4])
     );
     assert_eq!(second.chunks[0].begun.count, 4);
+}
+
+#[test]
+fn each_report_of_a_worker_that_stays_busy_waits_longer_up_to_a_limit() {
+    let mut worker = worker(1);
+    worker.grant(head(1, 0..10), "inputs");
+    for wait in [1, 2, 4, 8, 8].map(|times| times * PATIENCE) {
+        step(&mut worker, 0, 5_000);
+        assert_eq!(said(&mut worker, T0 + wait - 1), []);
+        report(&mut worker, T0 + wait);
+    }
+    let rest = worker.pull(0).unwrap();
+    worker.finished(T0, 0, part(rest.run, 5_000));
+    while let Some(rest) = worker.pull(0) {
+        worker.finished(T0, 0, part(rest.run, 5_000));
+    }
+    report(&mut worker, T0);
+
+    worker.grant(head(2, 10..20), "inputs");
+    step(&mut worker, 0, 5_000);
+    report(&mut worker, T0 + PATIENCE);
 }
 
 #[test]

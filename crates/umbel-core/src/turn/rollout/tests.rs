@@ -184,7 +184,7 @@ fn what_fails_on_the_old_version_too_is_final() {
 fn what_was_not_begun_comes_back_and_what_waits_out_a_backoff_moves() {
     let mut env = two();
     env.start_rollout(wish(2, &[50, 100], "", 1_000_000));
-    let job = env.submit_to("f", 4_000);
+    let job = env.submit_to("f", 8_000);
     // Fast work is held in large chunks.
     for _ in 0..6 {
         env.run_once(
