@@ -49,6 +49,7 @@ pub fn one_slot(function: &str, chunks: u32) -> Result<(u64, Duration), Error> {
             job,
             target,
             version: None,
+            arm: None,
             indices: Ranges::one(first..first + CHUNK_INVOCATIONS_MAX),
             attempt: 1,
             timeout_ms: Some(900_000),

@@ -224,6 +224,7 @@ fn head(number: u64, function: &str, indices: std::ops::Range<u32>) -> GrantHead
         job: JobId([7; 16]),
         target: Target::Function(function.to_owned()),
         version: None,
+        arm: None,
         indices: Ranges::one(indices),
         attempt: 1,
         timeout_ms: None,

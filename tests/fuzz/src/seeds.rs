@@ -20,6 +20,7 @@ use umbel_core::message::{
 use umbel_core::outcome::{FailedAttempt, Failure, FailureKind};
 use umbel_core::policy::Policy;
 use umbel_core::ranges::Ranges;
+use umbel_core::route::ArmId;
 use umbel_proto::block::{Block, BlockBuilder};
 use umbel_proto::columns::ColumnsBuilder;
 use umbel_proto::{convert, v1};
@@ -360,6 +361,7 @@ fn hello() -> Hello {
             indices: Ranges::one(3..9),
             attempt: 1,
             version: Some(VersionId(7)),
+            arm: Some(ArmId(2)),
         }],
     }
 }
@@ -428,6 +430,7 @@ fn to_worker() -> Vec<Vec<u8>> {
         job: JOB,
         target: Target::Function("f".to_owned()),
         version: Some(VersionId(7)),
+        arm: Some(ArmId(2)),
         indices: Ranges::one(0..3),
         attempt: 1,
         timeout_ms: Some(900_000),

@@ -59,6 +59,8 @@ pub(crate) enum What {
     Aside { client: usize, aside: usize },
     /// An invoke is asked for.
     Invokes(usize),
+    /// The coordinator of this incarnation has sorted what it was asked to.
+    Sorts(u32),
     /// Something is done with a published function.
     Moves(usize),
     /// A worker asks for the artifact of a version.

@@ -78,10 +78,18 @@ pub(crate) enum Bug {
     ForgetLastId,
     /// A version is removed from the store when it is retired.
     RemoveEarly,
+    /// What one arm of a split should get goes to the version of another.
+    SwapArms,
+    /// What waits comes back without the arm that it was sent to.
+    ForgetArm,
+    /// The end of a rollout is not written.
+    ForgetRollout,
+    /// What the arms of a rollout did is not written.
+    ForgetFigures,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 37] = [
+    pub(crate) const ALL: [Self; 41] = [
         Self::ShowBeforeFlush,
         Self::AckBeforeFlush,
         Self::SkipFence,
@@ -119,5 +127,9 @@ impl Bug {
         Self::RedriveForgets,
         Self::ForgetLastId,
         Self::RemoveEarly,
+        Self::SwapArms,
+        Self::ForgetArm,
+        Self::ForgetRollout,
+        Self::ForgetFigures,
     ];
 }

@@ -426,6 +426,9 @@ impl World {
     fn somebody_hears(&mut self, asker: &Asker, reply: Reply) {
         match asker.ask {
             Ask::Invoke(number) => {
+                if let Reply::Undecided(routing) = &reply {
+                    return self.invokes_decided(number, routing);
+                }
                 let asked = self.invokes_open.remove(&number).unwrap_or_default();
                 self.judge_invoke(number, asked, &reply);
             }

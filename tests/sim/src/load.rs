@@ -1,6 +1,7 @@
 //! What clients send and read: proposals, blocks, results and invokes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use umbel_core::command::Reply;
@@ -8,6 +9,7 @@ use umbel_core::event::{Event, INLINE, Proposal};
 use umbel_core::id::{Appender, Index, InvokeId, JobId};
 use umbel_core::job::{BlockRef, JobState, Source, Target};
 use umbel_core::outcome::{FailureKind, WORKER_LOST};
+use umbel_core::route::{Decision, Routing};
 use umbel_proto::block::BlockBuilder;
 use umbel_store::{Cursor, Gaps, Outcome, Reached, Refused, ResultRow, Wanted};
 
@@ -328,9 +330,34 @@ impl World {
 
     /// One invocation is wanted at once.
     pub(crate) fn invokes(&mut self, number: usize) {
-        let Some(plan) = self.plan.invokes.get(number).copied() else {
+        let Some(id) = self.asks_to_invoke(number, None) else {
             return;
         };
+        if self.dice.chance(20) {
+            // Its client goes away at once; then nobody answers, or to nobody.
+            self.post(Mail::Event(Event::InvokeAbandoned(id)));
+        } else {
+            self.invokes_open.insert(number, self.model.live.changes);
+        }
+    }
+
+    /// The route of an alias is asked about an input; the client waits on.
+    pub(crate) fn invokes_decided(&mut self, number: usize, routing: &Arc<Routing>) {
+        if !self.invokes_open.contains_key(&number) {
+            return;
+        }
+        let decided = Some(crate::route::decide(routing, number));
+        if self.asks_to_invoke(number, decided).is_none() {
+            self.invokes_open.remove(&number);
+        }
+    }
+
+    fn asks_to_invoke(
+        &mut self,
+        number: usize,
+        decided: Option<(u64, Decision)>,
+    ) -> Option<InvokeId> {
+        let plan = self.plan.invokes.get(number).copied()?;
         let timeout_ms = plan.timeout_ms;
         let id = InvokeId(self.asked + 1);
         let asked = self.ask_by(None, Ask::Invoke(number), |reply| Event::Invoke {
@@ -339,17 +366,9 @@ impl World {
             target: Target::Function(plan.function.to_owned()),
             input: number.to_string().into(),
             timeout_ms,
-            decided: None,
+            decided,
         });
-        if !asked {
-            return;
-        }
-        if self.dice.chance(20) {
-            // Its client goes away at once; then nobody answers, or to nobody.
-            self.post(Mail::Event(Event::InvokeAbandoned(id)));
-        } else {
-            self.invokes_open.insert(number, self.model.live.changes);
-        }
+        asked.then_some(id)
     }
 
     pub(crate) fn judge_invoke(&self, number: usize, asked: u64, reply: &Reply) {

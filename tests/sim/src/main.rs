@@ -18,6 +18,7 @@ mod net;
 mod plan;
 mod publish;
 mod redrive;
+mod route;
 mod runner;
 mod seat;
 mod session;
@@ -51,6 +52,9 @@ enum Command {
     /// Runs one seed twice, and tells what was violated.
     Run {
         seed: u64,
+        /// Without routes and rollouts, as seeds were drawn before there were any.
+        #[arg(long)]
+        plain: bool,
         /// Prints all that happens.
         #[arg(short, long)]
         verbose: bool,
@@ -87,9 +91,10 @@ fn main() -> ExitCode {
     let good = match Cli::parse().command {
         Command::Run {
             seed,
+            plain,
             verbose,
             shrink,
-        } => one(seed, verbose, shrink),
+        } => one((seed, plain), verbose, shrink),
         Command::Soak {
             minutes,
             from,
@@ -106,12 +111,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn one(seed: u64, verbose: bool, shrink: bool) -> bool {
-    let plan = Plan::draw(seed);
+fn one((seed, plain): (u64, bool), verbose: bool, shrink: bool) -> bool {
+    let plan = drawn(seed, plain);
     let found = if verbose {
         runner::run(&plan, None, true)
     } else {
-        runner::run_seed(seed, true)
+        runner::run_twice(&plan, true)
     };
     match found {
         Ok(figures) => {
@@ -130,6 +135,22 @@ fn one(seed: u64, verbose: bool, shrink: bool) -> bool {
     }
 }
 
+fn drawn(seed: u64, plain: bool) -> Plan {
+    if plain {
+        Plan::plain(seed)
+    } else {
+        Plan::draw(seed)
+    }
+}
+
+/// The seeds of a file, each with whether it is drawn without routes.
+fn listed(text: &str) -> impl Iterator<Item = (u64, bool)> {
+    text.lines().filter_map(|line| {
+        let mut words = line.split('#').next()?.split_whitespace();
+        Some((words.next()?.parse().ok()?, words.next() == Some("plain")))
+    })
+}
+
 fn soak(minutes: f64, from: Option<u64>, seeds: Option<u64>, keep_going: bool) -> bool {
     let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let clock = clock.map_or(1, |since| since.as_secs());
@@ -141,7 +162,7 @@ fn soak(minutes: f64, from: Option<u64>, seeds: Option<u64>, keep_going: bool) -
         let seed = first + run;
         run += 1;
         // Every tenth proves that it depends on nothing but its seed.
-        match runner::run_seed(seed, run.is_multiple_of(10)) {
+        match runner::run_twice(&Plan::draw(seed), run.is_multiple_of(10)) {
             Ok(figures) => sum.add(figures),
             Err(what) => {
                 failed += 1;
@@ -176,11 +197,8 @@ fn replay(file: &std::path::Path) -> bool {
             return false;
         }
     };
-    let seeds = text
-        .lines()
-        .filter_map(|line| line.split('#').next()?.trim().parse().ok());
     let mut good = true;
-    for seed in seeds {
+    for seed in listed(&text) {
         good &= one(seed, false, false);
     }
     good
@@ -225,13 +243,11 @@ mod tests {
     #[test]
     fn the_fixed_seeds_hold() {
         runner::hush_panics();
-        let once_failed = SEEDS
-            .lines()
-            .filter_map(|line| line.split('#').next()?.trim().parse().ok());
-        let seeds: Vec<u64> = once_failed.chain(1..=60).collect();
+        let seeds = listed(SEEDS).chain((1..=60).map(|seed| (seed, false)));
         let mut failures = Vec::new();
-        for seed in seeds {
-            if let Err(what) = runner::run_seed(seed, seed.is_multiple_of(5)) {
+        for (seed, plain) in seeds {
+            let plan = drawn(seed, plain);
+            if let Err(what) = runner::run_twice(&plan, seed.is_multiple_of(5)) {
                 failures.push(format!("seed {seed}: {what}"));
             }
         }

@@ -2,17 +2,21 @@
 
 use umbel_core::function::Qualifier;
 use umbel_core::job::Target;
+use umbel_core::rollout::RolloutMove;
+use umbel_core::route::BUCKETS;
 
 use crate::dice::Dice;
 use crate::plan::{Fault, FaultKind, Plan};
 
 /// The functions that are published now and then, and now and then brought by a worker.
 pub(crate) const PUBLISHED: [&str; 2] = ["pub-a", "pub-b"];
-const ALIASES: [&str; 2] = ["live", "canary"];
+pub(crate) const ALIASES: [&str; 2] = ["live", "canary"];
 /// What a function is made of, from 1.
 const CONTENTS: u64 = 4;
 /// Beside the other dice, so that a cluster without published functions stays what it was.
 const PUBLISHED_SALT: u64 = 0xfeed;
+/// And so that one without routes stays what it was.
+const ROUTED_SALT: u64 = 0xf0_4c;
 
 /// What somebody does with a published function.
 #[derive(Clone, Debug)]
@@ -42,6 +46,36 @@ pub(crate) enum MoveKind {
     Retire {
         back: Option<usize>,
     },
+    /// The newest versions share what an alias gets.
+    Split(SplitPlan),
+    /// The newest version is rolled out.
+    RollOut(RollOutPlan),
+    /// A rollout is paused, resumed or ended.
+    Change {
+        alias: &'static str,
+        to: RolloutMove,
+    },
+}
+
+/// A route with a split.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SplitPlan {
+    pub(crate) alias: &'static str,
+    /// Of the newest version.
+    pub(crate) weight: u16,
+    /// Whether two others share the rest, and not one.
+    pub(crate) three: bool,
+    /// Whether a rule comes first.
+    pub(crate) rule: bool,
+}
+
+/// A rollout.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RollOutPlan {
+    pub(crate) alias: &'static str,
+    pub(crate) steps: usize,
+    pub(crate) least: u64,
+    pub(crate) guards: bool,
 }
 
 /// Half of all clusters have published functions.
@@ -115,6 +149,64 @@ pub(crate) fn draw(plan: &mut Plan, span_ms: u64) {
             kind: publish(&mut dice),
             last: true,
         });
+    }
+}
+
+/// Half of those have routes and rollouts.
+pub(crate) fn draw_routes(plan: &mut Plan, span_ms: u64) {
+    let mut dice = Dice::new(plan.seed ^ ROUTED_SALT);
+    if plan.moves.is_empty() || dice.chance(50) {
+        return;
+    }
+    for function in PUBLISHED {
+        // There are two to choose from.
+        plan.moves.push(MovePlan {
+            at_ms: 400 + dice.below(1_000),
+            function,
+            kind: publish(&mut dice),
+            last: false,
+        });
+    }
+    for _ in 0..dice.between(2..=12) {
+        let function = *dice.pick(&PUBLISHED);
+        plan.moves.push(MovePlan {
+            at_ms: 900 + dice.below(span_ms),
+            function,
+            kind: routing(&mut dice),
+            last: false,
+        });
+    }
+}
+
+fn routing(dice: &mut Dice) -> MoveKind {
+    let alias = if dice.chance(75) {
+        ALIASES[0]
+    } else {
+        ALIASES[1]
+    };
+    match dice.below(10) {
+        0..=3 => MoveKind::Split(SplitPlan {
+            alias,
+            weight: u16::try_from(dice.between(1..=u64::from(BUCKETS) - 1)).unwrap_or(1),
+            three: dice.chance(30),
+            rule: dice.chance(20),
+        }),
+        4..=6 => MoveKind::RollOut(RollOutPlan {
+            alias,
+            steps: usize::try_from(dice.between(1..=4)).unwrap_or(1),
+            least: dice.below(12),
+            guards: dice.chance(50),
+        }),
+        _ => MoveKind::Change {
+            alias,
+            to: *dice.pick(&[
+                RolloutMove::Pause,
+                RolloutMove::Resume,
+                RolloutMove::Promote,
+                RolloutMove::RollBack,
+                RolloutMove::RollBack,
+            ]),
+        },
     }
 }
 

@@ -10,6 +10,7 @@ use umbel_core::job::JobSpec;
 use umbel_core::machine::Machine;
 use umbel_core::message::{FromWorker, Offer, OfferAnswer};
 use umbel_core::redrive::{Filter, Standing};
+use umbel_core::route::Column;
 use umbel_core::view::InvocationView;
 use umbel_proto::v1;
 use umbel_proto::v1::connect_response::Message;
@@ -43,6 +44,8 @@ pub(crate) fn written(bug: Option<Bug>, changes: &[Change]) -> Vec<Change> {
         (Some(Bug::KeepEndedLease), Change::LeaseEnded(_)) => false,
         (Some(Bug::KeepAliases), Change::AliasRemoved { .. })
         | (Some(Bug::ForgetRetired), Change::VersionRetired { .. }) => false,
+        (Some(Bug::ForgetRollout), Change::Rollout(rollout)) => !rollout.state.is_over(),
+        (Some(Bug::ForgetFigures), Change::ArmCell { .. }) => false,
         (Some(Bug::ForgetSeal), Change::JobStatus { status, .. }) => {
             status.sealed.is_none() || status.started_ms.is_some()
         }
@@ -108,6 +111,11 @@ pub(crate) fn restored(bug: Option<Bug>, changes: &mut Vec<Change>) {
                     waiting.history.version = None;
                 }
             }
+            Some(Bug::ForgetArm) => {
+                for waiting in &mut record.waiting {
+                    waiting.history.arm = None;
+                }
+            }
             Some(Bug::ForgetRetries) => record.waiting.clear(),
             Some(Bug::ForgetFailure) => {
                 for waiting in &mut record.waiting {
@@ -123,6 +131,13 @@ pub(crate) fn restored(bug: Option<Bug>, changes: &mut Vec<Change>) {
             }
             _ => {}
         }
+    }
+}
+
+/// What was sorted, with the versions of two arms swapped.
+pub(crate) fn swap_arms(column: &mut Column) {
+    if let [(one, _), (two, _), ..] = &mut column.sorted[..] {
+        std::mem::swap(&mut one.version, &mut two.version);
     }
 }
 

@@ -186,6 +186,15 @@ pub(crate) enum FaultKind {
 
 impl Plan {
     pub(crate) fn draw(seed: u64) -> Self {
+        Self::with(seed, true)
+    }
+
+    /// What a seed meant before there were routes.
+    pub(crate) fn plain(seed: u64) -> Self {
+        Self::with(seed, false)
+    }
+
+    fn with(seed: u64, routed: bool) -> Self {
         if crate::calm::is_calm(seed) {
             return crate::calm::draw(seed);
         }
@@ -228,6 +237,9 @@ impl Plan {
             faults_end_ms,
         };
         crate::moves::draw(&mut plan, span_ms);
+        if routed {
+            crate::moves::draw_routes(&mut plan, span_ms);
+        }
         plan
     }
 }

@@ -119,6 +119,7 @@ impl World {
                     number: retired,
                 });
             }
+            kind => self.routes(number, plan.function, kind),
         }
     }
 
@@ -130,7 +131,7 @@ impl World {
     }
 
     /// The number of a function's newest version but for some.
-    fn number_of(&self, function: &str, back: usize) -> u32 {
+    pub(crate) fn number_of(&self, function: &str, back: usize) -> u32 {
         let machine = self.shell.as_ref().map(|shell| &shell.machine);
         let view = machine.and_then(|machine| machine.function(function, None, usize::MAX).ok());
         let at = view.as_ref().and_then(|view| view.versions.get(back));
@@ -207,6 +208,7 @@ impl World {
     pub(crate) fn hears_of_move(reply: &Reply) {
         let expected = match reply {
             Reply::Alias(_) | Reply::Done => true,
+            reply if Self::is_of_route(reply) => true,
             Reply::Refused(refusal) => matches!(
                 refusal,
                 Refusal::UnknownFunction { .. }

@@ -19,6 +19,7 @@ use crate::client::Asker;
 use crate::disk::Disk;
 use crate::function::Behaviour;
 use crate::model::{Arrival, Projection};
+use crate::route::Sortings;
 use crate::world::World;
 
 /// Of so many seeds one holds each restart against the machine that wrote its last batch.
@@ -81,6 +82,8 @@ pub(crate) struct Shell {
     pub(crate) offers: BTreeMap<LinkId, Vec<Offer>>,
     /// The last report of each session, for a bug.
     pub(crate) reported: BTreeMap<LinkId, u64>,
+    /// What the machine wants sorted.
+    pub(crate) sortings: Sortings,
     turn_at_ms: Option<u64>,
     commit_due: bool,
     mono_ms: u64,
@@ -111,6 +114,7 @@ impl Shell {
             sessions: BTreeMap::new(),
             offers: BTreeMap::new(),
             reported: BTreeMap::new(),
+            sortings: Sortings::new(),
             turn_at_ms: None,
             commit_due: false,
             mono_ms: start.mono_ms,
@@ -309,8 +313,7 @@ impl World {
         for command in &commands {
             if let Command::Persist(Change::Recorded(record)) = command {
                 let published = &self.model.live.published;
-                let number = |id| published.version(id).map(|version| version.number);
-                self.model.grants.judge(record, arrival, &number);
+                self.model.grants.judge(record, arrival, published);
                 if let Some(arrival) = arrival {
                     self.model.recorded(record, arrival);
                     self.model.judge_retries(record, arrival);
@@ -336,8 +339,9 @@ impl World {
                 }
                 Command::Close { session, refusal } => self.close(shell, session, &refusal),
                 Command::JobChanged(job) => turn.gated.push(Gated::Changed(job)),
-                // No alias of the simulation has rules or a split.
-                Command::Sort(_) | Command::Feed(_) | Command::Ignored(_) => {}
+                Command::Sort(sorting) => self.wants_sorted(shell, sorting),
+                // No alias of the simulation has a shadow.
+                Command::Feed(_) | Command::Ignored(_) => {}
                 Command::Note(Note::LeaseExpired { lease }) => {
                     let config = self.plan.config;
                     self.model.grants.expired(lease, shell.engine_ms, &config);

@@ -289,7 +289,7 @@ fn load(shell: &Shell, head: GrantHead, refs: &[BlockRef]) -> Result<v1::Connect
     Ok(convert::grant_message(head, slices))
 }
 
-fn block(shell: &Shell, job: JobId, at: &BlockRef) -> Result<Block, String> {
+pub(crate) fn block(shell: &Shell, job: JobId, at: &BlockRef) -> Result<Block, String> {
     let bytes = shell
         .store
         .load_block(job, at)

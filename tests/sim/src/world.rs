@@ -227,6 +227,7 @@ impl World {
             What::Client { client, step } => self.client_goes_on(client, step),
             What::Aside { client, aside } => self.client_aside(client, aside),
             What::Invokes(number) => self.invokes(number),
+            What::Sorts(incarnation) => self.sorts(incarnation),
             What::Moves(number) => self.moves(number),
             What::Fetches {
                 seat,

@@ -232,6 +232,7 @@ async fn a_welcome_that_lets_a_worker_forget_waits_for_the_disk_and_so_does_what
             indices: Ranges::one(0..3),
             attempt: 1,
             version: None,
+            arm: None,
         }],
         ..hello()
     };

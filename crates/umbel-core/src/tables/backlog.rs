@@ -154,6 +154,17 @@ impl Backlog {
             .map(|(version, count)| (*version, *count))
     }
 
+    /// Nobody can run these versions now.
+    pub(crate) fn strand(&mut self, versions: &[(VersionId, u64)]) {
+        self.sorted.strand(versions);
+    }
+
+    /// The versions that something which waits will run, for some reason or other, each with how many
+    /// that are; what is fresh and not sorted is not among them.
+    pub(crate) fn versions(&self) -> impl Iterator<Item = (VersionId, u64)> {
+        self.pinned().chain(self.sorted.versions())
+    }
+
     fn put_fresh(&mut self, indices: &Ranges) {
         // What was cut last may come back first: then the cursor just goes back.
         let whole = indices.run_count() == 1;
@@ -189,6 +200,11 @@ impl Backlog {
         if !can(None) {
             return None;
         }
+        self.cut_fresh(count)
+    }
+
+    /// Takes out some to which nothing has happened, whatever would be decided of them.
+    pub(crate) fn cut_fresh(&mut self, count: u32) -> Option<Cut> {
         if !self.returned.is_empty() {
             let indices = take(&mut self.returned, count);
             return Some(Cut::of(indices, Wait::FRESH));

@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::job::Job;
-use crate::function::Runtimes;
+use crate::function::{Runtime, Runtimes};
 use crate::id::{JobId, WorkerId};
 use crate::job::Target;
 use crate::policy::Labels;
@@ -48,6 +48,11 @@ impl Demand {
             need: Need::Runtimes(runtimes),
             require,
         }
+    }
+
+    /// What some of its versions need, with the same labels.
+    pub(crate) fn narrowed(&self, runtimes: Runtimes) -> Self {
+        Self::of_runtimes(runtimes, self.require.clone())
     }
 
     /// What a target that was not published and labels need.
@@ -132,6 +137,8 @@ struct Group {
     jobs: u64,
     able: BTreeSet<WorkerId>,
     able_slots: u64,
+    /// How many of the able have each runtime.
+    with: BTreeMap<Runtime, usize>,
     line: BTreeSet<Place>,
     hungry: BTreeSet<(u64, WorkerId)>,
     lone: BTreeSet<JobId>,
@@ -175,6 +182,7 @@ impl Demands {
             jobs: 1,
             able: BTreeSet::new(),
             able_slots: 0,
+            with: BTreeMap::new(),
             line: BTreeSet::new(),
             hungry: BTreeSet::new(),
             lone: BTreeSet::new(),
@@ -184,8 +192,7 @@ impl Demands {
         for (worker, seat) in &mut self.seats {
             if demand.is_met(&seat.ability) {
                 seat.groups.push(id);
-                group.able.insert(*worker);
-                group.able_slots += u64::from(seat.ability.slots);
+                group.enter(*worker, &seat.ability);
                 group.hungry.extend(seat.load.map(|load| (load, *worker)));
             }
         }
@@ -221,17 +228,15 @@ impl Demands {
     }
 
     /// A worker can take work. Gives the watching jobs of groups that nobody
-    /// could run until now.
+    /// could run until now, or nobody some of.
     pub(crate) fn enter(&mut self, worker: WorkerId, ability: Ability) -> Vec<JobId> {
         let mut watching = self.leave(worker);
         let mut groups = Vec::new();
         for (id, group) in &mut self.groups {
             if group.demand.is_met(&ability) {
-                if group.able.is_empty() {
+                if group.enter(worker, &ability) {
                     watching.extend(&group.watching);
                 }
-                group.able.insert(worker);
-                group.able_slots += u64::from(ability.slots);
                 groups.push(*id);
             }
         }
@@ -245,7 +250,7 @@ impl Demands {
     }
 
     /// A worker takes no work. Gives the watching jobs of groups that nobody can
-    /// run any more.
+    /// run any more, or nobody some of.
     pub(crate) fn leave(&mut self, worker: WorkerId) -> Vec<JobId> {
         self.feed(worker, None);
         let mut watching = Vec::new();
@@ -253,12 +258,10 @@ impl Demands {
             return watching;
         };
         for id in seat.groups {
-            if let Some(group) = self.groups.get_mut(&id) {
-                group.able.remove(&worker);
-                group.able_slots -= u64::from(seat.ability.slots);
-                if group.able.is_empty() {
-                    watching.extend(&group.watching);
-                }
+            if let Some(group) = self.groups.get_mut(&id)
+                && group.leave(worker, &seat.ability)
+            {
+                watching.extend(&group.watching);
             }
         }
         watching
@@ -324,7 +327,13 @@ impl Demands {
         }
     }
 
-    /// A job wants to know when nobody can run it.
+    /// The runtimes that those have who can run something of a group.
+    pub(crate) fn runtimes(&self, id: GroupId) -> Runtimes {
+        let group = self.groups.get(&id);
+        group.map_or(Runtimes::NONE, |group| group.with.keys().copied().collect())
+    }
+
+    /// A job wants to know when nobody can run it, or some of it.
     pub(crate) fn watch(&mut self, id: GroupId, job: JobId) {
         if let Some(group) = self.groups.get_mut(&id) {
             group.watching.insert(job);
@@ -403,6 +412,11 @@ impl Demands {
             );
             let slots = seats.iter().map(|(_, seat)| u64::from(seat.ability.slots));
             assert_eq!(group.able_slots, slots.sum::<u64>());
+            let with = seats
+                .iter()
+                .flat_map(|(_, seat)| seat.ability.runtimes.iter());
+            let with: Runtimes = with.collect();
+            assert_eq!(self.runtimes(*id), with);
             let hungry = seats.iter().filter(|(_, seat)| seat.load.is_some());
             assert_eq!(group.hungry.len(), hungry.count());
             let front = (!group.hungry.is_empty())
@@ -414,6 +428,35 @@ impl Demands {
         }
         let fronts = self.groups.values().filter(|group| group.front.is_some());
         assert_eq!(self.fronts.len(), fronts.count());
+    }
+}
+
+impl Group {
+    /// A worker can run some of it; tells whether that could be run by nobody, as far as runtimes go.
+    fn enter(&mut self, worker: WorkerId, ability: &Ability) -> bool {
+        let mut is_news = self.able.is_empty();
+        self.able.insert(worker);
+        self.able_slots += u64::from(ability.slots);
+        for runtime in ability.runtimes.iter() {
+            let count = self.with.entry(runtime).or_default();
+            *count += 1;
+            is_news |= *count == 1;
+        }
+        is_news
+    }
+
+    /// It can no longer; tells whether now nobody can, as far as runtimes go.
+    fn leave(&mut self, worker: WorkerId, ability: &Ability) -> bool {
+        self.able.remove(&worker);
+        self.able_slots -= u64::from(ability.slots);
+        for runtime in ability.runtimes.iter() {
+            if let Some(count) = self.with.get_mut(&runtime) {
+                *count -= 1;
+            }
+        }
+        let before = self.with.len();
+        self.with.retain(|_, count| *count > 0);
+        self.able.is_empty() || self.with.len() < before
     }
 }
 

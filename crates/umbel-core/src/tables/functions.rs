@@ -78,7 +78,8 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    fn is_of(&self, function: &str, alias: &str) -> bool {
+    /// Whether it is of an alias.
+    pub(crate) fn is_of(&self, function: &str, alias: &str) -> bool {
         self.function == function && self.alias == alias
     }
 }

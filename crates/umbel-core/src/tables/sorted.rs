@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::function::VersionId;
 use crate::id::Index;
 use crate::index_set::IndexSet;
 use crate::limit;
@@ -18,6 +19,8 @@ pub(crate) struct Sorted {
     asked: Option<Ranges>,
     sets: BTreeMap<Decision, IndexSet>,
     len: u64,
+    /// How many of those go where no worker can run them: they do not lie ready for anybody.
+    stranded: u64,
     /// How many are to lie ready: more each time that they were not enough.
     ahead: u32,
 }
@@ -29,6 +32,7 @@ impl Default for Sorted {
             asked: None,
             sets: BTreeMap::new(),
             len: 0,
+            stranded: 0,
             ahead: limit::SORT_AHEAD_LEAST,
         }
     }
@@ -52,7 +56,7 @@ impl Sorted {
         }
         self.revision = revision;
         self.asked = None;
-        self.len = 0;
+        (self.len, self.stranded) = (0, 0);
         let mut all = IndexSet::new();
         for set in std::mem::take(&mut self.sets).into_values() {
             all.insert_all(&set.runs().collect());
@@ -62,7 +66,7 @@ impl Sorted {
 
     /// How many more are to be sorted now.
     pub(crate) fn wants(&self) -> u32 {
-        let ready = self.len >= u64::from(self.ahead / 2);
+        let ready = self.len.saturating_sub(self.stranded) >= u64::from(self.ahead / 2);
         if !self.is_routed() || self.asked.is_some() || ready {
             return 0;
         }
@@ -113,6 +117,19 @@ impl Sorted {
         }
         self.len -= indices.len();
         Some((decision, indices))
+    }
+
+    /// Nobody can run these versions now.
+    pub(crate) fn strand(&mut self, versions: &[(VersionId, u64)]) {
+        let lost = |id: VersionId| versions.iter().any(|(other, _)| *other == id);
+        let stranded = self.versions().filter(|(id, _)| lost(*id));
+        self.stranded = stranded.map(|(_, count)| count).sum();
+    }
+
+    /// The versions that were decided for, each with how many inputs.
+    pub(crate) fn versions(&self) -> impl Iterator<Item = (VersionId, u64)> {
+        let sets = self.sets.iter();
+        sets.map(|(decision, set)| (decision.version, set.len()))
     }
 
     /// What was decided of the input that comes first.

@@ -1,8 +1,9 @@
 //! What becomes due by time alone.
 
-use super::step::{Out, end, lose, reclaim, record, refresh};
+use super::step::{Out, end, lose, reclaim, record, refresh, route};
 use crate::change::Change;
 use crate::command::{Command, Refusal};
+use crate::function::VersionId;
 use crate::id::{JobId, WorkerId};
 use crate::job::{JobFailureKind, JobState};
 use crate::limit;
@@ -109,18 +110,24 @@ fn look_at_job(t: &mut Tables, out: &mut Out, id: JobId) {
 
 /// Ends what nobody could run in time, a chunk a turn: a job may have millions.
 fn reject_some(t: &mut Tables, out: &mut Out, id: JobId, timeout_ms: u64) {
-    let Some(job) = t.jobs.find_mut(id) else {
+    let Some((demand, versions)) = nobody_runs(t, id) else {
         return;
     };
-    let Some(running) = job.running.as_mut() else {
+    let needs = demand.in_words();
+    let Some(running) = t.jobs.find_mut(id).and_then(|job| job.running.as_mut()) else {
         return;
     };
-    let demand = t.demands.demand(running.group);
-    let needs = demand.map_or_else(String::new, Demand::in_words);
     let backlog = &mut running.backlog;
-    let any = |_| true;
-    let cut = backlog.cut(limit::CHUNK_INVOCATIONS_MAX, u64::MAX, &any);
-    let Some(cut) = cut.or_else(|| backlog.cut_lone(&any)) else {
+    let lost = |version: Option<VersionId>| match &versions {
+        None => true,
+        Some(versions) => version.is_some_and(|id| versions.contains(&id)),
+    };
+    let mut cut = backlog.cut(limit::CHUNK_INVOCATIONS_MAX, u64::MAX, &lost);
+    if cut.is_none() && versions.is_none() {
+        // Nothing is sorted for workers that are not there.
+        cut = backlog.cut_fresh(limit::CHUNK_INVOCATIONS_MAX);
+    }
+    let Some(cut) = cut.or_else(|| backlog.cut_lone(&lost)) else {
         return;
     };
     let failure = Failure {
@@ -135,6 +142,20 @@ fn reject_some(t: &mut Tables, out: &mut Out, id: JobId, timeout_ms: u64) {
     record::reject(t, out, id, &cut.indices, cut.wait.history, &failure);
     end::settle(t, out, id);
     t.marks.more = true;
+}
+
+/// What is needed that no worker has, and of which versions something waits that needs it; none:
+/// all of the job does.
+fn nobody_runs(t: &Tables, id: JobId) -> Option<(Demand, Option<Vec<VersionId>>)> {
+    let running = t.jobs.find(id)?.running.as_ref()?;
+    let demand = t.demands.demand(running.group)?;
+    if t.demands.able_len(running.group).0 == 0 {
+        return Some((demand.clone(), None));
+    }
+    let stranded = route::stranded(t, running);
+    let demand = demand.narrowed(route::runtimes_of(t, &stranded));
+    let versions = stranded.into_iter().map(|(id, _)| id).collect();
+    Some((demand, Some(versions)))
 }
 
 #[cfg(test)]

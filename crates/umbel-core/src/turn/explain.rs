@@ -2,8 +2,10 @@
 
 use std::cmp::Reverse;
 
+use super::step::route;
 use crate::id::JobId;
 use crate::tables::Tables;
+use crate::tables::demands::Demand;
 use crate::tables::job::{Job, Running};
 use crate::view::WaitReason;
 
@@ -23,8 +25,19 @@ pub(crate) fn explain(t: &Tables, wall_ms: u64, id: JobId) -> Option<Vec<WaitRea
     let due = open.saturating_sub(backing_off);
     if t.demands.able_len(running.group).0 == 0 {
         let until_ms = place_timeout_ms(t, job, running, wall_ms);
-        nobody(t, running, due, until_ms, &mut reasons);
+        let demand = t.demands.demand(running.group);
+        nobody(t, demand, due, until_ms, &mut reasons);
     } else {
+        // Of some versions that a route leads to.
+        let stranded = route::stranded(t, running);
+        let lost: u64 = stranded.iter().map(|(_, count)| count).sum();
+        if lost > 0 {
+            let until_ms = place_timeout_ms(t, job, running, wall_ms);
+            let demand = t.demands.demand(running.group);
+            let demand = demand.map(|demand| demand.narrowed(route::runtimes_of(t, &stranded)));
+            nobody(t, demand.as_ref(), lost, until_ms, &mut reasons);
+        }
+        let due = due.saturating_sub(lost);
         add(&mut reasons, "suspect", lone, None, || {
             "their workers were lost, so each waits for a worker that holds nothing else".to_owned()
         });
@@ -94,12 +107,12 @@ fn place_timeout_ms(t: &Tables, job: &Job, running: &Running, wall_ms: u64) -> O
 /// No worker can run it.
 fn nobody(
     t: &Tables,
-    running: &Running,
+    demand: Option<&Demand>,
     due: u64,
     until_ms: Option<u64>,
     reasons: &mut Vec<WaitReason>,
 ) {
-    let Some(demand) = t.demands.demand(running.group) else {
+    let Some(demand) = demand else {
         return;
     };
     let workers = t.demands.abilities().count();

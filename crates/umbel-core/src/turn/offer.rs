@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::step::{Out, lease, reclaim};
+use super::step::{Out, lease, reclaim, route};
 use crate::function::VersionId;
 use crate::history::History;
 use crate::id::{LeaseId, WorkerId};
@@ -91,6 +91,7 @@ fn renew(
     if !is_there(t, offer) {
         return None;
     }
+    let arm = route::arm_offered(t, t.jobs.find(offer.job)?, offer);
     let job = t.jobs.find_mut(offer.job)?;
     if job.is_outdated(offer.lease) {
         return None;
@@ -116,11 +117,14 @@ fn renew(
     if kept.is_empty() {
         return None;
     }
-    // What is held back for it bears the arm of the lease that it had. What it runs of an
-    // invocation that waits unsorted again it runs for no arm.
+    // What is held back for it bears the arm of the lease that it had; of a lease that nobody
+    // else remembers, the arm that the worker was told.
     let granted = History {
         version: offer.version,
-        arm: history.arm.filter(|_| history.version == offer.version),
+        arm: match history.version {
+            Some(version) if Some(version) == offer.version => history.arm,
+            _ => arm,
+        },
         ..history
     };
     let id = lease::promise(t, out, (worker, offer.job, slots), &kept, (waited, granted))?;
@@ -201,11 +205,12 @@ fn most_alike(cuts: Vec<Cut>) -> (Ranges, (History, History), Vec<Cut>) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::route::{bucket, wish};
     use super::super::testing::{Env, failed, run};
     use super::*;
     use crate::command::Note;
-    use crate::function::Runtime;
-    use crate::job::JobState;
+    use crate::function::{Qualifier, Runtime};
+    use crate::job::{JobState, Target};
     use crate::outcome::FailureKind;
 
     /// Gives a worker's process back what it forgot too early: it was not told that
@@ -233,6 +238,49 @@ mod tests {
         env.report("a", lease, (indices, Vec::new()), 10);
         assert_eq!(env.state(job), JobState::Succeeded);
         assert_eq!(env.view(job).usage.attempts, 2);
+    }
+
+    fn seven_to_three(alias: &str) -> crate::route::RouteWish {
+        let version = |number| Target::Version("f".to_owned(), Qualifier::Version(number));
+        wish(
+            ("f", alias),
+            &[],
+            &[(version(1), 7_000), (version(2), 3_000)],
+        )
+    }
+
+    #[test]
+    fn what_is_held_under_a_forgotten_lease_runs_for_the_arm_that_was_told() {
+        let mut env = Env::with_three_versions();
+        env.set_route(seven_to_three("live"));
+        let job = env.submit_to("f", 10);
+        let disk = env.disk.clone();
+        env.worker_with("a", 4, |worker| worker.can([Runtime::Python]));
+        assert!(env.open_len("a") > 0);
+        env.disk = disk;
+        env.restart();
+        env.connect("a");
+        env.work_off();
+        let arm_of = |index| if bucket(index) < 7_000 { "1" } else { "2" };
+        let expected: Vec<_> = (0..10).map(arm_of).collect();
+        assert_eq!(env.disk.arms_of(job), expected);
+    }
+
+    #[test]
+    fn an_arm_that_was_lost_with_its_route_and_given_to_another_is_not_believed() {
+        let mut env = Env::with_three_versions();
+        let job = env.submit_to("f", 4);
+        let disk = env.disk.clone();
+        env.set_route(seven_to_three("live"));
+        env.worker_with("a", 4, |worker| worker.can([Runtime::Python]));
+        assert!(env.open_len("a") > 0);
+        env.disk = disk;
+        env.restart();
+        env.set_route(seven_to_three("canary"));
+        env.connect("a");
+        env.work_off();
+        assert_eq!(env.state(job), JobState::Succeeded);
+        assert_eq!(env.disk.arms_of(job), [""; 4]);
     }
 
     #[test]

@@ -82,6 +82,7 @@ mod tests {
     use crate::function::Runtime;
     use crate::job::JobState;
     use crate::outcome::FailureKind;
+    use crate::policy::Tolerance;
 
     fn version(function: &str, number: u32) -> Target {
         Target::Version(function.to_owned(), Qualifier::Version(number))
@@ -141,6 +142,55 @@ mod tests {
         assert_eq!(env.open_len("a"), 4);
         env.turn([]);
         assert!(env.sortings.is_empty(), "what is there is enough");
+    }
+
+    #[test]
+    fn a_job_that_comes_before_its_workers_is_sorted_once_one_is_there() {
+        let mut env = Env::with_three_versions();
+        env.set_route(wish(("f", "live"), &[], &seven_to_three()));
+        let job = env.submit_to("f", 100);
+        env.worker_with("a", 4, |worker| worker.can([Runtime::Python]));
+        env.work_off();
+        assert_eq!(env.state(job), JobState::Succeeded);
+    }
+
+    #[test]
+    fn what_no_worker_can_run_is_told_keeps_nothing_up_and_is_rejected_in_time() {
+        let mut env = Env::with_three_versions();
+        env.publish("g", "rust", Runtime::Wasm);
+        let split = vec![
+            (version("f", 1), 7_000),
+            (Target::Function("g".to_owned()), 3_000),
+        ];
+        env.set_route(wish(("f", "live"), &[], &split));
+        let submit = |env: &mut Env, count| {
+            env.submit(count, |proposal| {
+                proposal.spec.target = Target::Function("f".to_owned());
+                let policy = &mut proposal.spec.policy;
+                policy.place_timeout_ms = Some(3_000);
+                policy.tolerate = Some(Tolerance::BasisPoints(10_000));
+            })
+        };
+        let early = submit(&mut env, 100);
+        env.advance(3_000);
+        assert_eq!(env.counts(early).failed, 100, "nobody could run any");
+
+        env.worker_with("a", 4, |worker| worker.can([Runtime::Python]));
+        let job = submit(&mut env, 60_000);
+        let lost = (0..60_000).filter(|index| arm_of(*index) == "2").count() as u64;
+        while env.open_len("a") > 0 {
+            env.report_all("a");
+        }
+        let counts = env.counts(job);
+        assert_eq!((counts.succeeded, counts.waiting), (60_000 - lost, lost));
+        let reasons = env.machine.explain(env.now, job).unwrap();
+        assert_eq!(reasons[0].reason, "runtime_missing");
+        assert_eq!(reasons[0].invocations, lost);
+        assert!(reasons[0].message.contains("runtime wasm"), "{reasons:?}");
+        env.advance(2_900);
+        assert_eq!(env.state(job), JobState::Running);
+        env.advance(100);
+        assert_eq!(env.counts(job).failed, lost);
     }
 
     #[test]

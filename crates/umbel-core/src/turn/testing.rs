@@ -305,6 +305,7 @@ impl Env {
             indices: indices.clone(),
             attempt: worker.held[lease].head.attempt,
             version: worker.held[lease].head.version,
+            arm: worker.held[lease].head.arm,
         });
         let hello = Hello {
             protocol: limit::PROTOCOL,

@@ -127,6 +127,12 @@ impl Runtimes {
         self.0 == 0
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn len(self) -> u32 {
+        self.0.count_ones()
+    }
+
     /// Each of them.
     pub fn iter(self) -> impl Iterator<Item = Runtime> {
         Runtime::ALL.into_iter().filter(move |r| self.contains(*r))

@@ -13,6 +13,7 @@ use super::job::{BlockRef, Target, Usage};
 use super::outcome::{FailedAttempt, Failure};
 use super::policy::Labels;
 use super::ranges::Ranges;
+use super::route::ArmId;
 
 /// From a worker, behind its hello.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,6 +103,8 @@ pub struct Offer {
     pub attempt: u32,
     /// The version that it runs.
     pub version: Option<VersionId>,
+    /// The arm that it runs for, as the worker was told.
+    pub arm: Option<ArmId>,
 }
 
 /// The coordinator accepts a session.
@@ -138,6 +141,9 @@ pub struct GrantHead {
     pub target: Target,
     /// Which version of it.
     pub version: Option<VersionId>,
+    /// The arm of an alias that it runs for. The worker only says it again in an [`Offer`]: a
+    /// coordinator that dies may forget what it granted last.
+    pub arm: Option<ArmId>,
     /// The invocations.
     pub indices: Ranges,
     /// The number of the attempt that this is, from 1.

@@ -10,6 +10,7 @@ use crate::job::Target;
 use crate::limit;
 use crate::message::{Begun, GrantHead, Offer};
 use crate::ranges::Ranges;
+use crate::route::ArmId;
 
 /// A chunk within this process. Its lease may change with a session, this never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +26,7 @@ pub(super) struct Chunk<I> {
     pub(super) attempt: u32,
     pub(super) timeout_ms: Option<u64>,
     pub(super) version: Option<VersionId>,
+    arm: Option<ArmId>,
     /// Whether what runs it is there; what is not waits, and others go ahead of it.
     is_ready: bool,
     /// What the lease covers, less what was given back.
@@ -137,6 +139,7 @@ impl<I> Line<I> {
             attempt: head.attempt,
             timeout_ms: head.timeout_ms,
             version: head.version,
+            arm: head.arm,
             is_ready: head.version.is_none(),
             waiting: head.indices.clone(),
             indices: head.indices,
@@ -266,6 +269,7 @@ impl<I> Line<I> {
             indices: chunk.waiting.union(&ended(key)),
             attempt: chunk.attempt,
             version: chunk.version,
+            arm: chunk.arm,
         };
         let offers = self.chunks.iter().map(offer);
         offers.take(limit::WORKER_LEASES_MAX).collect()

@@ -32,6 +32,7 @@ fn head(number: u64, indices: Range<Index>) -> GrantHead {
         job: JobId([1; 16]),
         target: Target::Function("f".to_owned()),
         version: None,
+        arm: None,
         indices: Ranges::one(indices),
         attempt: 1,
         timeout_ms: None,

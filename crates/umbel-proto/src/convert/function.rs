@@ -9,6 +9,7 @@ use umbel_core::limit::{
     ALIAS_BYTES_MAX, ARTIFACT_PACKED_BYTES_MAX, BY_BYTES_MAX, DURATION_MS_MAX,
     VERSION_SPEC_BYTES_MAX, VERSION_WARM_MAX,
 };
+use umbel_core::route::ArmId;
 use umbel_core::view::{FiguresView, FunctionView, PublishedView, Spread, VersionView};
 
 use super::name::{check_plain, is_function_name};
@@ -368,6 +369,15 @@ pub(super) fn wire_id(version: Option<VersionId>) -> u32 {
 
 pub(super) fn parse_id(wire: u32) -> Option<VersionId> {
     Some(VersionId(wire)).filter(|version| version.0 > 0)
+}
+
+/// An arm on the wire, where 0 is none.
+pub(super) fn wire_arm(arm: Option<ArmId>) -> u32 {
+    arm.map_or(0, |arm| arm.0)
+}
+
+pub(super) fn parse_arm(wire: u32) -> Option<ArmId> {
+    Some(ArmId(wire)).filter(|arm| arm.0 > 0)
 }
 
 /// A version as it is shown.

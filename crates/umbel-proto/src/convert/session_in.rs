@@ -15,7 +15,7 @@ use umbel_core::message::{
 use umbel_core::outcome::FailedAttempt;
 use umbel_core::ranges::Ranges;
 
-use super::function::{digest, parse_id, parse_runtimes};
+use super::function::{digest, parse_arm, parse_id, parse_runtimes};
 use super::id::{job_bytes, lease, worker_bytes};
 use super::name::{check_labels, check_plain, is_function_name};
 use super::outcome::{cold_start, parse_failed, parse_failure};
@@ -175,6 +175,7 @@ fn parse_offer(wire: v1::Offer) -> Result<Offer, Invalid> {
         indices: ranges(field, &wire.indices, CHUNK_INVOCATIONS_MAX)?,
         attempt: wire.attempt,
         version: parse_id(wire.version_id),
+        arm: parse_arm(wire.arm_id),
     })
 }
 

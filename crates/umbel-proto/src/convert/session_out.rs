@@ -4,7 +4,7 @@ use umbel_core::function::Keep;
 use umbel_core::job::BlockRef;
 use umbel_core::message::{Grant, GrantHead, GrantInputs, Invoke, OfferAnswer, ToWorker};
 
-use super::function::{wire_id, wire_notice};
+use super::function::{wire_arm, wire_id, wire_notice};
 use super::id::{wire_bytes, wire_lease};
 use super::name::wire_target;
 use super::ranges::wire_ranges;
@@ -91,6 +91,7 @@ fn wire_grant(head: GrantHead, inputs: WireInputs) -> v1::Grant {
         log_basis_points: head.log_basis_points,
         inputs: Some(inputs),
         version_id: wire_id(head.version),
+        arm_id: wire_arm(head.arm),
     }
 }
 

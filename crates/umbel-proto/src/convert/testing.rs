@@ -39,6 +39,7 @@ pub(crate) fn some_hello() -> Hello {
             indices: Ranges::one(3..9),
             attempt: 2,
             version: Some(VersionId(5)),
+            arm: Some(umbel_core::route::ArmId(6)),
         }],
     }
 }

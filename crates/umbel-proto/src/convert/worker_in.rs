@@ -8,7 +8,7 @@ use umbel_core::limit::{CHUNK_INVOCATIONS_MAX, VERSIONS_KEPT_MAX, WORKER_SLOTS_M
 use umbel_core::message::{GrantHead, Invoke, OfferAnswer, Welcome};
 
 use super::Invalid;
-use super::function::{parse_id, parse_notice};
+use super::function::{parse_arm, parse_id, parse_notice};
 use super::grant::{Inputs, parse_slices};
 use super::id::{job_bytes, lease};
 use super::name::target;
@@ -148,6 +148,7 @@ fn parse_grant(wire: v1::Grant) -> Result<FromCoordinator, Invalid> {
         job: job_bytes("grant.job_id", &wire.job_id)?,
         target: target("grant.", wire.function, wire.program)?,
         version: parse_id(wire.version_id),
+        arm: parse_arm(wire.arm_id),
         indices,
         attempt: wire.attempt,
         timeout_ms: Some(wire.timeout_ms).filter(|&timeout_ms| timeout_ms > 0),
@@ -180,6 +181,7 @@ mod tests {
             job: JobId([5; 16]),
             target: Target::Program(vec!["tr".into(), "a-z".into()]),
             version: Some(umbel_core::function::VersionId(7)),
+            arm: Some(umbel_core::route::ArmId(8)),
             indices,
             attempt: 2,
             timeout_ms: None,

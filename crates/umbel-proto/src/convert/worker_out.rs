@@ -3,7 +3,7 @@
 use umbel_core::function::{Digest, Holdings};
 use umbel_core::message::{ChunkReport, FromWorker, Hello, InvokeDone, Offer, Report};
 
-use super::function::{wire_id, wire_runtimes};
+use super::function::{wire_arm, wire_id, wire_runtimes};
 use super::id::{wire_bytes, wire_lease};
 use super::outcome::{failure, wire_cold_start, wire_failed};
 use super::ranges::wire_ranges;
@@ -20,6 +20,7 @@ pub fn hello(hello: Hello) -> v1::ConnectRequest {
         indices: wire_ranges(&offer.indices),
         attempt: offer.attempt,
         version_id: wire_id(offer.version),
+        arm_id: wire_arm(offer.arm),
     });
     envelope(Message::Hello(v1::Hello {
         protocol: hello.protocol,

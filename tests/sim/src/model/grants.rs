@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 
 use umbel_core::change::{LeaseRecord, Record};
 use umbel_core::config::Config;
-use umbel_core::function::VersionId;
 use umbel_core::id::{Index, JobId, LeaseId, WorkerId};
 use umbel_core::limit::CRASH_LIMIT;
 use umbel_core::message::{ChunkReport, OfferAnswer, TakenBack};
 use umbel_core::ranges::Ranges;
+use umbel_core::route::ArmId;
+
+use super::published::{Published, Way};
 
 /// A report as its worker said it.
 #[derive(Clone, Debug)]
@@ -28,7 +30,7 @@ struct Live {
     job: JobId,
     /// What of it is neither reported nor given back.
     open: Ranges,
-    version: Option<VersionId>,
+    way: Way,
     granted_ms: u64,
 }
 
@@ -95,6 +97,13 @@ impl Grants {
         })
     }
 
+    /// The arm for which an invocation is leased.
+    pub(crate) fn arm_of(&self, job: JobId, index: Index) -> Option<ArmId> {
+        let mut live = self.live.values();
+        let live = live.find(|live| live.job == job && live.open.contains(index));
+        live?.way.0
+    }
+
     /// The job of a lease, though it may have ended.
     pub(crate) fn job_of(&self, lease: LeaseId) -> Option<JobId> {
         self.jobs.get(&lease).copied()
@@ -122,7 +131,7 @@ impl Grants {
             worker: lease.worker,
             job: lease.job,
             open: lease.indices.clone(),
-            version: lease.version,
+            way: (lease.arm, lease.version),
             granted_ms: now_ms,
         };
         self.live.insert(lease.lease, live);
@@ -194,12 +203,7 @@ impl Grants {
     }
 
     /// A result counts only under a live lease of who reports it.
-    pub(crate) fn judge(
-        &self,
-        record: &Record,
-        arrival: Option<&Arrival>,
-        number: &dyn Fn(VersionId) -> Option<u32>,
-    ) {
+    pub(crate) fn judge(&self, record: &Record, arrival: Option<&Arrival>, published: &Published) {
         if record.worker.is_empty() {
             assert!(
                 record.succeeded.is_empty(),
@@ -233,7 +237,7 @@ impl Grants {
         for waiting in &record.waiting {
             recorded = recorded.union(&waiting.indices);
         }
-        self.judge_version(record, &recorded.union(&record.succeeded), number);
+        self.judge_version(record, &recorded.union(&record.succeeded), published);
         let dead = recorded.minus(&unsucceeded);
         assert!(
             dead.is_empty(),
@@ -242,28 +246,32 @@ impl Grants {
         );
     }
 
-    /// What is recorded ran the version of its lease, and keeps it when it waits again.
-    fn judge_version(
-        &self,
-        record: &Record,
-        ended: &Ranges,
-        number: &dyn Fn(VersionId) -> Option<u32>,
-    ) {
+    /// What is recorded ran the version of its lease, for its arm, and keeps both when it waits again,
+    /// unless it goes back from a version that is rolled out.
+    fn judge_version(&self, record: &Record, ended: &Ranges, published: &Published) {
         for live in self.live.values().filter(|live| live.job == record.job) {
             if live.open.intersect(ended).is_empty() {
                 continue;
             }
-            let ran = live.version.and_then(number);
+            let (arm, version) = live.way;
+            let ran = version.and_then(|id| published.version(id));
+            // The arm's name is gone with its alias.
+            let named = arm.filter(|arm| published.has_arm(*arm));
             assert_eq!(
-                record.version, ran,
-                "the version of a record of job {}",
+                (record.arm.as_ref().map(|arm| arm.id), record.version),
+                (named, ran.map(|version| version.number)),
+                "arm and version of a record of job {}",
                 record.job
             );
+            let refuge = published.refuge(arm).map(|(way, _)| way);
             for waiting in &record.waiting {
-                assert_eq!(
-                    waiting.history.version, live.version,
-                    "{:?} of job {} keeps what it ran",
-                    waiting.indices, record.job
+                let found = (waiting.history.arm, waiting.history.version);
+                assert!(
+                    found == live.way || Some(found) == refuge,
+                    "{:?} of job {} ran as {:?} and waits as {found:?}",
+                    waiting.indices,
+                    record.job,
+                    live.way
                 );
             }
         }

@@ -16,7 +16,7 @@ use umbel_core::limit::OUTPUT_BYTES_MAX;
 use umbel_core::redrive::Filter;
 use umbel_proto::columns::Columns;
 
-use super::published::{Pins, Published};
+use super::published::{Pins, Published, Way};
 
 /// Where one invocation stands by what was recorded.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,18 +48,20 @@ pub(crate) struct JobCells {
     /// Under which redrive number each ended the last time.
     under: BTreeMap<Index, u32>,
     /// What the latest redrive must make wait again and has not yet, with the version that it keeps.
-    again: BTreeMap<Index, Option<VersionId>>,
+    again: BTreeMap<Index, Way>,
     /// When it was accepted or redriven, in changes.
     pub(super) since: u64,
     /// The version that it keeps to whatever its target comes to mean.
     pub(super) keeps: Option<VersionId>,
-    /// The version that each ran the last time, as far as it was recorded.
-    ran: BTreeMap<Index, VersionId>,
+    /// And the ways that its target led then, if it keeps to what it meant.
+    pub(super) ways: BTreeSet<Way>,
+    /// What each ran the last time, as far as it was recorded.
+    ran: BTreeMap<Index, Way>,
     /// The versions that each was leased with, in turns too that were lost with a coordinator: a
     /// worker may have begun it, and offer it to the next.
-    pub(super) granted: BTreeMap<Index, BTreeSet<Option<VersionId>>>,
+    pub(super) granted: BTreeMap<Index, BTreeSet<Way>>,
     /// The version of what was leased when the coordinator died.
-    pub(super) held: BTreeMap<Index, VersionId>,
+    pub(super) held: BTreeMap<Index, Way>,
 }
 
 /// A redrive that was asked for.
@@ -157,13 +159,11 @@ impl Ledger {
             | Change::VersionRemoved(_)
             | Change::ArtifactRemoved(_)
             | Change::AliasMoved(_)
-            | Change::AliasRemoved { .. } => self.apply_published(change),
-            // No alias of the simulation has arms.
-            Change::ArmCell { .. }
-            | Change::ArmMarked { .. }
-            | Change::ArmForgotten(_)
+            | Change::AliasRemoved { .. }
             | Change::Rollout(_)
-            | Change::RolloutRemoved { .. } => {}
+            | Change::RolloutRemoved { .. } => self.apply_published(change),
+            // What rollouts make of them is compared after each restart.
+            Change::ArmCell { .. } | Change::ArmMarked { .. } | Change::ArmForgotten(_) => {}
         }
     }
 
@@ -205,14 +205,20 @@ impl Ledger {
             again: BTreeMap::new(),
             since: self.changes,
             keeps: None,
+            ways: BTreeSet::new(),
             ran: BTreeMap::new(),
             granted: BTreeMap::new(),
             held: BTreeMap::new(),
         };
         let mut job = job;
         job.keeps = self.pin(&job);
+        job.ways = self.pinned_ways(&job);
+        let plan = job
+            .keeps
+            .and_then(|_| self.published.plan(&record.spec.target));
         assert_eq!(
-            record.version, job.keeps,
+            (record.version, record.routing.is_some()),
+            (job.keeps, plan.is_some()),
             "what job {} is pinned to",
             record.id
         );
@@ -260,13 +266,19 @@ impl Ledger {
                 "job {id} is pinned to what was deleted and runs again"
             );
             job.keeps = job.keeps.filter(|id| published.takes_jobs(*id));
+            if job.keeps.is_none() {
+                job.ways.clear();
+            }
         }
         let found = redriven.map(|redriven| redriven.invocations);
         assert_eq!(found, Some(job.again.len() as u64), "what is redriven");
         job.status = status.clone();
-        if *elsewhere && let Some(job) = self.jobs.get(&id) {
-            let keeps = self.pin(job);
+        if *elsewhere {
+            self.job(id).keeps = None;
+            let keeps = self.jobs.get(&id).and_then(|job| self.pin(job));
             self.job(id).keeps = keeps;
+            let ways = self.jobs.get(&id).map(|job| self.pinned_ways(job));
+            self.job(id).ways = ways.unwrap_or_default();
         }
     }
 
@@ -387,12 +399,10 @@ impl JobCells {
                 let Some(version) = self.again.remove(&index) else {
                     panic!("{index} of job {id} was not to be redriven")
                 };
-                let history = History::redriven(version, None);
+                let (arm, version) = version;
+                let history = History::redriven(version, arm);
                 assert_eq!(waiting.history, history, "{index} of job {id} is redriven");
-                match version {
-                    Some(version) => drop(self.ran.insert(index, version)),
-                    None => drop(self.ran.remove(&index)),
-                }
+                self.ran.insert(index, (arm, version));
                 if let Some(cell) = self.cells.get_mut(index as usize) {
                     *cell = Cell::Waiting { history, due_ms: 0 };
                 }
@@ -402,28 +412,27 @@ impl JobCells {
 
     /// Which version each ran the last time, as far as a record says.
     fn note_ran(&mut self, record: &Record, ran: Option<VersionId>) {
-        let failed = record.failed.iter().map(|failed| (failed.index, ran));
+        let arm = record.arm.as_ref().map(|arm| arm.id);
+        let failed = record.failed.iter();
+        let failed = failed.map(|failed| (failed.index, (arm, ran)));
         let waiting = record.waiting.iter().flat_map(|waiting| {
-            let version = waiting.history.version;
-            waiting.indices.indices().map(move |index| (index, version))
+            let way = (waiting.history.arm, waiting.history.version);
+            waiting.indices.indices().map(move |index| (index, way))
         });
-        for (index, ran) in failed.chain(waiting) {
-            match ran {
-                Some(version) => drop(self.ran.insert(index, version)),
-                None => drop(self.ran.remove(&index)),
-            }
-        }
+        self.ran.extend(failed.chain(waiting));
     }
 
-    /// The version that an invocation keeps through a redrive.
+    /// The arm and the version that an invocation keeps through a redrive.
     fn kept(
         &self,
         published: &Published,
         status: &JobStatus,
         index: Index,
         elsewhere: bool,
-    ) -> Option<VersionId> {
-        let version = *self.ran.get(&index)?;
+    ) -> Way {
+        let Some((arm, Some(version))) = self.ran.get(&index).copied() else {
+            return (None, None);
+        };
         let name = published
             .version(version)
             .map(|version| version.function.as_str());
@@ -436,7 +445,11 @@ impl JobCells {
             Some(Target::Version(_, umbel_core::function::Qualifier::Version(_))) => false,
             Some(target) => target.function() == name,
         };
-        (same && !elsewhere && published.takes_jobs(version)).then_some(version)
+        if same && !elsewhere && published.takes_jobs(version) {
+            (arm, Some(version))
+        } else {
+            (None, None)
+        }
     }
 
     pub(super) fn runs(&self) -> bool {

@@ -272,9 +272,11 @@ impl Model {
                 let expected = match cell {
                     Cell::Waiting { history, due_ms } => {
                         let mut history = *history;
-                        if history.is_fresh() {
-                            let held = || job.held.get(&index).copied();
-                            history.version = history.version.or_else(held);
+                        if history.is_fresh()
+                            && let Some(held) = job.held.get(&index)
+                            && history.version.is_none()
+                        {
+                            (history.arm, history.version) = *held;
                         }
                         InvocationView::Waiting {
                             history,

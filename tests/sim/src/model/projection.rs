@@ -7,15 +7,18 @@ use umbel_core::function::VersionId;
 use umbel_core::id::{Index, JobId};
 use umbel_core::job::{Counts, Usage};
 use umbel_core::machine::Machine;
+use umbel_core::rollout::{Compared, Rollout};
+use umbel_core::route::ArmId;
 use umbel_core::view::{InvocationView, JobView, PublishedView};
 
-use crate::moves::PUBLISHED;
+use crate::moves::{ALIASES, PUBLISHED};
 
 /// The durable part of a machine.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Projection {
     functions: Vec<String>,
     published: Vec<PublishedView>,
+    rollouts: Vec<(Rollout, Compared, (u64, u64))>,
     jobs: BTreeMap<JobId, Job>,
 }
 
@@ -35,6 +38,7 @@ enum Stands {
         failed: u16,
         lost_alone: u8,
         version: Option<VersionId>,
+        arm: Option<ArmId>,
     },
     Succeeded,
     Failed,
@@ -54,6 +58,7 @@ impl Projection {
         Self {
             functions,
             published: published(machine),
+            rollouts: rollouts(machine),
             jobs: jobs.collect(),
         }
     }
@@ -65,6 +70,10 @@ impl Projection {
         assert_eq!(
             self.published, found.published,
             "published functions after a restart"
+        );
+        assert_eq!(
+            self.rollouts, found.rollouts,
+            "rollouts and their figures after a restart"
         );
         for (id, job) in &self.jobs {
             assert_eq!(
@@ -94,6 +103,23 @@ fn published(machine: &Machine) -> Vec<PublishedView> {
     found.collect()
 }
 
+/// Rollouts, and the figures that their guards judge.
+fn rollouts(machine: &Machine) -> Vec<(Rollout, Compared, (u64, u64))> {
+    let aliases = PUBLISHED
+        .into_iter()
+        .flat_map(|name| ALIASES.map(|alias| (name, alias)));
+    let found = aliases.filter_map(|(name, alias)| machine.rollout(name, alias).ok());
+    let found = found.map(|mut view| {
+        // The words of the latest failure are for people, and kept with the next step only.
+        view.rollout.last_failure.clear();
+        // What was sent to an arm is written some time later than what came of it.
+        view.compared.candidate.routed = 0;
+        view.compared.baseline.routed = 0;
+        (view.rollout, view.compared, view.ended)
+    });
+    found.collect()
+}
+
 fn job(machine: &Machine, view: &JobView) -> Job {
     let mut counts = view.counts;
     counts.waiting += counts.leased;
@@ -108,6 +134,7 @@ fn job(machine: &Machine, view: &JobView) -> Job {
                         failed: history.failed,
                         lost_alone: history.lost_alone,
                         version: history.unrun().version,
+                        arm: history.unrun().arm,
                     }
                 }
                 InvocationView::Succeeded => Stands::Succeeded,

@@ -7,16 +7,22 @@ use std::sync::Arc;
 use umbel_core::change::Change;
 use umbel_core::function::{Alias, FunctionRecord, LIVE, Qualifier, Version, VersionId};
 use umbel_core::job::Target;
+use umbel_core::rollout::{Rollout, RolloutState};
+use umbel_core::route::{ArmId, Plan};
 
 use super::ledger::{Cell, JobCells, Ledger};
 
-/// Functions, versions and aliases.
+/// A way that a target leads: the arm that decides, if one does, and the version.
+pub(crate) type Way = (Option<ArmId>, Option<VersionId>);
+
+/// Functions, versions, aliases and rollouts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Published {
     functions: BTreeMap<String, FunctionRecord>,
     versions: BTreeMap<VersionId, Arc<Version>>,
     retired_ms: BTreeMap<VersionId, u64>,
     aliases: BTreeMap<(String, String), Alias>,
+    rollouts: BTreeMap<(String, String), Rollout>,
     /// When versions were retired, in changes; those too that are forgotten.
     retired: BTreeMap<VersionId, u64>,
     /// All that ever had a number of a function.
@@ -32,18 +38,62 @@ impl Published {
 
     /// Which version a target means, if it takes jobs.
     pub(crate) fn now(&self, target: &Target) -> Option<VersionId> {
-        let to = |function: &str, alias: &str| {
-            let key = (function.to_owned(), alias.to_owned());
-            Some(self.aliases.get(&key)?.route.to)
-        };
         let (function, number) = match target {
-            Target::Function(name) => (name, to(name, LIVE)?),
-            Target::Version(name, Qualifier::Alias(alias)) => (name, to(name, alias)?),
-            Target::Version(name, Qualifier::Version(number)) => (name, *number),
-            Target::Program(_) => return None,
+            Target::Version(name, Qualifier::Version(number)) => (name.as_str(), *number),
+            other => (other.function()?, self.alias(other)?.route.to),
         };
         let found = self.numbered(function, number)?.id;
         self.takes_jobs(found).then_some(found)
+    }
+
+    /// The alias that a target goes through.
+    fn alias(&self, target: &Target) -> Option<&Alias> {
+        let (function, alias) = match target {
+            Target::Function(name) => (name, LIVE),
+            Target::Version(name, Qualifier::Alias(alias)) => (name, alias.as_str()),
+            Target::Version(_, Qualifier::Version(_)) | Target::Program(_) => return None,
+        };
+        self.aliases.get(&(function.clone(), alias.to_owned()))
+    }
+
+    /// The rules and the split that decide for a target.
+    pub(super) fn plan(&self, target: &Target) -> Option<&Plan> {
+        self.alias(target)?.route.plan.as_deref()
+    }
+
+    /// All ways that a target may lead now.
+    pub(super) fn ways(&self, target: &Target) -> BTreeSet<Way> {
+        let mut ways = BTreeSet::new();
+        let plan = self.plan(target);
+        // A split leaves nothing open.
+        if plan.is_none_or(|plan| plan.split.is_none()) {
+            ways.insert((None, self.now(target)));
+        }
+        for (arm, _, target) in plan.into_iter().flat_map(Plan::targets) {
+            // Routes of the simulation name versions by their numbers.
+            ways.insert((Some(arm), self.now(target)));
+        }
+        ways
+    }
+
+    /// Whether an alias knows the name of an arm.
+    pub(crate) fn has_arm(&self, arm: ArmId) -> bool {
+        let mut aliases = self.aliases.values();
+        aliases.any(|alias| alias.arms.contains_key(&arm))
+    }
+
+    /// Where what fails on an arm goes before it is final, if a version is rolled out there and is
+    /// not promoted, and whether it must.
+    pub(crate) fn refuge(&self, arm: Option<ArmId>) -> Option<(Way, bool)> {
+        let mut rollouts = self.rollouts.values();
+        let rollout = rollouts.find(|rollout| Some(rollout.candidate) == arm)?;
+        let there = self.versions.contains_key(&rollout.stable_version);
+        let must = matches!(
+            rollout.state,
+            RolloutState::Advancing | RolloutState::Paused
+        );
+        let way = (Some(rollout.stable), Some(rollout.stable_version));
+        (there && rollout.state != RolloutState::Promoted).then_some((way, must))
     }
 
     pub(crate) fn numbered(&self, function: &str, number: u32) -> Option<&Arc<Version>> {
@@ -91,6 +141,13 @@ impl Published {
             );
             return;
         }
+        if let Some(known) = &known
+            && record.last_arm > known.last_arm
+        {
+            let last = (record.last_number, record.last_id);
+            assert_eq!(last, (known.last_number, known.last_id), "{name} has arms");
+            return;
+        }
         let last = known.map_or(0, |known| known.last_number);
         assert_eq!(record.last_number, last + 1, "{name} is numbered on");
         assert!(record.last_id.0 > self.last_id, "no id is given twice");
@@ -118,8 +175,36 @@ impl Published {
             alias.function,
             alias.name
         );
+        let targets = alias.route.plan.iter().flat_map(|plan| plan.targets());
+        for (arm, name, target) in targets {
+            assert!(
+                self.now(target).is_some(),
+                "the arm {arm:?} ({name}) of {}@{} leads to {target:?}",
+                alias.function,
+                alias.name
+            );
+        }
+        let split = alias.route.plan.iter().find_map(|plan| plan.split.as_ref());
+        assert!(
+            split.is_none_or(|split| split.is_whole()),
+            "each bucket is in one arm: {split:?}"
+        );
         let key = (alias.function.clone(), alias.name.clone());
         self.aliases.insert(key, alias.clone());
+    }
+
+    fn roll_out(&mut self, rollout: &Rollout) {
+        let key = (rollout.function.clone(), rollout.alias.clone());
+        assert!(self.aliases.contains_key(&key), "{key:?} is rolled out");
+        let before = self.rollouts.insert(key, rollout.clone());
+        let before = before.filter(|before| !before.state.is_over());
+        let same = |before: &Rollout| {
+            (before.candidate, before.started_ms) == (rollout.candidate, rollout.started_ms)
+        };
+        assert!(
+            before.is_none_or(|before| same(&before) && rollout.step >= before.step),
+            "a rollout under way goes on: {rollout:?}"
+        );
     }
 
     fn remove(&mut self, id: VersionId) {
@@ -148,6 +233,10 @@ impl Published {
                     let key = (alias.function.clone(), alias.name.clone());
                     found.aliases.insert(key, alias.clone());
                 }
+                Change::Rollout(rollout) => {
+                    let key = (rollout.function.clone(), rollout.alias.clone());
+                    found.rollouts.insert(key, Rollout::clone(rollout));
+                }
                 _ => {}
             }
         }
@@ -158,6 +247,7 @@ impl Published {
             "what was retired comes back so"
         );
         assert_eq!(found.aliases, self.aliases, "aliases come back");
+        assert_eq!(found.rollouts, self.rollouts, "rollouts come back");
     }
 }
 
@@ -199,6 +289,14 @@ impl Ledger {
                     "it was there"
                 );
             }
+            Change::Rollout(rollout) => self.published.roll_out(rollout),
+            Change::RolloutRemoved { function, alias } => {
+                let key = (function.clone(), alias.clone());
+                assert!(
+                    self.published.rollouts.remove(&key).is_some(),
+                    "it was there"
+                );
+            }
             other => panic!("not about functions: {other:?}"),
         }
     }
@@ -233,6 +331,7 @@ impl Ledger {
             };
             if through && job.keeps.is_none() {
                 job.keeps = self.published.now(target);
+                job.ways = self.published.ways(target);
             }
         }
     }
@@ -245,12 +344,22 @@ impl Ledger {
         self.published.now(target).filter(|_| by_number || pins)
     }
 
+    /// The ways that all of a new job or redrive keeps to.
+    pub(super) fn pinned_ways(&self, job: &JobCells) -> BTreeSet<Way> {
+        let target = job.status.target(&job.record);
+        match job.keeps {
+            Some(_) => self.published.ways(target),
+            None => BTreeSet::new(),
+        }
+    }
+
     /// Whether a running job may still run a version.
     fn needs(&self, job: &JobCells, id: VersionId) -> bool {
         let waits = |cell: &Cell| matches!(cell, Cell::Waiting { history, .. } if history.version == Some(id));
         let mut leases = self.leases.values();
         job.runs()
             && (job.keeps == Some(id)
+                || job.ways.iter().any(|(_, version)| *version == Some(id))
                 || job.cells.iter().any(waits)
                 || leases.any(|lease| {
                     lease.job == job.record.id
@@ -265,21 +374,28 @@ impl Ledger {
         let Some(job) = self.jobs.get(&lease.job) else {
             panic!("a lease of job {}, which is not there", lease.job)
         };
-        let found = lease.version;
-        let meant = job
-            .keeps
-            .or_else(|| self.published.now(job.status.target(&job.record)));
+        let found: Way = (lease.arm, lease.version);
+        let meant = match job.keeps {
+            Some(_) => job.ways.clone(),
+            None => self.published.ways(job.status.target(&job.record)),
+        };
         for index in lease.indices.indices() {
             let Some(Cell::Waiting { history, .. }) = job.cells.get(index as usize) else {
                 panic!("{index} of job {} is leased and does not wait", lease.job)
             };
-            let again = job
-                .granted
-                .get(&index)
-                .is_some_and(|granted| granted.contains(&found));
+            // An arm that is gone is not believed any more.
+            let again = job.granted.get(&index).is_some_and(|granted| {
+                let mut granted = granted.iter();
+                granted.any(|way| *way == found || (None, way.1) == found)
+            });
             let right = match history.version {
-                Some(kept) => found == Some(kept),
-                None => found == meant || again,
+                Some(_) => {
+                    // What comes back from a version that was rolled back goes to the old one.
+                    let refuge = self.published.refuge(history.arm);
+                    let back = refuge.filter(|(_, must)| !must).map(|(way, _)| way);
+                    found == (history.arm, history.version) || Some(found) == back
+                }
+                None => meant.contains(&found) || again,
             };
             assert!(
                 right,
@@ -287,7 +403,7 @@ impl Ledger {
                 lease.job
             );
         }
-        if let Some(id) = found {
+        if let Some(id) = lease.version {
             assert!(
                 !self.published.was_retired_before(id, job.since),
                 "job {} is new and runs the deleted version {id:?}",
@@ -321,7 +437,7 @@ impl Ledger {
                 && let Some(version) = lease.version
             {
                 for index in lease.indices.indices() {
-                    job.held.insert(index, version);
+                    job.held.insert(index, (lease.arm, Some(version)));
                 }
             }
         }

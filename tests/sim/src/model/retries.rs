@@ -1,4 +1,4 @@
-//! Which failures are tried again, decided a second time and in other words.
+//! Which failures are tried again, and where, decided a second time and in other words.
 
 use umbel_core::change::Record;
 use umbel_core::outcome::FailedAttempt;
@@ -33,8 +33,16 @@ impl Model {
                 .any(|waiting| waiting.indices.contains(index));
             let ended = record.failed.iter().find(|failed| failed.index == index);
             let may = may(policy, attempt);
+            let arm = self.grants.arm_of(record.job, index);
+            let refuge = self.live.published.refuge(arm);
+            let kept_back = refuge.is_some_and(|(_, must)| must);
             assert!(
-                !again || may,
+                ended.is_none() || !kept_back,
+                "{index} of job {} is final on the new version of a rollout after {attempt:?}",
+                record.job
+            );
+            assert!(
+                !again || may || refuge.is_some(),
                 "{index} of job {} waits again after {attempt:?}, which is final by {policy:?}",
                 record.job
             );

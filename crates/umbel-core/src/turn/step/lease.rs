@@ -98,6 +98,7 @@ pub(crate) fn send(t: &mut Tables, out: &mut Out, id: LeaseId) {
         job: lease.job,
         target: target(t, job.target(), version),
         version,
+        arm: lease.history.arm,
         indices: lease.granted.clone(),
         attempt: lease.history.next_attempt(),
         timeout_ms: timeout_ms(t, spec.policy.timeout_ms, version),

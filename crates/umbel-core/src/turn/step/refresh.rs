@@ -17,6 +17,8 @@ pub(crate) fn job(t: &mut Tables, id: JobId) {
     let revision = routing.map(|routing| routing.revision);
     let (wall_ms, engine_ms) = (t.clock.wall_ms(), t.clock.engine_ms());
     let used = t.leases.of_job(id).slots;
+    let running = t.jobs.find(id).and_then(|job| job.running.as_ref());
+    let stranded = running.map_or_else(Vec::new, |running| route::stranded(t, running));
     let Some(job) = t.jobs.find_mut(id) else {
         return;
     };
@@ -33,7 +35,11 @@ pub(crate) fn job(t: &mut Tables, id: JobId) {
     let group = running.group;
     running.backlog.allow(may_run);
     running.backlog.route(revision);
-    // Nothing is sorted for workers that are not there.
+    running.backlog.strand(&stranded);
+    // Nothing is sorted for workers that are not there; once they are, this is looked at again.
+    if revision.is_some() {
+        t.demands.watch(group, id);
+    }
     if room && running.backlog.wants_sorting() && t.demands.able_len(group).0 > 0 {
         t.marks.unsorted.insert(id);
     }
@@ -54,7 +60,8 @@ pub(crate) fn job(t: &mut Tables, id: JobId) {
     let wall = [deadline, retry].into_iter().flatten().min();
     t.alarms.walls.set(id, wall);
 
-    let unable = t.demands.able_len(group).0 == 0 && running.backlog.open_len() > 0;
+    let nobody = t.demands.able_len(group).0 == 0 && running.backlog.open_len() > 0;
+    let unable = nobody || !stranded.is_empty();
     running.unable_since_ms = match running.unable_since_ms {
         _ if !unable => None,
         Some(since) => Some(since),

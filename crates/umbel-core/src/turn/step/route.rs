@@ -8,8 +8,9 @@ use crate::history::History;
 use crate::id::{JobId, WorkerId};
 use crate::job::Target;
 use crate::limit;
+use crate::message::Offer;
 use crate::policy::{Labels, Policy};
-use crate::route::{Node, Route, Routing};
+use crate::route::{ArmId, Lead, Node, Route, Routing};
 use crate::tables::Tables;
 use crate::tables::demands::Demand;
 use crate::tables::functions::{Functions, Moved};
@@ -81,6 +82,34 @@ pub(crate) fn routing_of<'a>(t: &'a Tables, target: &Target) -> Option<&'a Arc<R
         Target::Version(name, Qualifier::Alias(alias)) => t.functions.routing(name, alias),
         Target::Version(_, Qualifier::Version(_)) | Target::Program(_) => None,
     }
+}
+
+/// The arm for which a worker says that it runs a version of a job, if the route of the job's alias
+/// or a rollout there leads from the one to the other: the route that did may have been lost with an
+/// earlier start, and the arm's number be another's now.
+pub(crate) fn arm_offered(t: &Tables, job: &Job, offer: &Offer) -> Option<ArmId> {
+    let (arm, version) = (offer.arm?, offer.version?);
+    let owner = t.functions.arm(arm)?;
+    let is_owner = match job.target() {
+        Target::Function(name) => owner.is_of(name, LIVE),
+        Target::Version(name, Qualifier::Alias(alias)) => owner.is_of(name, alias),
+        Target::Version(..) | Target::Program(_) => false,
+    };
+    let routed = || {
+        let routing = routing(t, job)?;
+        let node = routing.nodes.first()?;
+        let place = node.plan.targets().position(|(id, ..)| id == arm)?;
+        Some(match node.leads.get(place)? {
+            Lead::Version(id) => *id == version,
+            Lead::Node(_) => routing.versions().any(|id| id == version),
+        })
+    };
+    let rolled_out = || {
+        let (rollout, version) = (t.rollouts.of_candidate(arm)?, t.functions.version(version)?);
+        Some((&rollout.function, rollout.to) == (&version.function, version.number))
+    };
+    let leads = routed() == Some(true) || rolled_out() == Some(true);
+    (is_owner && leads).then_some(arm)
 }
 
 /// Whether an alias may have a route now: all that it names is there, and nothing leads back.
@@ -320,6 +349,30 @@ pub(crate) fn can(t: &Tables, job: &Job, worker: WorkerId) -> Can {
         runtimes: able.map_or(Runtimes::NONE, |worker| worker.runtimes),
         meant: meant(t, job),
     }
+}
+
+/// Those versions of which something waits that no worker can run, with how many do, where the job
+/// needs several runtimes and some worker has one of them.
+pub(crate) fn stranded(t: &Tables, running: &Running) -> Vec<(VersionId, u64)> {
+    // As most are: who can run some of it can run all.
+    if running.runtimes.is_none_or(|needed| needed.len() < 2) {
+        return Vec::new();
+    }
+    let have = t.demands.runtimes(running.group);
+    let lacks = |id: VersionId| {
+        let version = t.functions.version(id);
+        version.is_none_or(|version| !have.contains(version.spec.runtime))
+    };
+    let waits = running.backlog.versions();
+    waits.filter(|(id, _)| lacks(*id)).collect()
+}
+
+/// The runtimes of versions, as far as those are there.
+pub(crate) fn runtimes_of(t: &Tables, versions: &[(VersionId, u64)]) -> Runtimes {
+    let found = versions
+        .iter()
+        .filter_map(|(id, _)| t.functions.version(*id));
+    found.map(|version| version.spec.runtime).collect()
 }
 
 /// Moves a job to the group of those that need the same as it does now: an alias was
