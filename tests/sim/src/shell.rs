@@ -404,7 +404,9 @@ impl World {
             self.trace.bytes(&number.to_le_bytes());
             // It costs a look at every invocation, so some clusters do without.
             let projected = self.plan.seed.is_multiple_of(PROJECTED);
-            let projection = projected.then(|| Projection::of(&shell.machine));
+            // What invokes come to is written later than they are answered.
+            let figures = self.plan.invokes.is_empty();
+            let projection = projected.then(|| Projection::of(&shell.machine, figures));
             self.model.committed(number, turn.changes, projection);
             shell.next_number += 1;
         }

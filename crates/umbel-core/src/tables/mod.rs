@@ -97,6 +97,8 @@ pub(crate) struct Marks {
     pub(crate) spent: BTreeSet<String>,
     /// Jobs that want inputs sorted by what a route says of them.
     pub(crate) unsorted: BTreeSet<JobId>,
+    /// Something may wait for a version that was rolled back.
+    pub(crate) recall: bool,
     /// What versions are to stand ready may have changed for all workers.
     pub(crate) kept: bool,
     /// These workers were not told yet.

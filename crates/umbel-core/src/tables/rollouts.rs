@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::rollout::Rollout;
+use crate::rollout::{Rollout, RolloutState};
 use crate::route::ArmId;
 
 /// A function and an alias.
@@ -91,6 +91,13 @@ impl Rollouts {
     /// The candidates of those that have not ended.
     pub(crate) fn candidates(&self) -> impl Iterator<Item = ArmId> + '_ {
         self.open.iter().copied()
+    }
+
+    /// The candidates of those that were taken back.
+    pub(crate) fn rolled_back(&self) -> Vec<ArmId> {
+        let all = self.by_alias.values().map(|kept| &kept.rollout);
+        let back = all.filter(|rollout| rollout.state == RolloutState::RolledBack);
+        back.map(|rollout| rollout.candidate).collect()
     }
 
     /// When the guards of a candidate were looked at.

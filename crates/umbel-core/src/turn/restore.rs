@@ -48,6 +48,7 @@ pub(crate) fn restore(t: &mut Tables, changes: impl IntoIterator<Item = Change>)
     }
     t.marks.retired = t.functions.retired().collect();
     t.marks.spent = t.functions.deleted().cloned().collect();
+    t.marks.recall = true;
     t.marks.more = true;
 }
 

@@ -6,7 +6,7 @@ use umbel_stats::Judgement;
 
 use super::step::arms::{self, Arms};
 use super::step::rollout::{
-    BASELINE, compared, end, ended_in_step, enter, failing, keep, split_now,
+    BASELINE, compared, end, ended_in_step, enter, failing, keep, recall_again, split_now,
 };
 use super::step::{self, Out, route};
 use crate::arm::ArmFigures;
@@ -331,6 +331,9 @@ fn verdict(
 
 /// Looks at the guards of rollouts on whose arms more has ended, or whose time has come.
 pub(crate) fn advance(t: &mut Tables, out: &mut Out) {
+    if std::mem::take(&mut t.marks.recall) {
+        recall_again(t, out);
+    }
     let wall_ms = t.clock.wall_ms();
     let mut due = std::collections::BTreeSet::new();
     while let Some(candidate) = t.alarms.rollouts.pop_due(wall_ms) {

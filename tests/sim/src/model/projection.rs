@@ -19,6 +19,8 @@ pub(crate) struct Projection {
     functions: Vec<String>,
     published: Vec<PublishedView>,
     rollouts: Vec<(Rollout, Compared, (u64, u64))>,
+    /// Whether the figures of rollouts are compared too.
+    figures: bool,
     jobs: BTreeMap<JobId, Job>,
 }
 
@@ -46,7 +48,7 @@ enum Stands {
 }
 
 impl Projection {
-    pub(crate) fn of(machine: &Machine) -> Self {
+    pub(crate) fn of(machine: &Machine, figures: bool) -> Self {
         let functions = machine.functions("", usize::MAX).into_iter();
         let mut functions: Vec<String> = functions.map(|view| view.name).collect();
         functions.sort();
@@ -58,14 +60,15 @@ impl Projection {
         Self {
             functions,
             published: published(machine),
-            rollouts: rollouts(machine),
+            rollouts: rollouts(machine, figures),
+            figures,
             jobs: jobs.collect(),
         }
     }
 
     /// A machine that was restored from the batches up to this one is what wrote them.
     pub(crate) fn is_of(&self, machine: &Machine) {
-        let found = Self::of(machine);
+        let found = Self::of(machine, self.figures);
         assert_eq!(self.functions, found.functions, "functions after a restart");
         assert_eq!(
             self.published, found.published,
@@ -104,7 +107,7 @@ fn published(machine: &Machine) -> Vec<PublishedView> {
 }
 
 /// Rollouts, and the figures that their guards judge.
-fn rollouts(machine: &Machine) -> Vec<(Rollout, Compared, (u64, u64))> {
+fn rollouts(machine: &Machine, figures: bool) -> Vec<(Rollout, Compared, (u64, u64))> {
     let aliases = PUBLISHED
         .into_iter()
         .flat_map(|name| ALIASES.map(|alias| (name, alias)));
@@ -115,6 +118,10 @@ fn rollouts(machine: &Machine) -> Vec<(Rollout, Compared, (u64, u64))> {
         // What was sent to an arm is written some time later than what came of it.
         view.compared.candidate.routed = 0;
         view.compared.baseline.routed = 0;
+        if !figures {
+            (view.compared, view.ended) = (Compared::default(), (0, 0));
+            view.rollout.ended = None;
+        }
         (view.rollout, view.compared, view.ended)
     });
     found.collect()

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use umbel_core::change::Change;
 use umbel_core::function::{Alias, FunctionRecord, LIVE, Qualifier, Version, VersionId};
+use umbel_core::history::History;
 use umbel_core::job::Target;
 use umbel_core::rollout::{Rollout, RolloutState};
 use umbel_core::route::{ArmId, Plan};
@@ -394,6 +395,12 @@ impl Ledger {
                     let refuge = self.published.refuge(history.arm);
                     let back = refuge.filter(|(_, must)| !must).map(|(way, _)| way);
                     found == (history.arm, history.version) || Some(found) == back
+                }
+                // What failed before its name was published is dealt by no split.
+                None if *history != History::FRESH && found.0.is_none() => {
+                    meant.iter().any(|(_, version)| *version == found.1)
+                        || found.1 == self.published.now(job.status.target(&job.record))
+                        || again
                 }
                 None => meant.contains(&found) || again,
             };

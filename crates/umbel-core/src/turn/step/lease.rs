@@ -1,7 +1,7 @@
 //! Granting, and taking what was granted back into the backlog.
 
-use super::{Out, refresh, rollout};
-use crate::change::{Change, LeaseRecord};
+use super::{Out, record, refresh, rollout};
+use crate::change::{Change, LeaseRecord, WaitingRecord};
 use crate::command::Command;
 use crate::function::VersionId;
 use crate::history::History;
@@ -153,7 +153,8 @@ pub(crate) fn give_back(t: &mut Tables, out: &mut Out, id: LeaseId, unrun: &Rang
         return;
     };
     let (worker, job_id) = (lease.worker, lease.job);
-    let history = rollout::moved(t, lease.waited);
+    let moved = rollout::moved(t, lease.waited);
+    let history = lease.waited.unrun();
     let charge = charge_us(lease, unrun.len());
     if t.leases.close(id, &Ranges::new(), unrun) {
         out.push(Command::Persist(Change::LeaseEnded(id)));
@@ -161,7 +162,18 @@ pub(crate) fn give_back(t: &mut Tables, out: &mut Out, id: LeaseId, unrun: &Rang
     let job = t.jobs.find_mut(job_id);
     if let Some(running) = job.and_then(|job| job.running.as_mut()) {
         running.had_us = running.had_us.saturating_sub(charge);
-        running.backlog.put(unrun, Wait { due_ms: 0, history });
+        if moved.is_none() {
+            running.backlog.put(unrun, Wait { due_ms: 0, history });
+        }
+    }
+    if let Some(history) = moved.filter(|_| !unrun.is_empty()) {
+        let mut record = record::empty(t, job_id);
+        record.waiting.push(WaitingRecord {
+            indices: unrun.clone(),
+            history,
+            due_ms: 0,
+        });
+        record::commit(t, out, record);
     }
     t.marks.workers.insert(worker);
     t.touch(job_id);

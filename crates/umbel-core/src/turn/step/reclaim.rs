@@ -14,6 +14,7 @@ pub(crate) fn release(t: &mut Tables, out: &mut Out, worker: WorkerId) {
             running.backlog.release(Some(worker));
         }
         t.touch(id);
+        t.marks.recall = true;
     }
     for lease in t.reclaim.leases.remove(&worker).unwrap_or_default() {
         out.push(Command::Persist(Change::LeaseEnded(lease)));

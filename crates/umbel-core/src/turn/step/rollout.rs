@@ -71,15 +71,13 @@ fn is_routed_to(t: &Tables, rollout: &Rollout) -> bool {
     plan.is_some_and(|plan| plan.targets().any(|(id, ..)| id == rollout.candidate))
 }
 
-/// What waits or comes back for an arm, as it waits from now on.
-pub(crate) fn moved(t: &Tables, history: History) -> History {
-    match refuge(t, history.arm).filter(|refuge| refuge.at_once) {
-        Some(refuge) if history.unrun() != History::FRESH => History {
-            suspect_chunk: history.suspect_chunk,
-            ..refuge.history
-        },
-        _ => history.unrun(),
-    }
+/// How what comes back unrun waits elsewhere, if it was tried on a version that was taken back.
+pub(crate) fn moved(t: &Tables, history: History) -> Option<History> {
+    let refuge = refuge(t, history.arm).filter(|refuge| refuge.at_once)?;
+    (history.unrun() != History::FRESH).then_some(History {
+        suspect_chunk: history.suspect_chunk,
+        ..refuge.history
+    })
 }
 
 /// Attempts of invocations have ended on the new version of a rollout, and they run elsewhere:
@@ -301,6 +299,16 @@ pub(crate) fn keep(t: &mut Tables, out: &mut Out, rollout: Rollout) {
     t.arms.owe();
     t.rollouts.put(rollout.clone());
     out.push(Command::Persist(Change::Rollout(Box::new(rollout))));
+}
+
+/// Moves what waits again for a version that was taken back before: it was held by a worker that did not
+/// return, or by a lease of an earlier start.
+pub(crate) fn recall_again(t: &mut Tables, out: &mut Out) {
+    for candidate in t.rollouts.rolled_back() {
+        if refuge(t, Some(candidate)).is_some() {
+            recall(t, out, candidate);
+        }
+    }
 }
 
 /// Takes back what has not begun on an arm, and moves what waits to be tried there again.
