@@ -87,6 +87,26 @@ impl Arms {
         }
     }
 
+    /// So many that were sent to an arm are not any more, the latest of them.
+    pub(crate) fn unsend(&mut self, arm: ArmId, count: u64) {
+        let Some(kept) = self.arms.get_mut(&arm) else {
+            return;
+        };
+        let mut left = count;
+        for (begin_ms, cell) in kept.cells.iter_mut().rev() {
+            let some = left.min(cell.routed);
+            if some > 0 {
+                cell.routed -= some;
+                kept.total.routed -= some;
+                left -= some;
+                self.dirty.insert((arm, *begin_ms));
+            }
+            if left == 0 {
+                break;
+            }
+        }
+    }
+
     /// What was added belongs to what this turn writes.
     pub(crate) fn owe(&mut self) {
         if !self.dirty.is_empty() {

@@ -115,6 +115,22 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_back_unrun_is_counted_once_where_it_was_sent() {
+        let mut env = halves();
+        let job = env.submit_to("f", 100);
+        assert!(env.open_len("a") > 0);
+        // The grants were lost on their way.
+        env.cut("a");
+        env.workers.get_mut("a").unwrap().open.clear();
+        env.connect("a");
+        env.work_off();
+        assert_eq!(env.state(job), JobState::Succeeded);
+        for arm in look(&env, None) {
+            assert_eq!(arm.routed, arm.succeeded);
+        }
+    }
+
+    #[test]
     fn arms_are_counted_apart_and_the_same_after_a_restart() {
         let mut env = halves();
         let job = env.submit_to("f", 100);

@@ -6,6 +6,7 @@ use crate::arm::ArmFigures;
 use crate::change::Record;
 use crate::command::Command;
 use crate::histogram::Histogram;
+use crate::id::JobId;
 use crate::job::Usage;
 use crate::message::{ColdRun, InvokeDone};
 use crate::outcome::FailureKind;
@@ -60,6 +61,18 @@ pub(crate) fn routed(t: &mut Tables, column: &Column) {
         if let Some(arm) = decision.arm {
             send(t, arm, indices.len());
         }
+    }
+}
+
+/// Inputs come back unrun from an arm: its route is asked about them again, and they are counted then.
+pub(crate) fn came_back(t: &mut Tables, job: JobId, arm: Option<ArmId>, count: u64) {
+    let counted = t
+        .jobs
+        .find(job)
+        .is_some_and(|job| job.record.routing.is_none());
+    if let Some(arm) = arm.filter(|_| counted && count > 0) {
+        t.arms.unsend(arm, count);
+        t.arms.owe_later(t.clock.engine_ms());
     }
 }
 

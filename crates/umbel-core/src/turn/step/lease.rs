@@ -1,6 +1,6 @@
 //! Granting, and taking what was granted back into the backlog.
 
-use super::{Out, record, refresh, rollout};
+use super::{Out, arm, record, refresh, rollout};
 use crate::change::{Change, LeaseRecord, WaitingRecord};
 use crate::command::Command;
 use crate::function::VersionId;
@@ -155,6 +155,7 @@ pub(crate) fn give_back(t: &mut Tables, out: &mut Out, id: LeaseId, unrun: &Rang
     let (worker, job_id) = (lease.worker, lease.job);
     let moved = rollout::moved(t, lease.waited);
     let history = lease.waited.unrun();
+    let dealt = lease.history.arm.filter(|_| history == History::FRESH);
     let charge = charge_us(lease, unrun.len());
     if t.leases.close(id, &Ranges::new(), unrun) {
         out.push(Command::Persist(Change::LeaseEnded(id)));
@@ -175,6 +176,7 @@ pub(crate) fn give_back(t: &mut Tables, out: &mut Out, id: LeaseId, unrun: &Rang
         });
         record::commit(t, out, record);
     }
+    arm::came_back(t, job_id, dealt, unrun.len());
     t.marks.workers.insert(worker);
     t.touch(job_id);
 }
